@@ -1,0 +1,179 @@
+"""Results as files: JSON and CSV first, then pictures and one self-contained HTML page made of them.
+
+Every file is written under a temporary name and renamed, so a reader never finds half of one. All text that comes from
+data is escaped by the template.
+"""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import math
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as dataclass_fields
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from saliency.files import written
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Plot
+
+SCHEMA = 1
+PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` hold text or numbers; numbers sort as numbers in the page. `best` marks a row index to set in bold."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+    best: int | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture by its PNG or GIF bytes."""
+
+    image: bytes
+    caption: str = ""
+    alt: str = ""
+
+    @property
+    def uri(self) -> str:
+        kind = "gif" if self.image[:3] == b"GIF" else "jpeg" if self.image[:2] == b"\xff\xd8" else "png"
+        return f"data:image/{kind};base64,{base64.b64encode(self.image).decode()}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs of plain text, then tables and figures; `wide` figures take the whole width."""
+
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    wide: bool = True
+
+
+def record(config: object, seed: int, inputs: str) -> dict[str, Any]:
+    """What every result file says of its origin: schema, versions, machine, config, seed and the inputs' hash."""
+    return {
+        "schema": SCHEMA,
+        "config": plain(config),
+        "seed": seed,
+        "inputs": inputs,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+    }
+
+
+def content_hash(*parts: object) -> str:
+    """SHA-256 of arrays (dtype, shape and bytes), bytes and text, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, bytes):
+            digest.update(part)
+        elif isinstance(part, np.ndarray | jax.Array):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+        else:
+            digest.update(json.dumps(plain(part), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def plain(value: object) -> Any:
+    """A value as JSON can hold it: dataclasses as objects, paths as text, arrays as lists, NaN and infinity as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclass_fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | jax.Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+def write_json(path: Path | str, value: object) -> None:
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path | str, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
+    with written(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows({column: plain(row.get(column)) for column in columns} for row in rows)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    with written(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def png(plot: "Plot", dpi: int = 110) -> bytes:
+    """A matplotlib figure as PNG bytes, without the version stamp that would make two runs differ."""
+    buffer = io.BytesIO()
+    plot.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def write_page(
+    path: Path | str, title: str, lead: str, sections: Sequence[Section], origin: Mapping[str, object] | None = None
+) -> None:
+    """One HTML file that needs no other: `lead` under the title, sections, and `origin`, the record, at its foot."""
+    html = (
+        _environment()
+        .get_template("page.html")
+        .render(title=title, lead=lead, sections=sections, origin=json.dumps(plain(origin or {}), indent=1))
+    )
+    write_bytes(path, html.encode())
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(loader=PackageLoader("localization", "."), autoescape=True, undefined=StrictUndefined)
+    environment.filters["cell"] = _cell
+    environment.tests["numeric"] = _numeric
+    return environment
+
+
+def _numeric(value: object) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def _cell(value: object) -> str:
+    """Numbers short, nothing for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return "–" if not math.isfinite(number) else f"{number:.4g}" if abs(number) < 1000 else f"{number:,.0f}"
+    return str(value)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,5 @@
+"""The one error for input that a user can put right: one sentence, naming the file or argument and the remedy."""
+
+
+class InputError(ValueError):
+    """Bad input from outside. Scripts print its message and exit with code 2, without a traceback."""

@@ -1,0 +1,121 @@
+"""Occlusion maps: how far a score falls when a window of the image is hidden (seeds 000 and 001).
+
+The sign is base - occluded everywhere: positive where hiding a pixel hurts the score.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from saliency.errors import InputError
+from saliency.networks.network import Network, check_input
+from saliency.occlusion.dense import ScoreFunction, black_box_scores, dense_scores, positions_for
+from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images, pair
+from saliency.preprocessing import Preprocessing
+from saliency.scores import Score, as_score, as_targets, class_count, predicted, score_values
+
+Engine = Literal["auto", "dense"]
+Progress = Callable[[int, int], None]  # done, total
+BUDGET = 256 * 2**20  # bytes of activations at once
+CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
+
+__all__ = ["OcclusionMaps", "Windows", "fill_images", "occlusion_maps"]
+
+
+@dataclass(frozen=True)
+class OcclusionMaps:
+    """`maps` float32 `[n, h, w]`; `scores` float32 `[n, rows, cols]`, the score itself under each window; `base`
+    float32 `[n]`, the untouched image's; `coverage` `[h, w]`, how many windows hide each pixel; `engine`, what ran."""
+
+    maps: Float[np.ndarray, "n h w"]
+    scores: Float[np.ndarray, "n rows cols"]
+    base: Float[np.ndarray, " n"]
+    coverage: Float[np.ndarray, "h w"]
+    windows: Windows
+    engine: str
+
+    @property
+    def drops(self) -> Float[np.ndarray, "n rows cols"]:
+        return self.base[:, None, None] - self.scores
+
+
+def occlusion_maps(
+    net: Network | ScoreFunction,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    patch: int | tuple[int, int] = 32,
+    stride: int | tuple[int, int] = 16,
+    fill: Fill = "grey",
+    shape: Shape = "rectangle",
+    score: str | Score = "logit",
+    target: int | Sequence[int] | np.ndarray | None = None,
+    convention: Convention = "captum",
+    engine: Engine = "auto",
+    budget: int = BUDGET,
+    chunk: int | None = None,
+    seed: int = 0,
+    preprocess: Preprocessing | None = None,
+    progress: Progress | None = None,
+) -> OcclusionMaps:
+    """Slide a window over normalised images `[n, h, w, 3]` and see how far the score falls.
+
+    `patch` and `stride` in pixels, one number or (height, width). `fill` is stated in pixels 0..255 and goes
+    through the network's preprocessing: "grey", a level, (r, g, b), "mean", "blur" or "noise" (from `seed`).
+    `target`: class indices, default the predicted class of the untouched image. `budget` bounds the bytes of
+    activations held at once; `chunk` sets the number of positions at once by hand. `progress(done, total)`
+    counts positions.
+
+    Instead of a network any function from images `[k, h, w, 3]` to scores `[k]` will do (a black box); `score` and
+    `target` are then its own affair, and `preprocess` (default: none, `x` holds pixels) says how a fill enters.
+
+    Raises InputError for windows that do not fit, an unknown option, a target out of range, or NaN in `x`.
+    """
+    if engine not in get_args(Engine):
+        raise InputError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    score = as_score(score)
+    if isinstance(net, Network):
+        preprocess = net.preprocess
+        check_input(net, x, score.layer_in(net.architecture))
+    x = np.asarray(x)
+    windows = Windows((x.shape[1], x.shape[2]), pair(patch, "patch"), pair(stride, "stride"), shape, convention)
+    fills = fill_images(x, fill, preprocess or _AS_IT_IS, seed)
+    total, done = len(x) * len(windows.positions), 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    if isinstance(net, Network):
+        architecture, weights = net.architecture, net.weights
+        targets = as_targets(target, len(x), class_count(architecture))
+        if score.kind != "gestalt" and (targets < 0).any():
+            targets = np.where(targets < 0, predicted(net, x), targets)
+        chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
+        if jax.default_backend() == "cpu":
+            chunk = min(chunk, CPU_CHUNK)
+        base = score_values(net, x, score, targets)
+        hidden = [
+            dense_scores(
+                architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
+            )
+            for image, filled, goal in zip(x, fills, targets)
+        ]
+    else:
+        base = np.asarray(net(jnp.asarray(x))).reshape(len(x))
+        hidden = [
+            black_box_scores(net, image, filled, windows, chunk=chunk or CPU_CHUNK, step=step)
+            for image, filled in zip(x, fills)
+        ]
+    scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
+    maps = windows.pixel_maps(base[:, None, None] - scores)
+    return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, "dense")
+
+
+_AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

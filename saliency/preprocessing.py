@@ -1,0 +1,119 @@
+"""From photos to a network's input, and where each pixel went.
+
+Photos are uint8 `[h, w, 3]` RGB. What comes out is float32 `[n, H, W, 3]` in the network's own normalised
+space. The recipe belongs to a checkpoint, is stored with it and recorded in every result.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from jax import Array
+from PIL import Image
+
+from saliency.errors import InputError
+
+Pixels = TypeVar("Pixels", np.ndarray, Array)
+Photos = np.ndarray | Iterable[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a photo landed in the network's input: `input = photo * (sx, sy) + (dx, dy)`, in pixel edges.
+
+    `photo` and `input` are (height, width).
+    """
+
+    photo: tuple[int, int]
+    input: tuple[int, int]
+    scale: tuple[float, float]  # x, y
+    offset: tuple[float, float]  # x, y
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How photos become input.
+
+    `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
+    rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
+    then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is bilinear with
+    antialiasing, as Pillow and torchvision do it.
+    """
+
+    size: tuple[int, int]
+    mode: Literal["stretch", "crop", "letterbox"] = "crop"
+    shorter: int | None = None
+    order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __call__(self, photos: Photos) -> np.ndarray:
+        """Photos uint8 `[h, w, 3]` of any sizes (a list, or one array `[n, h, w, 3]`) -> float32 `[n, H, W, 3]`.
+
+        Raises InputError for anything that is not 8-bit RGB.
+        """
+        return self.normalise(np.stack([self.place(photo) for photo in photos] or [np.empty((0, 0, 3))]))
+
+    def place(self, photo: np.ndarray) -> np.ndarray:
+        """One photo uint8 `[h, w, 3]`, resized and cropped to uint8 `[H, W, 3]`."""
+        photo = np.asarray(photo)
+        if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+            raise InputError(f"a photo must be uint8 [h, w, 3] RGB, not {photo.dtype} {list(photo.shape)}")
+        height, width = self._resized(photo.shape[:2])
+        image = Image.fromarray(photo)
+        if (height, width) != photo.shape[:2]:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = self._corner((height, width))
+        if self.mode == "letterbox":
+            canvas = Image.new("RGB", self.size[::-1], tuple(round(v) for v in self.pixels(np.zeros(3))))
+            canvas.paste(image, (-left, -top))
+            return np.asarray(canvas)
+        return np.asarray(image.crop((left, top, left + self.size[1], top + self.size[0])))
+
+    def placement(self, photo: tuple[int, int]) -> Placement:
+        """Where a photo of (height, width) lands."""
+        height, width = self._resized(photo)
+        left, top = self._corner((height, width))
+        return Placement(photo, self.size, (width / photo[1], height / photo[0]), (float(-left), float(-top)))
+
+    def normalise(self, pixels: Pixels) -> Pixels:
+        """Pixels 0..255 RGB `[..., 3]` to the network's space; anything stated in pixels (a fill) goes this way too."""
+        pixels = pixels.astype(np.float32)
+        if self.order == "bgr":
+            pixels = pixels[..., ::-1]
+        return (pixels * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def pixels(self, x: Pixels) -> Pixels:
+        """The way back: float `[..., 3]` in 0..255, RGB."""
+        x = (x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)) / np.float32(self.scale)
+        return x[..., ::-1] if self.order == "bgr" else x
+
+    def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
+        """Photo (height, width) after resizing, before the crop."""
+        height, width = photo
+        if self.mode == "stretch":
+            return self.size
+        if self.mode == "letterbox":
+            factor = min(self.size[0] / height, self.size[1] / width)
+            return max(1, round(height * factor)), max(1, round(width * factor))
+        shorter = self.shorter or max(self.size)
+        # torchvision's Resize truncates the longer side
+        if height <= width:
+            return shorter, max(shorter, int(shorter * width / height))
+        return max(shorter, int(shorter * height / width)), shorter
+
+    def _corner(self, resized: tuple[int, int]) -> tuple[int, int]:
+        """Left and top of the input within the resized photo; negative for a letterbox."""
+        # torchvision's CenterCrop rounds half to even
+        return round((resized[1] - self.size[1]) / 2), round((resized[0] - self.size[0]) / 2)
+
+    def record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def from_record(record: dict[str, Any]) -> Preprocessing:
+    """The inverse of `Preprocessing.record`, as read from JSON."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    return Preprocessing(**fields)

@@ -1,0 +1,135 @@
+"""What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
+
+- logit: the target class's pre-softmax value (seed 003, Eq. 1).
+- log_probability: its log-softmax.
+- gestalt: the mean over height, width and channels of one layer's activations, by default the last
+  convolution's (seed 003, Eq. 3); it knows of no class.
+
+A target is a class index per image; -1 stands for the class the network predicts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from saliency.errors import InputError
+from saliency.networks.architecture import Architecture, Weights
+from saliency.networks.network import Network
+
+Kind = Literal["logit", "log_probability", "gestalt"]
+PREDICTED = -1
+
+
+@dataclass(frozen=True)
+class Score:
+    """A kind of score; `layer` is the one whose mean a Gestalt total takes (None: the last convolution's)."""
+
+    kind: Kind = "logit"
+    layer: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.layer}" if self.layer else self.kind
+
+    def layer_in(self, architecture: Architecture) -> str:
+        """The last layer that has to be computed for this score."""
+        if self.kind == "gestalt":
+            return architecture.require(self.layer or architecture.gestalt_layer)
+        return architecture.last
+
+    def __call__(
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        x: Float[Array, "n h w 3"],
+        targets: Int[Array, " n"],
+    ) -> Float[Array, " n"]:
+        """Scores of normalised images. Pure, and differentiable in `x` and `weights`."""
+        if self.kind == "gestalt":
+            return architecture.upto(weights, x, self.layer_in(architecture)).mean((1, 2, 3))
+        activations = architecture.activations(weights, x)
+        logits = activations[architecture.last]
+        targets = jnp.where(targets < 0, logits.argmax(-1), targets)
+        if self.kind == "logit" and architecture.logit_bypass:
+            before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
+            bypassed = architecture.without(*architecture.logit_bypass)
+            logits = bypassed.after(weights, activations[before], before)
+        if self.kind == "log_probability":
+            logits = jax.nn.log_softmax(logits)
+        return jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+
+
+def as_score(score: str | Score) -> Score:
+    """ "logit", "log_probability", "gestalt" or "gestalt:LAYER" as a Score; InputError for anything else."""
+    if isinstance(score, Score):
+        return score
+    kind, _, layer = score.partition(":")
+    if kind not in get_args(Kind) or (layer and kind != "gestalt"):
+        raise InputError(f"score must be one of {', '.join(get_args(Kind))} or gestalt:LAYER, not {score!r}")
+    return Score(kind, layer or None)  # type: ignore[arg-type]
+
+
+def as_targets(target: int | Sequence[int] | np.ndarray | Array | None, n: int, classes: int) -> Int[np.ndarray, " n"]:
+    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range."""
+    targets = np.full(n, PREDICTED) if target is None else np.asarray(target)
+    if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
+        raise InputError(f"target must be one class index or one for each of the {n} images, not {target!r}")
+    if targets.size and not (-1 <= targets.min() and targets.max() < classes):
+        least, most = targets.min(), targets.max()
+        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
+    return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
+
+
+def class_count(architecture: Architecture) -> int:
+    return architecture.shapes(*architecture.size)[architecture.last][-1]
+
+
+def batches(n: int, size: int) -> list[np.ndarray]:
+    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
+    return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
+
+
+def default_batch() -> int:
+    """One image at a time on a CPU, where larger batches leave the cache and lose; many on an accelerator."""
+    return 1 if jax.default_backend() == "cpu" else 64
+
+
+def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
+    """The published logits of normalised images, in batches of one compiled shape."""
+    batch = batch or default_batch()
+    weights = net.weights
+    parts = [np.asarray(_logits(weights, x[i], architecture=net.architecture)) for i in batches(len(x), batch)]
+    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
+    return architecture.upto(weights, x)
+
+
+def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " n"]:
+    """The class with the largest published logit, per image."""
+    return logits(net, x).argmax(-1).astype(np.int32)
+
+
+def score_values(
+    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """The score of each image, in batches of one compiled shape."""
+    weights = net.weights
+    parts = [
+        np.asarray(_score(weights, x[i], targets[i], architecture=net.architecture, score=score))
+        for i in batches(len(x), default_batch())
+    ]
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
+
+
+@partial(jax.jit, static_argnames=("architecture", "score"))
+def _score(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
+    return score(architecture, weights, x, targets)

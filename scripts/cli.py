@@ -1,0 +1,40 @@
+"""What every script shares: clear errors with exit code 2, and when to be silent."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NoReturn, TypeVar
+
+from saliency.errors import InputError
+
+Options = TypeVar("Options")
+
+
+def run(main: Callable[[Options], int], options: Options) -> NoReturn:
+    """Run a script's `main`: bad input ends in one sentence on stderr and exit code 2, an interrupt in 130."""
+    try:
+        code = main(options)
+    except (InputError, OSError) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def silent(quiet: bool) -> bool:
+    """Whether progress bars stay away: on request, or where nobody watches."""
+    return quiet or not sys.stdout.isatty()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the figures."""
+    names = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn", "optax", "pillow")
+    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
