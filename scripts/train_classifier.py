@@ -80,7 +80,7 @@ class Classifier(nnx.Module):
         self.norms = nnx.List(nnx.BatchNorm(width, momentum=0.95, rngs=rngs) for width in widths[1:])
         self.head = nnx.Linear(widths[-1], CLASSES, rngs=rngs)
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: Array) -> Array:
         layers = iter(zip(self.convs, self.norms))
         for i, block in enumerate(BLOCKS):
             if i:
@@ -96,7 +96,7 @@ class Classifier(nnx.Module):
 @nnx.jit
 def step(model: Classifier, optimizer: nnx.Optimizer, x: ArrayLike, labels: ArrayLike) -> Array:
     def loss(model: Classifier) -> Array:
-        return optax.softmax_cross_entropy_with_integer_labels(model(x), labels).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(model(jnp.asarray(x)), labels).mean()
 
     value, grads = nnx.value_and_grad(loss)(model)
     optimizer.update(model, grads)
