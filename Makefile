@@ -1,0 +1,48 @@
+# make compare   the main job, from nothing to a table and an HTML report
+# make test      lint, types and unit tests
+# make parity    against torch, captum and others, in an environment of its own
+# make real      against real weights and photos, in the folder that SALBOX_SHARED names
+# make benchmark speed, as ratios
+
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ARGS ?=
+
+.PHONY: compare test parity real benchmark clean
+
+compare: .venv/.ready
+	.venv/bin/python -m scripts.compare $(ARGS)
+
+test: .venv/.tested
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest --numprocesses 2 -m "not parity and not real" $(ARGS)
+
+parity: .venv-parity/.ready
+	.venv-parity/bin/pytest --numprocesses 2 -m parity tests/parity $(ARGS)
+
+real: .venv/.tested
+	.venv/bin/pytest --numprocesses 2 -m real tests/real $(ARGS)
+
+benchmark: .venv-parity/.ready
+	.venv-parity/bin/python -m scripts.benchmark gradient
+	.venv-parity/bin/python -m scripts.benchmark occlusion
+	.venv-parity/bin/python -m scripts.benchmark fit
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv/.tested: .venv/.ready
+	.venv/bin/python $(PIP) --editable ".[test,keras]"
+	touch $@
+
+.venv-parity/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python $(PIP) --editable ".[test,parity,keras]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-parity runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

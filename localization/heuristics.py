@@ -1,0 +1,122 @@
+"""Boxes without learning weights: smooth the map, keep its brightest pixels, draw the tight box (seed 003, section 2.3).
+
+Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says nothing
+(NaN, or the same value everywhere) gives a box of NaN, and `map_status` says why.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+from localization.boxes import iou
+from saliency.errors import InputError
+
+SIGMAS = (1.0, 2.0, 4.0, 6.0, 8.0)
+SHARES = (0.02, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3)
+
+
+def map_status(maps: Float[np.ndarray, "n h w"]) -> np.ndarray:
+    """Per map "ok", "nan" (any value not finite) or "constant" (no pixel differs, zero maps included): str `[n]`."""
+    flat = np.reshape(maps, (len(maps), -1))
+    finite = np.isfinite(flat).all(1)
+    with np.errstate(invalid="ignore"):
+        constant = np.ptp(flat, axis=1) == 0
+    return np.where(~finite, "nan", np.where(constant, "constant", "ok"))
+
+
+@dataclass(frozen=True)
+class Heuristic:
+    """Gaussian smoothing by `sigma` px, the brightest `share` of all pixels, and the tight box round them.
+
+    With `component` the box is that of the largest 8-connected component only.
+    """
+
+    sigma: float
+    share: float
+    component: bool = False
+
+    def predict(self, maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
+        ok = map_status(maps) == "ok"
+        boxes = np.full((len(maps), 4), np.nan)
+        boxes[ok] = self._boxes(smoothed(maps[ok], self.sigma))
+        return boxes
+
+    def _boxes(self, smooth: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
+        if not len(smooth):
+            return np.empty((0, 4))
+        bright = brightest(smooth, self.share)
+        return tight_boxes(largest_component(bright) if self.component else bright)
+
+
+def fit_heuristic(
+    maps: Float[np.ndarray, "n h w"],
+    boxes: Float[np.ndarray, "n 4"],
+    *,
+    sigmas: tuple[float, ...] = SIGMAS,
+    shares: tuple[float, ...] = SHARES,
+    components: tuple[bool, ...] = (False, True),
+    limit: int = 500,
+    seed: int = 0,
+) -> Heuristic:
+    """The setting with the best CorLoc on these training boxes, of equals the one with the best mean IoU.
+
+    At most `limit` maps, drawn from `seed`, are looked at. Raises InputError when no map says anything.
+    """
+    usable = np.flatnonzero((map_status(maps) == "ok") & np.isfinite(boxes).all(1))
+    if not len(usable):
+        raise InputError("maps: none of the training maps is usable (all NaN or constant), so no heuristic can be tuned")
+    if len(usable) > limit:
+        usable = np.sort(np.random.default_rng(seed).choice(usable, limit, replace=False))
+    best, best_figure = None, (-1.0, -1.0)
+    for sigma in sigmas:
+        smooth = smoothed(maps[usable], sigma)
+        for share, component in product(shares, components):
+            heuristic = Heuristic(sigma, share, component)
+            overlap = iou(heuristic._boxes(smooth), boxes[usable])
+            figure = (float((overlap > 0.5).mean()), float(overlap.mean()))
+            if figure > best_figure:
+                best, best_figure = heuristic, figure
+    assert best is not None
+    return best
+
+
+def smoothed(maps: Float[np.ndarray, "n h w"], sigma: float) -> Float[np.ndarray, "n h w"]:
+    return ndimage.gaussian_filter(np.asarray(maps, np.float32), (0, sigma, sigma), mode="nearest", truncate=3)
+
+
+def brightest(maps: Float[np.ndarray, "n h w"], share: float) -> Bool[np.ndarray, "n h w"]:
+    """The `share` of each map's pixels with the largest values; pixels equal to the last one are in too."""
+    flat = maps.reshape(len(maps), -1)
+    keep = max(1, round(share * flat.shape[1]))
+    return maps >= np.partition(flat, -keep, axis=1)[:, -keep, None, None]
+
+
+def largest_component(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
+    """Each mask's largest 8-connected component, of equals the first; an empty mask stays empty."""
+    structure = np.zeros((3, 3, 3), int)
+    structure[1] = 1  # masks do not touch one another
+    labels, count = ndimage.label(masks, structure)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    flat = labels.reshape(len(masks), -1)
+    largest = np.take_along_axis(flat, sizes[flat].argmax(1)[:, None], axis=1)
+    return masks & (labels == largest[..., None])
+
+
+def tight_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
+    """The smallest box round each mask's pixels; NaN for an empty mask."""
+    rows, cols = masks.any(2), masks.any(1)
+    boxes = np.stack(
+        [
+            cols.argmax(1),
+            rows.argmax(1),
+            cols.shape[1] - cols[:, ::-1].argmax(1),
+            rows.shape[1] - rows[:, ::-1].argmax(1),
+        ],
+        axis=1,
+    ).astype(float)
+    boxes[~rows.any(1)] = np.nan
+    return boxes

@@ -1,0 +1,23 @@
+"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit --help`."""
+
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+
+import tyro
+
+from scripts import benchmarks, cli
+
+
+def main(arguments: list[str]) -> None:
+    names = sorted(module.name for module in iter_modules(benchmarks.__path__))
+    if not arguments or arguments[0] not in names:
+        wanted = bool(arguments) and arguments[0] in ("-h", "--help")
+        print(f"usage: python -m scripts.benchmark {'|'.join(names)} [options]", file=None if wanted else sys.stderr)
+        sys.exit(0 if wanted else 2)
+    benchmark = import_module(f"scripts.benchmarks.{arguments[0]}")
+    cli.run(benchmark.main, tyro.cli(benchmark.Options, args=arguments[1:], prog=f"scripts.benchmark {arguments[0]}"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
