@@ -5,7 +5,7 @@ the architecture's name, the preprocessing and the class names as JSON in its he
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,25 @@ from safetensors.numpy import save_file
 
 from saliency.errors import InputError
 from saliency.files import written
+from saliency.networks.alexnet import alexnet, alexnet_2012
 from saliency.networks.architecture import Architecture
 from saliency.networks.network import Network
+from saliency.networks.resnet import resnet50, resnet50_v1
 from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.networks.squeezenet import squeezenet1_1
+from saliency.networks.vgg import vgg16, vgg16_bn
 from saliency.preprocessing import from_record
 
-ARCHITECTURES = {"scenes_cnn": scenes_cnn}
+ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
+    "scenes_cnn": scenes_cnn,
+    "squeezenet1_1": squeezenet1_1,
+    "vgg16": vgg16,
+    "vgg16_bn": vgg16_bn,
+    "alexnet": alexnet,
+    "alexnet_2012": alexnet_2012,
+    "resnet50": resnet50,
+    "resnet50_v1": resnet50_v1,
+}
 _EMBEDDED = Path(__file__).resolve().parent.parent / "data"
 
 
