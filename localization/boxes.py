@@ -1,0 +1,128 @@
+"""The one box convention of the house, conversions at its borders, overlap, and the way between photo and input.
+
+Boxes are float `[..., 4]`: `x0 y0 x1 y1` in continuous pixel edges, half-open, so that a box of one pixel is 1 wide
+and the box of a whole photo is `0 0 width height`. A box with NaN in it stands for "none found".
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.ndimage import affine_transform
+
+from saliency.errors import InputError
+from saliency.preprocessing import Placement
+
+Boxes = Float[np.ndarray, "*n 4"]
+
+
+def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
+    """Boxes as float64 `[n, 4]`, or InputError."""
+    array = np.asarray(boxes, float)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"{name} must be [n, 4], rows x0 y0 x1 y1, not {list(array.shape)}")
+    return array
+
+
+def area(boxes: Boxes) -> Float[np.ndarray, "*n"]:
+    """Width times height; 0 for a box turned inside out."""
+    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
+
+
+def iou(a: Boxes, b: Boxes) -> Float[np.ndarray, "*n"]:
+    """Intersection over union, elementwise with broadcasting; 0 where a box is empty or NaN.
+
+    `iou(a[:, None], b[None])` is the table of all pairs.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    both = area(np.concatenate([np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])], axis=-1))
+    either = area(a) + area(b) - both
+    return np.divide(both, either, out=np.zeros_like(either), where=either > 0)
+
+
+def clip(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    """Boxes cut at the border of an image of (height, width)."""
+    height, width = size
+    return np.clip(boxes, 0, [width, height, width, height])
+
+
+def ordered(boxes: Boxes) -> Boxes:
+    """Corners swapped where x0 > x1 or y0 > y1."""
+    return np.concatenate(
+        [np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])], axis=-1
+    )
+
+
+def from_inclusive(corners: ArrayLike, first: Literal[0, 1] = 1) -> Boxes:
+    """Pixel corners that belong to the box, counted from `first`: 1 in VOC and ILSVRC XML, 0 in Tiny ImageNet."""
+    return np.asarray(corners, float) + _edges(first)
+
+
+def to_inclusive(boxes: Boxes, first: Literal[0, 1] = 1) -> Boxes:
+    return np.asarray(boxes, float) - _edges(first)
+
+
+def from_xywh(boxes: ArrayLike) -> Boxes:
+    """COCO's left, top, width, height."""
+    boxes = np.asarray(boxes, float)
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def to_xywh(boxes: Boxes) -> Boxes:
+    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
+
+
+def from_tfds(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
+    """TFDS's `ymin xmin ymax xmax`, which are VOC's own 1-based inclusive numbers divided by (height, width)."""
+    height, width = size
+    corners = np.asarray(boxes, float) * [height, width, height, width]
+    return from_inclusive(corners[..., [1, 0, 3, 2]].round(3))  # the division was done in float32
+
+
+def to_tfds(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    height, width = size
+    return to_inclusive(boxes)[..., [1, 0, 3, 2]] / [height, width, height, width]
+
+
+def to_input(boxes: Boxes, placement: Placement) -> Boxes:
+    """Boxes of the photo where they lie in the network's input; what a crop cut away stays outside of it."""
+    return np.asarray(boxes, float) * (placement.scale * 2) + placement.offset * 2
+
+
+def to_photo(boxes: Boxes, placement: Placement) -> Boxes:
+    """The inverse of `to_input`."""
+    return (np.asarray(boxes, float) - placement.offset * 2) / (placement.scale * 2)
+
+
+def visible(boxes: Boxes, placement: Placement) -> Float[np.ndarray, "*n"]:
+    """Share of each box's area that the input shows; 0 for a box that the crop removed."""
+    placed = to_input(boxes, placement)
+    whole = area(placed)
+    return np.divide(area(clip(placed, placement.input)), whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def map_to_photo(
+    map: Float[np.ndarray, "h w"], placement: Placement, outside: float = 0.0
+) -> Float[np.ndarray, "height width"]:
+    """A map over the input as a map over the photo: bilinear between pixel centres, `outside` where a crop cut.
+
+    The map may be coarser than the input (a grid of scores): it is taken to cover the whole of it.
+    """
+    # Along one axis: photo pixel p has its centre at p + 1/2, lands at (p + 1/2) * scale + offset in the input, and
+    # so at that number times the map's resolution in the map, whose own pixel q has its centre at q + 1/2.
+    resolution = np.array(map.shape) / placement.input
+    scale = np.array(placement.scale[::-1]) * resolution
+    offset = np.array(placement.offset[::-1]) * resolution
+    start = 0.5 * scale + offset - 0.5
+    photo = affine_transform(map, scale, start, output_shape=placement.photo, order=1, mode="nearest")
+    for axis in (0, 1):
+        centre = start[axis] + scale[axis] * np.arange(placement.photo[axis])
+        cut = (centre < -0.5) | (centre > map.shape[axis] - 0.5)
+        photo[(cut, slice(None)) if axis == 0 else (slice(None), cut)] = outside
+    return photo
+
+
+def _edges(first: int) -> np.ndarray:
+    """What takes the corners' pixels, counted from `first`, to the edges around them."""
+    return np.array([0, 0, 1, 1]) - first
