@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from saliency.errors import InputError
 from saliency.networks.network import Network, check_input
-from saliency.occlusion.dense import ScoreFunction, black_box_scores, dense_scores, positions_for
+from saliency.occlusion.dense import ScoreFunction, black_box_scores, dense_logits, dense_scores, positions_for
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images, pair
 from saliency.preprocessing import Preprocessing
 from saliency.scores import Score, as_score, as_targets, class_count, predicted, score_values
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]  # done, total
 BUDGET = 256 * 2**20  # bytes of activations at once
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 
-__all__ = ["OcclusionMaps", "Windows", "fill_images", "occlusion_maps"]
+__all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,38 @@ def occlusion_maps(
     scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
     maps = windows.pixel_maps(base[:, None, None] - scores)
     return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, "dense")
+
+
+def occluded_logits(
+    net: Network,
+    image: Float[np.ndarray, "h w 3"],
+    sizes: Sequence[Windows],
+    *,
+    fill: Fill = "grey",
+    budget: int = BUDGET,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Float[np.ndarray, "rows cols classes"]]:
+    """Every class's published logit of one normalised image under every window, for windows of several sizes.
+
+    What a score throws away: which class wins where. Arguments and errors are those of `occlusion_maps`.
+    """
+    check_input(net, image[None])
+    architecture = net.architecture
+    chunk = positions_for(architecture, *image.shape[:2], architecture.last, budget)
+    if jax.default_backend() == "cpu":
+        chunk = min(chunk, CPU_CHUNK)
+    total, done = sum(len(windows.positions) for windows in sizes), 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    filled = fill_images(image[None], fill, net.preprocess, seed)[0]
+    logits = dense_logits(architecture, net.weights, image, filled, sizes, chunk=chunk, step=step)
+    return [part.reshape(*windows.grid, -1) for part, windows in zip(logits, sizes)]
 
 
 _AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

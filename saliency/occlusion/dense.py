@@ -1,6 +1,6 @@
 """Occlusion by full re-inference: every position is a forward pass. The slow, obvious path, for any score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -64,13 +64,58 @@ def dense_scores(
     """The score of one image under every window, `chunk` windows at a time."""
     template = jnp.asarray(windows.template, image.dtype)
     return chunked(
-        lambda starts: network_scores(
-            weights, image, fill, template, starts, target, architecture=architecture, score=score
+        lambda i: network_scores(
+            weights, image, fill, template, windows.positions[i], target, architecture=architecture, score=score
         ),
-        windows,
+        len(windows.positions),
         chunk,
         step,
     )
+
+
+@partial(jax.jit, static_argnames="architecture")
+def network_logits(
+    weights: Weights,
+    image: Array,
+    fill: Array,
+    templates: Float[Array, "s ph pw"],
+    kinds: Array,
+    starts: Array,
+    *,
+    architecture: Architecture,
+) -> Float[Array, "k classes"]:
+    """Every class's logit for one image under `k` windows, the i-th of which is `templates[kinds[i]]`."""
+    hidden = jax.vmap(lambda kind, start: hidden_images(image, fill, templates[kind], start[None])[0])(kinds, starts)
+    return architecture.upto(weights, hidden)
+
+
+def dense_logits(
+    architecture: Architecture,
+    weights: Weights,
+    image: Float[np.ndarray, "h w 3"],
+    fill: Float[np.ndarray, "h w 3"],
+    sizes: Sequence[Windows],
+    *,
+    chunk: int,
+    step: Step,
+) -> list[Float[np.ndarray, "p classes"]]:
+    """Every class's logit of one image under every window of several sizes, which share one compilation.
+
+    Templates are padded with transparent pixels to the largest, so that they have one shape.
+    """
+    reach = np.max([windows.patch for windows in sizes], axis=0)
+    templates = jnp.asarray(
+        [np.pad(w.template, [(0, most - size) for most, size in zip(reach, w.patch)]) for w in sizes], image.dtype
+    )
+    kinds = np.repeat(np.arange(len(sizes)), [len(windows.positions) for windows in sizes])
+    starts = np.concatenate([windows.positions for windows in sizes])
+    logits = chunked(
+        lambda i: network_logits(weights, image, fill, templates, kinds[i], starts[i], architecture=architecture),
+        len(starts),
+        chunk,
+        step,
+    )
+    return np.split(logits, np.cumsum([len(windows.positions) for windows in sizes])[:-1])
 
 
 def black_box_scores(
@@ -84,22 +129,19 @@ def black_box_scores(
 ) -> Float[np.ndarray, " p"]:
     """The same for any function from images `[k, h, w, c]` to scores `[k]`, which need not be JAX's."""
     template = jnp.asarray(windows.template, image.dtype)
-    return chunked(lambda starts: function(_hidden(image, fill, template, starts)), windows, chunk, step)
+    return chunked(
+        lambda i: function(_hidden(image, fill, template, windows.positions[i])), len(windows.positions), chunk, step
+    )
 
 
-def chunked(
-    function: Callable[[np.ndarray], Array], windows: Windows, chunk: int, step: Step
-) -> Float[np.ndarray, " p"]:
-    """Values of every position, `chunk` at a time; the last chunk is filled up with the last position."""
-    positions = windows.positions
-    count = -(-len(positions) // chunk)
-    chunk = -(-len(positions) // count)  # as even as it goes, so that little is computed in vain
+def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, step: Step) -> Float[np.ndarray, "p ..."]:
+    """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
+    chunk = -(-total // -(-total // chunk))  # as even as it goes, so that little is computed in vain
     values = []
-    for first in range(0, len(positions), chunk):
-        index = np.minimum(np.arange(first, first + chunk), len(positions) - 1)
-        values.append(np.asarray(function(positions[index])))
-        step(min(chunk, len(positions) - first))
-    return np.concatenate(values)[: len(positions)]
+    for first in range(0, total, chunk):
+        values.append(np.asarray(function(np.minimum(np.arange(first, first + chunk), total - 1))))
+        step(min(chunk, total - first))
+    return np.concatenate(values)[:total]
 
 
 def positions_for(architecture: Architecture, height: int, width: int, to: str, budget: int) -> int:
