@@ -1,5 +1,6 @@
 """A classifier with its weights, and everything needed to feed and to name it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -53,6 +54,16 @@ class Network(nnx.Module):
             layer: {name: parameter.get_value() for name, parameter in parameters.items()}
             for layer, parameters in self.parameters.items()
         }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the architecture and of every weight: what a result says of the network it was made with."""
+        digest = hashlib.sha256(repr(self.architecture).encode())
+        for layer, parameters in sorted(self.weights.items()):
+            for name, value in sorted(parameters.items()):
+                digest.update(f"{layer}.{name} {value.dtype} {value.shape}".encode())
+                digest.update(np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()
 
     @property
     def layers(self) -> dict[str, Layer]:
