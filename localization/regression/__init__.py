@@ -1,0 +1,81 @@
+"""Boxes from maps by a learned linear map (seed 003, Eq. 4): one solver a file, and a function that chooses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from localization.boxes import as_boxes, iou
+from localization.features import Features, stacked
+from localization.regression import lad, ridge, sgd
+from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
+from saliency.errors import InputError
+
+Method = Literal["ridge", "lad", "sgd"]
+
+__all__ = ["LinearMap", "fit_linear_map", "load_linear_map", "status"]
+
+
+def fit_linear_map(
+    maps: Float[np.ndarray, "n *k h w"],
+    boxes: Float[np.ndarray, "n 4"],
+    *,
+    method: Method = "lad",
+    features: Features | None = None,
+    coding: Coding = "corners",
+    lambdas: Sequence[float] = ridge.LAMBDAS,
+    steps: int | None = None,
+    seed: int = 0,
+    source: Mapping[str, Any] | None = None,
+) -> LinearMap:
+    """Fit boxes `x0 y0 x1 y1`, in pixels of the maps, to the maps' features.
+
+    The penalty is the one of `lambdas` whose left-out predictions overlap most with the boxes (mean IoU over exact
+    leave-one-out). `method`: "ridge", the closed form; "lad", least absolute deviations started there; "sgd", seed
+    003's recipe with that penalty, `steps` long, batches drawn from `seed`. `source` says what the maps are, and is
+    saved.
+
+    Raises InputError for fewer than 3 maps, numbers that do not fit together, and maps or boxes that are not finite.
+    """
+    maps, boxes = stacked(maps), as_boxes(boxes)
+    _check(maps, boxes, method, lambdas)
+    features = features or Features()
+    size = (maps.shape[2], maps.shape[3])
+    x, y = features(maps), encoded(boxes, coding, size)
+    spectrum, solution = ridge.cross_validated(
+        x, y, lambdas, lambda codes: float(iou(decoded(codes, coding, size), boxes).mean())
+    )
+    if method == "lad":
+        solution = lad.refine(solution, spectrum, y, steps or lad.STEPS)
+    if method == "sgd":
+        solution = sgd.descend(
+            sgd.shuffled(x, y, seed),
+            spectrum.mean_x,
+            spectrum.mean_y,
+            float((spectrum.values**2).max(initial=1e-12)) / len(x),
+            alpha=spectrum.alpha(solution.penalty) / len(x),
+            penalty=solution.penalty,
+            steps=steps or sgd.STEPS,
+        )
+    record = {"method": method, "n": len(maps), "penalty": solution.penalty, "seed": seed, **solution.trace}
+    return LinearMap(
+        solution.weights, solution.intercept, features, coding, size, maps.shape[1], dict(source or {}), record
+    )
+
+
+def _check(maps: np.ndarray, boxes: np.ndarray, method: str, lambdas: Sequence[float]) -> None:
+    if method not in get_args(Method):
+        raise InputError(f"method must be one of {', '.join(get_args(Method))}, not {method!r}")
+    if len(boxes) != len(maps):
+        raise InputError(f"{len(boxes)} boxes do not pair with {len(maps)} maps")
+    if len(maps) < 3:
+        raise InputError(f"a linear map needs at least 3 maps to be fitted to, not {len(maps)}")
+    if not lambdas or min(lambdas) <= 0:
+        raise InputError("lambdas must be one or more numbers above 0")
+    for name, array in (("maps", maps), ("boxes", boxes)):
+        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
+        if len(bad):
+            raise InputError(
+                f"{name} hold NaN or infinite values at index {bad[0]} ({len(bad)} of {len(array)}): drop it"
+            )

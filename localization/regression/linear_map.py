@@ -1,0 +1,156 @@
+"""The linear map of seed 003, Eq. 4, as it is applied and stored: maps `[n, (k,) h, w]` to boxes `[n, 4]`.
+
+A bundle is a safetensors file with the weights and, in its header, JSON: which features, which coding, what the maps
+were, how it was fitted. It applies to maps of the same origin only.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from localization.boxes import as_boxes, clip, ordered
+from localization.features import Features, stacked
+from saliency.errors import InputError
+from saliency.files import written
+
+Coding = Literal["corners", "centre"]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """`weights` float64 `[d, 4]`, `intercept` float64 `[4]`, of box codes in shares of the `size` (height, width).
+
+    `methods`: how many maps are stacked. `source` says what the maps were: method, network, score, layer and so on.
+    `record` says how the fit was made.
+    """
+
+    weights: Float[np.ndarray, "d 4"]
+    intercept: Float[np.ndarray, " 4"]
+    features: Features
+    coding: Coding
+    size: tuple[int, int]
+    methods: int = 1
+    source: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(
+        self, maps: Float[np.ndarray, "n *k h w"], *, source: Mapping[str, Any] | None = None
+    ) -> Float[np.ndarray, "n 4"]:
+        """Boxes `x0 y0 x1 y1` in pixels of the maps, clipped to them and ordered. `status` explains boxes of NaN.
+
+        Raises InputError for maps of another size or number, or of another `source` where both sides state it.
+        """
+        maps = self.checked(maps, source or {})
+        return self.predict_features(self.features(maps))
+
+    def predict_features(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 4"]:
+        """The same from features that were computed before."""
+        finite = np.isfinite(x).all(1, keepdims=True)
+        codes = np.where(finite, x, 0) @ self.weights + self.intercept
+        return np.where(finite, decoded(codes, self.coding, self.size), np.nan)
+
+    def checked(self, maps: Float[np.ndarray, "n *k h w"], source: Mapping[str, Any]) -> Float[np.ndarray, "n k h w"]:
+        maps = stacked(maps)
+        if maps.shape[1] != self.methods:
+            raise InputError(f"this linear map takes {self.methods} stacked map(s) an image, not {maps.shape[1]}")
+        if maps.shape[2:] != self.size:
+            got, own = ("x".join(map(str, size)) for size in (maps.shape[2:], self.size))
+            raise InputError(f"this linear map was fitted to maps of {own} and cannot be applied to {got}: fit another")
+        for key, own in self.source.items():
+            if key in source and source[key] != own:
+                raise InputError(
+                    f"this linear map was fitted to maps of {key} {own!r}, these are of {source[key]!r}: fit another"
+                )
+        return maps
+
+    @property
+    def penalty(self) -> float:
+        """The ridge penalty, relative to the mean eigenvalue of the features' covariance."""
+        return float(self.record["penalty"])
+
+    def images(self) -> Float[np.ndarray, "4 k rows columns"] | None:
+        """The pixels' weights, one image for each number of the code and each stacked map; None without `pixels`."""
+        if not self.features.pixels:
+            return None
+        rows, columns = self.features.pooled(*self.size)
+        weights = self.weights.T.reshape(4, self.methods, -1)[..., : rows * columns]
+        return weights.reshape(4, self.methods, rows, columns)
+
+    def save(self, path: Path | str) -> None:
+        header = {
+            "format": FORMAT,
+            "features": asdict(self.features),
+            "coding": self.coding,
+            "size": self.size,
+            "methods": self.methods,
+            "source": dict(self.source),
+            "record": dict(self.record),
+        }
+        with written(path) as temporary:
+            save_file(
+                {"weights": np.ascontiguousarray(self.weights), "intercept": self.intercept},
+                temporary,
+                metadata={"linear_map": json.dumps(header)},
+            )
+
+
+def load_linear_map(path: Path | str) -> LinearMap:
+    """A saved linear map; InputError for a file that is none, or is broken."""
+    try:
+        with safe_open(path, "numpy") as file:
+            header = json.loads((file.metadata() or {}).get("linear_map", "{}"))
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; save a linear map there with .save(path)") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path}: not a linear map of this version; fit and save it again")
+    features: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in header["features"].items()
+    }
+    return LinearMap(
+        tensors["weights"],
+        tensors["intercept"],
+        Features(**features),
+        header["coding"],
+        tuple(header["size"]),
+        header["methods"],
+        header["source"],
+        header["record"],
+    )
+
+
+def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
+    """Why a box may be missing or mean nothing, per image: "ok", "not finite" (its box is NaN), or "constant"."""
+    maps = stacked(maps)
+    axes = (1, 2, 3)
+    finite: Bool[np.ndarray, " n"] = np.isfinite(maps).all(axes)
+    constant = (maps == maps[..., :1, :1]).all(axes)
+    return np.select([~finite, constant], ["not finite", "constant"], "ok")
+
+
+def encoded(boxes: Float[np.ndarray, "n 4"], coding: Coding, size: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
+    """Boxes in pixels as shares of the map's width and height: corners, or centre, width and height."""
+    if coding not in get_args(Coding):
+        raise InputError(f"coding must be one of {', '.join(get_args(Coding))}, not {coding!r}")
+    corners = as_boxes(boxes) / np.array([size[1], size[0]] * 2)
+    if coding == "corners":
+        return corners
+    low, high = corners[:, :2], corners[:, 2:]
+    return np.concatenate([(low + high) / 2, high - low], 1)
+
+
+def decoded(codes: Float[np.ndarray, "n 4"], coding: Coding, size: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
+    """The boxes of codes, with their corners in order and inside the map."""
+    a, b = codes[:, :2], codes[:, 2:]
+    low, high = (a - b / 2, a + b / 2) if coding == "centre" else (a, b)
+    return clip(ordered(np.concatenate([low, high], 1) * np.array([size[1], size[0]] * 2)), size)
