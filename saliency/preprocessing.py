@@ -4,7 +4,7 @@ Photos are uint8 `[h, w, 3]` RGB. What comes out is float32 `[n, H, W, 3]` in th
 space. The recipe belongs to a checkpoint, is stored with it and recorded in every result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
@@ -37,8 +37,8 @@ class Preprocessing:
 
     `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
     rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
-    then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is bilinear with
-    antialiasing, as Pillow and torchvision do it.
+    then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is antialiased, as Pillow and
+    torchvision do it.
     """
 
     size: tuple[int, int]
@@ -48,6 +48,13 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or (self.shorter is not None and self.shorter < max(self.size)):
+            raise InputError(
+                f"a crop of {self.size[0]}x{self.size[1]} needs a shorter side that holds it, not {self.shorter}"
+            )
 
     def __call__(self, photos: Photos) -> np.ndarray:
         """Photos uint8 `[h, w, 3]` of any sizes (a list, or one array `[n, h, w, 3]`) -> float32 `[n, H, W, 3]`.
@@ -64,7 +71,7 @@ class Preprocessing:
         height, width = self._resized(photo.shape[:2])
         image = Image.fromarray(photo)
         if (height, width) != photo.shape[:2]:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         left, top = self._corner((height, width))
         if self.mode == "letterbox":
             canvas = Image.new("RGB", self.size[::-1], tuple(round(v) for v in self.pixels(np.zeros(3))))
@@ -113,7 +120,12 @@ class Preprocessing:
         return asdict(self)
 
 
-def from_record(record: dict[str, Any]) -> Preprocessing:
-    """The inverse of `Preprocessing.record`, as read from JSON."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    return Preprocessing(**fields)
+def from_record(record: Mapping[str, Any]) -> Preprocessing:
+    """The inverse of `Preprocessing.record`, as read from JSON; InputError where it is not one."""
+    try:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        return Preprocessing(**fields)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"this is no preprocessing: {error}") from error

@@ -7,7 +7,9 @@ BLOCKS = ((16,), (24, 24), (48, 48), (96, 96))  # features of the convolutions b
 CLASSES = 10
 
 
-def scenes_cnn(blocks: tuple[tuple[int, ...], ...] = BLOCKS, size: tuple[int, int] = (96, 96)) -> Architecture:
+def scenes_cnn(
+    blocks: tuple[tuple[int, ...], ...] = BLOCKS, classes: int = CLASSES, size: tuple[int, int] = (96, 96)
+) -> Architecture:
     """3x3 convolutions with ReLU, 2x2 max-pools between the blocks, global max-pool, one dense layer.
 
     The global maximum leaves a class logit with few winning positions, which is what makes its gradient local.
@@ -20,5 +22,5 @@ def scenes_cnn(blocks: tuple[tuple[int, ...], ...] = BLOCKS, size: tuple[int, in
             build.add(f"pool{i}", MaxPool((2, 2), (2, 2)))
     gestalt = build.nodes[-1].name
     build.add("pool", GlobalMaxPool())
-    build.add("logits", Dense(CLASSES))
+    build.add("logits", Dense(classes))
     return Architecture("scenes_cnn", tuple(build.nodes), gestalt, size)
