@@ -1,7 +1,7 @@
-"""Boxes without learning weights: smooth the map, keep its brightest pixels, draw the tight box (seed 003, section 2.3).
+"""Boxes without weights to learn: smooth the map, keep its brightest pixels, draw the tight box (seed 003, 2.3).
 
-Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says nothing
-(NaN, or the same value everywhere) gives a box of NaN, and `map_status` says why.
+Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says
+nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,11 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from localization.boxes import iou
+from localization.regression import status
 from saliency.errors import InputError
 
 SIGMAS = (1.0, 2.0, 4.0, 6.0, 8.0)
 SHARES = (0.02, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3)
-
-
-def map_status(maps: Float[np.ndarray, "n h w"]) -> np.ndarray:
-    """Per map "ok", "nan" (any value not finite) or "constant" (no pixel differs, zero maps included): str `[n]`."""
-    flat = np.reshape(maps, (len(maps), -1))
-    finite = np.isfinite(flat).all(1)
-    with np.errstate(invalid="ignore"):
-        constant = np.ptp(flat, axis=1) == 0
-    return np.where(~finite, "nan", np.where(constant, "constant", "ok"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Heuristic:
     component: bool = False
 
     def predict(self, maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
-        ok = map_status(maps) == "ok"
+        ok = status(maps) == "ok"
         boxes = np.full((len(maps), 4), np.nan)
         boxes[ok] = self._boxes(smoothed(maps[ok], self.sigma))
         return boxes
@@ -65,9 +57,11 @@ def fit_heuristic(
 
     At most `limit` maps, drawn from `seed`, are looked at. Raises InputError when no map says anything.
     """
-    usable = np.flatnonzero((map_status(maps) == "ok") & np.isfinite(boxes).all(1))
+    usable = np.flatnonzero((status(maps) == "ok") & np.isfinite(boxes).all(1))
     if not len(usable):
-        raise InputError("maps: none of the training maps is usable (all NaN or constant), so no heuristic can be tuned")
+        raise InputError(
+            "maps: none of the training maps is usable (all NaN or constant), so no heuristic can be tuned"
+        )
     if len(usable) > limit:
         usable = np.sort(np.random.default_rng(seed).choice(usable, limit, replace=False))
     best, best_figure = None, (-1.0, -1.0)
@@ -108,7 +102,7 @@ def largest_component(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h
 
 def tight_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
     """The smallest box round each mask's pixels; NaN for an empty mask."""
-    rows, cols = masks.any(2), masks.any(1)
+    rows, cols = np.any(masks, axis=2), np.any(masks, axis=1)
     boxes = np.stack(
         [
             cols.argmax(1),

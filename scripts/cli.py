@@ -1,8 +1,11 @@
 """What every script shares: clear errors with exit code 2, and when to be silent."""
 
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from saliency.errors import InputError
@@ -38,3 +41,19 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
+
+
+def reset_peak_memory() -> None:
+    """Forget this process's largest resident size so far, where the kernel lets us (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,210 @@
+"""The pictures of a comparison, each a pure function from figures to a matplotlib `Figure`.
+
+Photos uint8 `[h, w, 3]`, maps float `[h, w]`, boxes `[4]` `x0 y0 x1 y1` in the photo's pixels. True boxes are
+green, predicted ones red, as in seed 003's figures 3 and 4.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+TRUE, PREDICTED = "#16a34a", "#e11d2e"
+_FAMILIES = {  # by the beginning of a method's name
+    "gradient": "#1f6fb4",
+    "gestalt": "#52a7d8",
+    "occlusion": "#d9730d",
+    "grad-cam": "#7a4bb0",
+    "baseline": "#8a929c",
+}
+_OTHER = "#3f8f6b"
+
+
+def colour(method: str) -> str:
+    """One colour a family of methods, the same in every picture."""
+    return next((value for start, value in _FAMILIES.items() if method.startswith(start)), _OTHER)
+
+
+def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
+    """CorLoc of every method and box route, best first, with its interval."""
+    rows = sorted(rows, key=lambda row: _number(row["corloc"]))
+    figure = Figure(figsize=(8.6, 0.9 + 0.29 * len(rows)))
+    axes = figure.subplots()
+    for y, row in enumerate(rows):
+        value = _number(row["corloc"])
+        linear = row["route"] == "linear map"
+        axes.barh(
+            y,
+            value,
+            color=colour(str(row["method"])) if row["route"] != "none" else _FAMILIES["baseline"],
+            alpha=1.0 if linear else 0.55,
+            height=0.72,
+        )
+        axes.hlines(y, _number(row["corloc_low"]), _number(row["corloc_high"]), color="#222", linewidth=1.2)
+        axes.text(_number(row["corloc_high"]) + 0.008, y, f"{100 * value:.1f}", va="center", fontsize=8, color="#222")
+    axes.set_yticks(range(len(rows)), [row_label(row) for row in rows], fontsize=9)
+    axes.set_xlabel("CorLoc (IoU > 0.5), 95% bootstrap interval; full colour: linear map, pale: heuristic", fontsize=9)
+    axes.set_xlim(0, min(1.08, max(_number(row["corloc_high"]) for row in rows) + 0.1))
+    _plain(axes, grid="x")
+    return figure
+
+
+def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
+    """CorLoc against cost: milliseconds on the left, network passes on the right; the Pareto front drawn."""
+    rows = [row for row in rows if row["ms_per_image"] is not None and row["route"] != "none"]
+    figure = Figure(figsize=(11, 4.4))
+    for axes, key, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("ms_per_image", "passes"),
+        ("milliseconds per image, this machine (log)", "forward + backward passes per image (log)"),
+    ):
+        points = [(_passes(row) if key == "passes" else _number(row[key]), _number(row["corloc"]), row) for row in rows]
+        points = [(x, y, row) for x, y, row in points if x > 0]
+        for x, y, row in points:
+            marker = "o" if row["route"] == "linear map" else "^"
+            axes.scatter(x, y, color=colour(str(row["method"])), marker=marker, s=46, zorder=3)
+        front = pareto([(x, y) for x, y, _ in points])
+        axes.plot(*zip(*front), color="#555", linewidth=1, drawstyle="steps-post", zorder=2)
+        axes.set_xscale("log")
+        axes.set_xlabel(label, fontsize=9)
+        best: dict[str, tuple[float, float]] = {}
+        for x, y, row in points:
+            name = str(row["method"])
+            if name not in best or y > best[name][1]:
+                best[name] = (x, y)
+        _labels(axes, best)
+        _plain(axes, grid="both")
+    figure.axes[0].set_ylabel("CorLoc", fontsize=9)
+    figure.suptitle(
+        "circles: linear map, triangles: heuristic; line: nothing else is both cheaper and better", fontsize=9
+    )
+    figure.tight_layout()
+    return figure
+
+
+def gallery(
+    photos: Sequence[np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    true: Sequence[np.ndarray],
+    predicted: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str],
+) -> Figure:
+    """One row a photo, one column a method: its map with the true box and the method's own."""
+    columns = ["photo", *maps]
+    figure = Figure(figsize=(1.75 * len(columns), 1.9 * len(photos) + 0.3))
+    grid = figure.subplots(len(photos), len(columns), squeeze=False)
+    for i, row in enumerate(grid):
+        for axes, name in zip(row, columns):
+            draw_map(axes, photos[i] if name == "photo" else maps[name][i], photos[i].shape[:2])
+            for box in np.atleast_2d(true[i]):
+                draw_box(axes, box, TRUE)
+            if name in predicted:
+                draw_box(axes, predicted[name][i], PREDICTED)
+            if i == 0:
+                axes.set_title(name, fontsize=9)
+        row[0].set_ylabel(titles[i], fontsize=8)
+    figure.tight_layout(pad=0.4)
+    return figure
+
+
+def cases(
+    photos: Sequence[np.ndarray], true: Sequence[np.ndarray], predicted: Sequence[np.ndarray], titles: Sequence[str]
+) -> Figure:
+    """Photos side by side with the true and the predicted box, eight a line."""
+    columns = min(8, max(1, len(photos)))
+    lines = -(-len(photos) // columns)
+    figure = Figure(figsize=(1.6 * columns, 1.85 * lines))
+    for axes, *_ in zip(figure.subplots(lines, columns, squeeze=False).ravel(), range(lines * columns)):
+        axes.set_axis_off()
+    for axes, photo, boxes, box, title in zip(figure.axes, photos, true, predicted, titles):
+        axes.imshow(photo)
+        for one in np.atleast_2d(boxes):
+            draw_box(axes, one, TRUE)
+        draw_box(axes, box, PREDICTED)
+        axes.set_title(title, fontsize=8)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def linear_weights(weights: np.ndarray, names: Sequence[str]) -> Figure:
+    """The learned linear map as images, one a box coordinate: red pixels push it up, blue ones down."""
+    figure = Figure(figsize=(2.5 * len(weights), 2.7))
+    for axes, image, name in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, names):
+        scale = np.abs(image).max() or 1.0
+        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale)
+        axes.set_title(name, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.tight_layout(pad=0.4)
+    return figure
+
+
+def draw_map(axes: Axes, image: np.ndarray, size: tuple[int, int]) -> None:
+    """A photo, or a map stretched over the photo's `size`; a map with both signs gets a diverging scale."""
+    extent = (0, size[1], size[0], 0)
+    if image.ndim == 3:
+        axes.imshow(image, extent=extent)
+    elif not np.isfinite(image).all() or np.ptp(image) == 0:
+        axes.imshow(np.full((*image.shape, 3), 0.85), extent=extent)
+        axes.text(size[1] / 2, size[0] / 2, "no map", ha="center", va="center", fontsize=8)
+    elif image.min() < -0.05 * image.max():
+        scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
+        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale, extent=extent)
+    else:
+        axes.imshow(image, cmap="magma", vmin=0, vmax=float(np.percentile(image, 99.5)) or None, extent=extent)
+    axes.set_xlim(0, size[1])
+    axes.set_ylim(size[0], 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def draw_box(axes: Axes, box: np.ndarray, edge: str) -> None:
+    if np.isfinite(box).all():
+        x0, y0, x1, y1 = box
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=1.6))
+
+
+def row_label(row: Mapping[str, object]) -> str:
+    return str(row["method"]) if row["route"] == "none" else f"{row['method']} · {row['route']}"
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, figure) that no other beats at the same cost or less, by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, figure in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or figure > front[-1][1]:
+            front.append((cost, figure))
+    return front
+
+
+def _labels(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Names beside their points, pushed apart upwards where they would lie on one another."""
+    taken: list[tuple[float, float]] = []
+    low, high = min(y for _, y in places.values()), max(y for _, y in places.values())
+    gap = max(0.022, (high - low) / 14)
+    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
+        height = y
+        while any(abs(height - other) < gap and abs(np.log10(x / at)) < 0.9 for at, other in taken):
+            height += gap / 4
+        taken.append((x, height))
+        axes.annotate(name, (x, height), textcoords="offset points", xytext=(7, -3), fontsize=8, color=colour(name))
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right * (right / left) ** 0.25)
+
+
+def _passes(row: Mapping[str, object]) -> float:
+    return _number(row["forwards"]) + _number(row["backwards"])
+
+
+def _number(value: object) -> float:
+    return float(value) if value is not None else float("nan")  # type: ignore[arg-type]
+
+
+def _plain(axes: Axes, grid: str) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis=grid, color="#ddd", linewidth=0.6)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
