@@ -1,10 +1,11 @@
-"""Grad-CAM (Selvaraju et al. 2017): a layer's channels weighted by the mean derivative of the score to each.
+"""Class activation maps: a layer's channels, weighted for the class, brought to the image's size bilinearly.
 
-Maps are float32 `[n, h, w]`, at least 0, brought to the image's size by bilinear interpolation.
+Maps are float32 `[n, h, w]`. Grad-CAM (Selvaraju et al. 2017) takes the score's mean derivative to each channel as
+weight, and is at least 0; CAM (Zhou et al. 2016) reads the weights off the head, and is signed.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,9 @@ from jaxtyping import Float
 from saliency.errors import InputError
 from saliency.gradient import Progress
 from saliency.networks.architecture import Architecture, Weights
+from saliency.networks.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.networks.network import Network, check_input
-from saliency.scores import as_targets, batches, class_count, default_batch
+from saliency.scores import Score, as_targets, batches, class_count, default_batch, settled_targets
 
 
 def grad_cam(
@@ -67,3 +69,45 @@ def _maps(
     weight = jax.grad(total)(activation).mean((1, 2), keepdims=True)
     cam = jax.nn.relu((weight * activation).sum(-1))
     return jax.image.resize(cam, (len(cam), *size), "bilinear")
+
+
+def cam(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    target: int | Sequence[int] | np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """The class's logit at each place: the head without its global pool. Its mean is the logit, for an average pool.
+
+    Raises InputError where the head is not a global pool with at most one dense layer behind it.
+    """
+    check_input(net, x)
+    architecture = local_head(net.architecture)
+    targets = settled_targets(net, x, Score(), target)
+    weights, parts = net.weights, []
+    for i in batches(len(x), default_batch()):
+        parts.append(np.asarray(_local_logits(weights, x[i], targets[i], architecture=architecture)))
+        if progress:
+            progress(min(int(i[-1]) + 1, len(x)), len(x))
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+
+
+@cache
+def local_head(architecture: Architecture) -> Architecture:
+    """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
+    *_, before, last = architecture.nodes
+    pool = before if isinstance(last.layer, Dense) else last
+    if not isinstance(pool.layer, GlobalAvgPool | GlobalMaxPool):
+        raise InputError(
+            f"CAM needs a head of a global pool and at most one dense layer, which {architecture.name} has not;"
+            " Grad-CAM takes any head"
+        )
+    return architecture.without(pool.name, *architecture.logit_bypass)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _local_logits(weights: Weights, x: Array, targets: Array, *, architecture: Architecture) -> Array:
+    logits = architecture.upto(weights, x)
+    local = jnp.take_along_axis(logits, targets[:, None, None, None], -1)[..., 0]
+    return jax.image.resize(local, x.shape[:3], "bilinear")

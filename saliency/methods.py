@@ -8,22 +8,32 @@ the target and the options alone, not on the other images of the call: what is r
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from saliency.cam import grad_cam
+from saliency.attribution import (
+    InputXGradient,
+    IntegratedGradients,
+    NoisyGradients,
+    Recipe,
+    ReluRule,
+    Sensitivity,
+    attribution_maps,
+)
+from saliency.black_box import Classifier
+from saliency.cam import cam, grad_cam, local_head
+from saliency.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
 from saliency.errors import InputError
 from saliency.gradient import Aggregate, Progress, gradient_maps
 from saliency.networks.network import Network
 from saliency.occlusion import Engine, occlusion_maps
-from saliency.occlusion.dense import ScoreFunction
 from saliency.occlusion.windows import Fill, Pair, Windows, pair
+from saliency.perturbation import finite_difference_maps, rise_maps
 
 Sign = Literal["magnitude", "signed"]
 Target = int | Sequence[int] | np.ndarray | None
-Classifier = Network | ScoreFunction  # a black box is any function from images [k, h, w, 3] to scores [k]
 
 
 @dataclass(frozen=True)
@@ -31,15 +41,30 @@ class Options:
     """What the methods share; each reads what concerns it.
 
     `score` is what the class methods explain; `layer` is where Gestalt totals and Grad-CAM look (None: the network's
-    Gestalt layer). `patch`, `stride` (pixels, or (height, width)), `fill` and `engine` are occlusion's.
+    Gestalt layer). `fill`, in pixels, is what occlusion and RISE hide with and where integrated gradients start.
     """
 
     score: Literal["logit", "log_probability"] = "logit"
     layer: str | None = None
-    patch: int | Pair = 32
-    stride: int | Pair = 16
     fill: Fill = "grey"
+    patch: int | Pair = 32
+    """Occlusion's window in pixels, one number or (height, width)."""
+    stride: int | Pair = 16
+    """From window to window."""
     engine: Engine = "auto"
+    """How occlusion is computed."""
+    samples: int = 25
+    """Noisy copies of SmoothGrad and VarGrad."""
+    noise: float = 0.15
+    """Their noise's deviation, as a share of the image's range."""
+    steps: int = 50
+    """Points on integrated gradients' way."""
+    masks: int = 512
+    """RISE's masks."""
+    cell: int = 8
+    """Finite differences: side of a square, in pixels."""
+    step: float = 0.02
+    """Finite differences: how far a square is moved, as a share of the image's range."""
     seed: int = 0
 
     @property
@@ -56,9 +81,16 @@ class Cost:
     backwards: int
 
 
+DEFAULTS = Options()
+
+
 class Maps(Protocol):
-    """Maps float32 `[n, h, w]`. `target`: class indices, default the predicted class; Gestalt scores and controls
-    ignore it, and for a black box it is the function's own affair. Raises InputError for what does not fit."""
+    """Maps float32 `[n, h, w]`.
+
+    `target`: class indices, default the predicted class; Gestalt scores and controls have none, and a black box knows
+    its own. `net` is a network or, for some methods, any function from images `[k, h, w, 3]` to scores `[k]`.
+    Raises InputError for a network, image, target or option that does not suit.
+    """
 
     def __call__(
         self,
@@ -66,134 +98,305 @@ class Maps(Protocol):
         x: Float[np.ndarray, "n h w 3"],
         *,
         target: Target = None,
-        options: Options = Options(),
+        options: Options = DEFAULTS,
         progress: Progress | None = None,
     ) -> Float[np.ndarray, "n h w"]: ...
 
 
+class Price(Protocol):
+    """What one image of (height, width) costs; InputError where the method does not suit the network."""
+
+    def __call__(self, net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost: ...
+
+
 @dataclass(frozen=True)
 class Method:
-    """One way to make maps.
+    """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
 
-    `summary` is two lines. `sign`: "magnitude" maps are at least 0, in "signed" ones a positive pixel supports the
-    score. `cost(net, (height, width), options)` counts passes, and raises InputError where `net` does not suit.
+    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score.
     """
 
     name: str
-    summary: str
-    source: str
     sign: Sign
+    source: str
+    summary: str
     maps: Maps
-    cost: Callable[[Classifier, Pair, Options], Cost]
+    cost: Price
+    black_box: bool
 
 
-def white_box(net: Classifier, method: str) -> Network:
-    """`net` where it is a network, or InputError: its layers or gradients are needed."""
-    if not isinstance(net, Network):
-        raise InputError(f"{method} needs a network's layers and gradients; a black box can be occluded instead")
-    return net
+# `Any`: a network, or for a method that takes one a black box; `_method` sees to it.
+Run = Callable[[Any, np.ndarray, Target, Options, Progress | None], np.ndarray]
+Count = Callable[[Any, Pair, Options], Cost]
 
 
-def _gradient(name: str, aggregate: Aggregate, gestalt: bool, summary: str, source: str) -> Method:
-    def maps(net, x, *, target=None, options=Options(), progress=None):
-        score = options.gestalt if gestalt else options.score
-        net = white_box(net, name)
-        return gradient_maps(net, x, score=score, target=target, aggregate=aggregate, progress=progress)
+def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False) -> Method:
+    """A method of the menu; where it is not for black boxes, it says so instead of failing somewhere inside."""
 
-    def cost(net: Classifier, size: Pair, options: Options) -> Cost:
-        white_box(net, name)
-        return Cost(1, 1)
+    def check(net: Classifier) -> None:
+        if not black_box and not isinstance(net, Network):
+            able = ", ".join(method.name for method in METHODS.values() if method.black_box)
+            raise InputError(f"{name} needs a network's layers and gradients; for a black box there are {able}")
 
-    return Method(name, summary, source, "magnitude", maps, cost)
+    def maps(
+        net: Classifier,
+        x: np.ndarray,
+        *,
+        target: Target = None,
+        options: Options = DEFAULTS,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        check(net)
+        return run(net, x, target, options, progress)
+
+    def checked_cost(net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost:
+        check(net)
+        return cost(net, size, options)
+
+    return Method(name, sign, source, summary, maps, checked_cost, black_box)
 
 
-def _occlusion(name: str, gestalt: bool, summary: str, source: str) -> Method:
-    def maps(net, x, *, target=None, options=Options(), progress=None):
-        return occlusion_maps(
+def _gradient(aggregate: Aggregate) -> Run:
+    return lambda net, x, target, o, tell: gradient_maps(
+        net, x, score=o.score, target=target, aggregate=aggregate, progress=tell
+    )
+
+
+def _gestalt(aggregate: Aggregate) -> Run:
+    return lambda net, x, target, o, tell: gradient_maps(net, x, score=o.gestalt, aggregate=aggregate, progress=tell)
+
+
+def _attribution(recipe: Callable[[Options], Recipe], relu: ReluRule = "exact") -> Run:
+    return lambda net, x, target, o, tell: attribution_maps(
+        net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=tell
+    )
+
+
+def _occlusion(score: Callable[[Options], str]) -> Run:
+    return lambda net, x, target, o, tell: (
+        occlusion_maps(
             net,
             x,
-            patch=options.patch,
-            stride=options.stride,
-            fill=options.fill,
-            engine=options.engine,
-            score=options.gestalt if gestalt else options.score,
+            patch=o.patch,
+            stride=o.stride,
+            fill=o.fill,
+            engine=o.engine,
+            score=score(o),
             target=target,
-            seed=options.seed,
-            progress=progress,
+            seed=o.seed,
+            progress=tell,
         ).maps
-
-    def cost(net: Classifier, size: Pair, options: Options) -> Cost:
-        windows = Windows(size, pair(options.patch, "patch"), pair(options.stride, "stride"))
-        return Cost(1 + len(windows.positions), 0)
-
-    return Method(name, summary, source, "signed", maps, cost)
+    )
 
 
-def _grad_cam(net, x, *, target=None, options=Options(), progress=None):
-    return grad_cam(white_box(net, "grad-cam"), x, layer=options.layer, target=target, progress=progress)
+def _passes(forwards: int, backwards: int) -> Count:
+    return lambda net, size, o: Cost(forwards, backwards)
 
 
-def _grad_cam_cost(net: Classifier, size: Pair, options: Options) -> Cost:
-    white_box(net, "grad-cam")
-    return Cost(1, 1)
+def _occlusion_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    return Cost(1 + len(Windows(size, pair(o.patch, "patch"), pair(o.stride, "stride")).positions), 0)
 
 
+def _cam_cost(net: Network, size: Pair, o: Options) -> Cost:
+    local_head(net.architecture)
+    return Cost(1, 0)
+
+
+def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    return Cost(6 * -(-size[0] // o.cell) * -(-size[1] // o.cell), 0)
+
+
+_PAPER = "Fast Object Localization via Sensitivity Analysis"  # seed 003
 _MENU = (
-    _gradient(
+    _method(
         "gradient-max",
-        "max",
-        False,
+        "magnitude",
+        f"Simonyan et al. 2013; {_PAPER}, Eq. 1",
         "How much the class score answers to the smallest change of each pixel:\n"
-        "one backward pass, the largest of the three channels' absolute derivatives.",
-        "Simonyan et al. 2013",
+        "one backward pass, the largest absolute derivative of the three channels.",
+        _gradient("max"),
+        _passes(1, 1),
     ),
-    _gradient(
+    _method(
         "gradient-mean",
-        "mean",
-        False,
+        "magnitude",
+        f"Simonyan et al. 2013; {_PAPER}, Eq. 1",
         "How much the class score answers to the smallest change of each pixel:\n"
-        "one backward pass, the mean of the three channels' absolute derivatives.",
-        "Simonyan et al. 2013",
+        "one backward pass, the mean absolute derivative of the three channels.",
+        _gradient("mean"),
+        _passes(1, 1),
     ),
-    _gradient(
+    _method(
         "gestalt-max",
-        "max",
-        True,
+        "magnitude",
+        f"{_PAPER}, Eq. 3",
         "The derivative of a layer's mean activation, which knows of no class:\n"
         "one backward pass from the last convolution, the largest of the three channels.",
-        "seed 003, Eq. 3",
+        _gestalt("max"),
+        _passes(1, 1),
     ),
-    _gradient(
+    _method(
         "gestalt-mean",
-        "mean",
-        True,
+        "magnitude",
+        f"{_PAPER}, Eq. 3",
         "The derivative of a layer's mean activation, which knows of no class:\n"
         "one backward pass from the last convolution, the mean of the three channels.",
-        "seed 003, Eq. 3",
+        _gestalt("mean"),
+        _passes(1, 1),
     ),
-    Method(
-        "grad-cam",
-        "A layer's channels, weighted by how the class score answers to each, and rectified:\n"
-        "one backward pass to the last convolution, enlarged to the image.",
-        "Selvaraju et al. 2017",
+    _method(
+        "input-x-gradient",
+        "signed",
+        "Shrikumar et al. 2016",
+        "What each pixel adds to the score, were the network linear:\n"
+        "one backward pass times the normalised image, summed over the channels.",
+        _attribution(lambda o: InputXGradient()),
+        _passes(1, 1),
+    ),
+    _method(
+        "smoothgrad",
         "magnitude",
-        _grad_cam,
-        _grad_cam_cost,
+        "Smilkov et al. 2017",
+        "The mean gradient of noisy copies of the image, so that it flickers less:\n"
+        "one backward pass a copy, the largest absolute mean of the three channels.",
+        _attribution(lambda o: NoisyGradients("mean", o.samples, o.noise, o.seed)),
+        lambda net, size, o: Cost(o.samples, o.samples),
     ),
-    _occlusion(
-        "occlusion",
-        False,
-        "How far the class score falls when a window that covers the pixel is hidden:\n"
-        "one forward pass for each window position, the mean over the windows on a pixel.",
+    _method(
+        "vargrad",
+        "magnitude",
+        "Adebayo et al. 2018",
+        "How much the gradient of noisy copies of the image varies from copy to copy:\n"
+        "one backward pass a copy, the largest variance of the three channels.",
+        _attribution(lambda o: NoisyGradients("variance", o.samples, o.noise, o.seed)),
+        lambda net, size, o: Cost(o.samples, o.samples),
+    ),
+    _method(
+        "integrated-gradients",
+        "signed",
+        "Sundararajan et al. 2017",
+        "What each pixel adds on the straight way from the fill to the image; the sum is the score's difference:\n"
+        "one backward pass a step, times the difference from the fill, summed over the channels.",
+        _attribution(lambda o: IntegratedGradients(o.steps)),
+        lambda net, size, o: Cost(o.steps, o.steps),
+    ),
+    _method(
+        "guided-backprop",
+        "magnitude",
+        "Springenberg et al. 2015",
+        "A backward pass in which a ReLU lets only positive derivatives of active units through:\n"
+        "crisp, but close to an edge detector; the largest absolute value of the three channels.",
+        _attribution(lambda o: Sensitivity(), relu="guided"),
+        _passes(1, 1),
+    ),
+    _method(
+        "deconvolution",
+        "magnitude",
         "Zeiler & Fergus 2014",
+        "A backward pass in which a ReLU lets every positive derivative through, active unit or not:\n"
+        "the network run in reverse; the largest absolute value of the three channels.",
+        _attribution(lambda o: Sensitivity(), relu="deconvolution"),
+        _passes(1, 1),
     ),
-    _occlusion(
+    _method(
+        "grad-cam",
+        "magnitude",
+        "Selvaraju et al. 2017",
+        "A layer's channels, weighted by how the class logit answers to each, and rectified:\n"
+        "one backward pass to the last convolution, enlarged to the image.",
+        lambda net, x, target, o, tell: grad_cam(net, x, layer=o.layer, target=target, progress=tell),
+        _passes(1, 1),
+    ),
+    _method(
+        "cam",
+        "signed",
+        "Zhou et al. 2016",
+        "The class logit at each place, before the global pool; for heads of a pool and one dense layer:\n"
+        "one forward pass, enlarged to the image.",
+        lambda net, x, target, o, tell: cam(net, x, target=target, progress=tell),
+        _cam_cost,
+    ),
+    _method(
+        "occlusion",
+        "signed",
+        "Zeiler & Fergus 2014",
+        "How far the class score falls when a window that covers the pixel is hidden:\n"
+        "one forward pass a window, the mean over the windows on a pixel.",
+        _occlusion(lambda o: o.score),
+        _occlusion_cost,
+        black_box=True,
+    ),
+    _method(
         "occlusion-gestalt",
-        True,
+        "signed",
+        f"Zeiler & Fergus 2014; {_PAPER}, Eq. 3",
         "How far a layer's mean activation falls when a window is hidden, whatever the class:\n"
-        "one forward pass for each window position, the mean over the windows on a pixel.",
-        "seed 003, Eq. 3, with Zeiler & Fergus 2014",
+        "one forward pass a window, the mean over the windows on a pixel.",
+        _occlusion(lambda o: o.gestalt),
+        _occlusion_cost,
+    ),
+    _method(
+        "rise",
+        "signed",
+        "Petsiuk et al. 2018",
+        "How much better the score is than its mean where random masks show the pixel:\none forward pass a mask.",
+        lambda net, x, target, o, tell: rise_maps(
+            net, x, masks=o.masks, fill=o.fill, seed=o.seed, score=o.score, target=target, progress=tell
+        ),
+        lambda net, size, o: Cost(o.masks, 0),
+        black_box=True,
+    ),
+    _method(
+        "finite-differences",
+        "magnitude",
+        f"{_PAPER}, section 4",
+        "The gradient of a black box: a square's brightness goes a little up and a little down:\n"
+        "two forward passes a square and channel, the largest absolute derivative.",
+        lambda net, x, target, o, tell: finite_difference_maps(
+            net, x, cell=o.cell, step=o.step, score=o.score, target=target, progress=tell
+        ),
+        _finite_difference_cost,
+        black_box=True,
+    ),
+    _method(
+        "random-weights",
+        "magnitude",
+        "Adebayo et al. 2018",
+        "Control: gradient-max of the same network with all its weights drawn anew.\n"
+        "What is left is the architecture's doing, not what was learned.",
+        lambda net, x, target, o, tell: random_weight_maps(
+            net, x, seed=o.seed, score=o.score, target=target, progress=tell
+        ),
+        _passes(1, 1),
+    ),
+    _method(
+        "random",
+        "magnitude",
+        "control",
+        "Control: uniform noise.\nNothing is looked at.",
+        lambda net, x, target, o, tell: random_maps(x, o.seed),
+        _passes(0, 0),
+        black_box=True,
+    ),
+    _method(
+        "centre-gaussian",
+        "magnitude",
+        "control",
+        "Control: a bump in the middle of the image, where photographers put things.\nNothing is looked at.",
+        lambda net, x, target, o, tell: centre_gaussian(x),
+        _passes(0, 0),
+        black_box=True,
+    ),
+    _method(
+        "edges",
+        "magnitude",
+        "Adebayo et al. 2018; control",
+        "Control: the image's own edges, Sobel's gradient magnitude.\nThe network is not looked at.",
+        lambda net, x, target, o, tell: edge_maps(x),
+        _passes(0, 0),
+        black_box=True,
     ),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _MENU}
+CONTROLS = ("random-weights", "random", "centre-gaussian", "edges")

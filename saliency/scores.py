@@ -118,18 +118,28 @@ def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, 
     return logits(net, x).argmax(-1).astype(np.int32)
 
 
+def settled_targets(
+    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: int | Sequence[int] | np.ndarray | None
+) -> Int[np.ndarray, " n"]:
+    """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
+    targets = as_targets(target, len(x), class_count(net.architecture))
+    if score.kind != "gestalt" and (targets < 0).any():
+        targets = np.where(targets < 0, predicted(net, x), targets)
+    return targets
+
+
 def score_values(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
     weights = net.weights
     parts = [
-        np.asarray(_score(weights, x[i], targets[i], architecture=net.architecture, score=score))
+        np.asarray(score_of_batch(weights, x[i], targets[i], architecture=net.architecture, score=score))
         for i in batches(len(x), default_batch())
     ]
     return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))
-def _score(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
+def score_of_batch(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score(architecture, weights, x, targets)

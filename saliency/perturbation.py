@@ -1,0 +1,120 @@
+"""Maps from forward passes alone, so that any classifier will do: RISE and finite differences.
+
+Images are float `[n, h, w, 3]`, maps float32 `[n, h, w]`. Occlusion, the third of
+the kind, has a package of its own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from saliency.black_box import Classifier, chunk_of, preprocessing, probes, scored
+from saliency.errors import InputError
+from saliency.gradient import Progress
+from saliency.occlusion.windows import Fill, Pair, fill_images
+from saliency.scores import Score
+
+Target = int | Sequence[int] | np.ndarray | None
+
+
+def rise_maps(
+    net: Classifier,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    masks: int = 512,
+    cells: int = 7,
+    keep: float = 0.5,
+    fill: Fill = "grey",
+    seed: int = 0,
+    score: str | Score = "logit",
+    target: Target = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """RISE (Petsiuk et al. 2018): the mean over random masks of (score - mean score) * mask, divided by `keep`.
+
+    Positive where showing a pixel raises the score. Taking the mean score off changes the expected map by a
+    constant only, and takes away most of its noise. Each mask is a coarse grid of `cells` a side, a share `keep` of
+    them visible, enlarged bilinearly and shifted at random; all images get the same masks.
+    """
+    if masks < 2 or cells < 1 or not 0 < keep < 1:
+        raise InputError(f"RISE needs masks >= 2, cells >= 1 and 0 < keep < 1, not {masks}, {cells} and {keep}")
+    functions = probes(net, x, score, target)
+    size, chunk = x.shape[1:3], chunk_of(net, x.shape[1:3], score)
+    rng = np.random.default_rng(seed)
+    grids = (rng.random((masks, cells + 1, cells + 1)) < keep).astype(np.float32)
+    shifts = rng.random((masks, 2))
+
+    def visible(k: np.ndarray) -> np.ndarray:
+        return enlarged(grids[k], shifts[k], size)
+
+    scores = np.empty((len(x), masks))
+    fills = fill_images(x, fill, preprocessing(net), seed)
+    for i, (image, hidden, probe) in enumerate(zip(x, fills, functions)):
+
+        def masked(k: np.ndarray, image: np.ndarray = image, hidden: np.ndarray = hidden) -> np.ndarray:
+            return hidden + visible(k)[..., None] * (image - hidden)
+
+        scores[i] = scored(probe, masked, masks, chunk)
+        if progress:
+            progress(i + 1, len(x))
+    weights = (scores - scores.mean(1, keepdims=True)) / (masks * keep)
+    maps = np.zeros(x.shape[:3])
+    for start in range(0, masks, chunk):
+        k = np.arange(start, min(start + chunk, masks))
+        maps += np.einsum("nk,khw->nhw", weights[:, k], visible(k))
+    return maps.astype(np.float32)
+
+
+def enlarged(
+    grids: Float[np.ndarray, "k rows cols"], shifts: Float[np.ndarray, "k 2"], size: Pair
+) -> Float[np.ndarray, "k h w"]:
+    """Coarse grids as masks of `size`: bilinear, each moved by its own share of a cell; the last cell is spare."""
+    lines = []
+    for axis in (0, 1):
+        cells = grids.shape[axis + 1] - 1
+        cell = -(-size[axis] // cells)
+        at = (np.arange(size[axis]) + 0.5 + np.floor(shifts[:, axis, None] * cell)) / cell - 0.5
+        share = 1 - np.abs(np.clip(at, 0, cells)[..., None] - np.arange(cells + 1))  # of each grid line in each pixel
+        lines.append(np.maximum(0, share).astype(np.float32))
+    rows, cols = lines
+    return rows @ grids @ cols.transpose(0, 2, 1)
+
+
+def finite_difference_maps(
+    net: Classifier,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    cell: int = 8,
+    step: float = 0.02,
+    score: str | Score = "logit",
+    target: Target = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """What `gradient-max` would see, for a classifier without derivatives: central differences, cell by cell.
+
+    One channel of a square of `cell` pixels goes up and down by `step` times the image's range; the map is the largest
+    absolute derivative of the three channels, per pixel. At `cell=1` it is the gradient map, at 6 passes a pixel.
+    """
+    if cell < 1 or step <= 0:
+        raise InputError(f"finite differences need cell >= 1 and step > 0, not {cell} and {step}")
+    functions = probes(net, x, score, target)
+    height, width = x.shape[1:3]
+    rows, cols = np.arange(height) // cell, np.arange(width) // cell
+    label = rows[:, None] * (cols[-1] + 1) + cols
+    area = np.bincount(label.ravel())[:, None]
+    count, chunk = 2 * 3 * len(area), chunk_of(net, (height, width), score)
+    maps = np.empty(x.shape[:3], np.float32)
+    for i, (image, probe) in enumerate(zip(x, functions)):
+        by = np.float32(step * (np.ptp(image) or 1))
+
+        def moved(k: np.ndarray, image: np.ndarray = image, by: np.float32 = by) -> np.ndarray:
+            place, channel, sign = np.unravel_index(k, (len(area), 3, 2))
+            here = (label == place[:, None, None])[..., None] & (np.arange(3) == channel[:, None, None, None])
+            return image + here * (by * (1 - 2 * sign[:, None, None, None]).astype(np.float32))
+
+        up, down = scored(probe, moved, count, chunk).reshape(-1, 3, 2).transpose(2, 0, 1)
+        maps[i] = (np.abs(up - down) / (2 * by * area)).max(-1)[label]
+        if progress:
+            progress(i + 1, len(x))
+    return maps
