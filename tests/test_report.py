@@ -1,0 +1,72 @@
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localization.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
+from saliency.files import written
+
+
+@dataclass(frozen=True)
+class Config:
+    out: Path
+    size: tuple[int, int]
+
+
+def test_plain_values_survive_json():
+    value = {"a": np.float32(0.5), "b": [math.nan, np.inf, 1], "c": Config(Path("x/y"), (1, 2)), "d": np.arange(2)}
+    assert json.loads(json.dumps(plain(value))) == {
+        "a": 0.5,
+        "b": [None, None, 1],
+        "c": {"out": "x/y", "size": [1, 2]},
+        "d": [0, 1],
+    }
+
+
+def test_the_hash_sees_values_shapes_and_types():
+    a = np.arange(6)
+    hashes = [content_hash(part) for part in (a, a.reshape(2, 3), a.astype(float), a[::-1], {"a": 1}, {"a": 2}, b"x")]
+    assert len(set(hashes)) == len(hashes)
+    assert content_hash(a, {"b": 1, "a": 2}) == content_hash(a.copy(), {"a": 2, "b": 1})
+
+
+def test_files_are_whole_or_absent(tmp_path):
+    write_json(tmp_path / "deep" / "a.json", {"x": 1})
+    write_csv(tmp_path / "a.csv", [{"a": 1, "b": math.nan}, {"a": "x,y"}], ["a", "b"])
+    assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"x": 1}
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == [{"a": "1", "b": ""}, {"a": "x,y", "b": ""}]
+
+    def interrupted() -> None:
+        with written(tmp_path / "b.txt") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "deep"]
+
+
+def test_a_record_names_versions_and_seed():
+    origin = record(Config(Path("o"), (3, 4)), 7, "abc")
+    assert origin["seed"] == 7
+    assert origin["inputs"] == "abc"
+    assert origin["config"] == {"out": "o", "size": [3, 4]}
+    assert {"jax", "numpy", "python"} <= set(origin["versions"])
+
+
+def test_the_page_escapes_what_data_say(tmp_path):
+    hostile = "<script>alert(1)</script>"
+    section = Section(
+        hostile, hostile, [Table((hostile, "n"), [(hostile, 0.25), ("x", None)])], [Figure(b"\x89PNG", hostile)]
+    )
+    write_page(tmp_path / "page.html", hostile, hostile, [section], {"name": hostile})
+    html = (tmp_path / "page.html").read_text()
+    assert hostile not in html
+    assert html.count("&lt;script&gt;alert(1)") >= 6
+    assert 'data-value="0.25"' in html
+    assert "http" not in html.replace("http://www.w3.org", "")
