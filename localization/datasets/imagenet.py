@@ -1,0 +1,106 @@
+"""ImageNet's CLS-LOC layout (ILSVRC 2012): `Data/CLS-LOC`, and boxes as XML or in Kaggle's `LOC_*_solution.csv`.
+
+Labels are WordNet ids; corners are 1-based and inclusive in both. EXIF is ignored, as ILSVRC does.
+"""
+
+import csv
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
+from localization.datasets.photos import read_header, read_photo
+from localization.datasets.voc import add_annotated
+from saliency.errors import InputError
+
+DEFAULT_SPLIT = "val"
+
+
+def read(
+    root: Path,
+    split: str = DEFAULT_SPLIT,
+    *,
+    classes: Collection[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A split: "train", "val", or another file of `ImageSets/CLS-LOC` such as "train_loc".
+
+    Boxes come from `Annotations/CLS-LOC` where that exists, else from Kaggle's CSV. Training photos are chosen by
+    their folder's class before anything is opened. Raises InputError.
+    """
+    top = next((path for path in (root, root / "ILSVRC") if (path / "Data" / "CLS-LOC").is_dir()), None)
+    if top is None:
+        raise InputError(f"{root}: has no Data/CLS-LOC; name the folder that holds Data, Annotations and ImageSets")
+    part = split.partition("_")[0]  # train_loc lies in train
+    photos = top / "Data" / "CLS-LOC" / part
+    xml = top / "Annotations" / "CLS-LOC" / part
+    solution = next((p for p in (top, root, top.parent) if (p / f"LOC_{part}_solution.csv").is_file()), None)
+    reader = Reader("imagenet", split, first=1)
+    if xml.is_dir():
+        for source in _chosen(_listed(top, split, xml), classes, limit, seed):
+            photo = inside(photos, f"{source}.JPEG")
+            add_annotated(reader, source, inside(xml, f"{source}.xml"), photo if photo.is_file() else None)
+    elif solution is not None:
+        boxes = _solution(solution / f"LOC_{part}_solution.csv", reader, nested=part == "train")
+        for source in _chosen(sorted(boxes), classes, limit, seed):
+            _add(reader, source, inside(photos, f"{source}.JPEG"), boxes[source])
+    else:
+        raise InputError(f"{root}: neither {xml.relative_to(top)} nor LOC_{part}_solution.csv, so there are no boxes")
+    return reader.dataset()
+
+
+def class_index(path: Path) -> dict[str, int]:
+    """Which of a network's outputs a label is: from Kaggle's `LOC_synset_mapping.txt`, whose order is that of the
+    outputs, or a CSV with the columns `index` and `wnid`."""
+    with open(path, newline="", encoding="utf-8") as file:
+        if path.suffix.lower() != ".csv":
+            return {line.split()[0]: i for i, line in enumerate(line for line in file if line.strip())}
+        rows = csv.DictReader(file)
+        if not {"index", "wnid"} <= set(rows.fieldnames or ()):
+            raise InputError(f"{path}: must have the columns index and wnid")
+        return {row["wnid"]: int(row["index"]) for row in rows}
+
+
+def _listed(top: Path, split: str, xml: Path) -> list[str]:
+    """Ids of the split's file, or of every annotation there is."""
+    sets = top / "ImageSets" / "CLS-LOC"
+    for name in (f"{split}_loc.txt", f"{split}.txt"):
+        if (sets / name).is_file():
+            return [line.split()[0] for line in (sets / name).read_text().splitlines() if line.strip()]
+    return sorted(path.relative_to(xml).with_suffix("").as_posix() for path in xml.rglob("*.xml"))
+
+
+def _chosen(sources: list[str], classes: Collection[str] | None, limit: int | None, seed: int) -> list[str]:
+    """Of the ids those whose folder is of a wanted class; where folders tell nothing, the boxes will."""
+    if classes is None:
+        return drawn(sources, limit, seed)
+    return [source for source in sources if "/" not in source or source.partition("/")[0] in classes]
+
+
+def _solution(path: Path, reader: Reader, nested: bool) -> dict[str, list[Object]]:
+    """Kaggle's rows `ImageId,PredictionString`, the latter repeating `wnid x0 y0 x1 y1`."""
+    boxes: dict[str, list[Object]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
+            raise InputError(f"{path}: must have the columns ImageId and PredictionString")
+        for row in rows:
+            name, words = row["ImageId"], (row["PredictionString"] or "").split()
+            source = f"{name.partition('_')[0]}/{name}" if nested else name
+            try:
+                numbers = [tuple(float(w) for w in words[i + 1 : i + 5]) for i in range(0, len(words), 5)]
+            except ValueError:
+                numbers = []
+            if not numbers or len(numbers[-1]) != 4:
+                reader.note(source, "row without whole boxes", "left out")
+                continue
+            boxes[source] = [Object(label, n) for label, n in zip(words[::5], numbers)]  # type: ignore[arg-type]
+    return boxes
+
+
+def _add(reader: Reader, source: str, photo: Path, objects: list[Object]) -> None:
+    try:
+        reader.add(source, read_header(photo).size, objects, partial(read_photo, photo))
+    except InputError as error:
+        reader.note(source, f"photo cannot be read: {error}", "left out")
