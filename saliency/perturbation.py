@@ -5,6 +5,7 @@ the kind, has a package of its own.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -48,14 +49,13 @@ def rise_maps(
     def visible(k: np.ndarray) -> np.ndarray:
         return enlarged(grids[k], shifts[k], size)
 
+    def masked(image: np.ndarray, hidden: np.ndarray, k: np.ndarray) -> np.ndarray:
+        return hidden + visible(k)[..., None] * (image - hidden)
+
     scores = np.empty((len(x), masks))
     fills = fill_images(x, fill, preprocessing(net), seed)
     for i, (image, hidden, probe) in enumerate(zip(x, fills, functions)):
-
-        def masked(k: np.ndarray, image: np.ndarray = image, hidden: np.ndarray = hidden) -> np.ndarray:
-            return hidden + visible(k)[..., None] * (image - hidden)
-
-        scores[i] = scored(probe, masked, masks, chunk)
+        scores[i] = scored(probe, partial(masked, image, hidden), masks, chunk)
         if progress:
             progress(i + 1, len(x))
     weights = (scores - scores.mean(1, keepdims=True)) / (masks * keep)
@@ -104,16 +104,16 @@ def finite_difference_maps(
     label = rows[:, None] * (cols[-1] + 1) + cols
     area = np.bincount(label.ravel())[:, None]
     count, chunk = 2 * 3 * len(area), chunk_of(net, (height, width), score)
+
+    def moved(image: np.ndarray, by: np.float32, k: np.ndarray) -> np.ndarray:
+        place, channel, sign = (j[:, None, None] for j in np.unravel_index(k, (len(area), 3, 2)))
+        here = (label == place)[..., None] & (np.arange(3) == channel[..., None])
+        return image + here * np.where(sign, -by, by)[..., None]
+
     maps = np.empty(x.shape[:3], np.float32)
     for i, (image, probe) in enumerate(zip(x, functions)):
         by = np.float32(step * (np.ptp(image) or 1))
-
-        def moved(k: np.ndarray, image: np.ndarray = image, by: np.float32 = by) -> np.ndarray:
-            place, channel, sign = np.unravel_index(k, (len(area), 3, 2))
-            here = (label == place[:, None, None])[..., None] & (np.arange(3) == channel[:, None, None, None])
-            return image + here * (by * (1 - 2 * sign[:, None, None, None]).astype(np.float32))
-
-        up, down = scored(probe, moved, count, chunk).reshape(-1, 3, 2).transpose(2, 0, 1)
+        up, down = scored(probe, partial(moved, image, by), count, chunk).reshape(-1, 3, 2).transpose(2, 0, 1)
         maps[i] = (np.abs(up - down) / (2 * by * area)).max(-1)[label]
         if progress:
             progress(i + 1, len(x))
