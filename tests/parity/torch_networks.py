@@ -128,9 +128,7 @@ class SqueezeNet(nn.Module):
                 features.append(Fire(inside, *widths))
                 inside = 2 * widths[1]
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(
-            nn.Dropout(), nn.Conv2d(inside, classes, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
-        )
+        self.classifier = nn.Sequential(nn.Dropout(), nn.Conv2d(inside, classes, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
 
     def forward(self, x: Tensor) -> Activations:
         done, fire = {}, 1
