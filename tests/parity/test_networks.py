@@ -82,10 +82,7 @@ def test_input_gradients(pair):
     x, torch_x = images(size)
     targets = [0, 3, 6]
     theirs = model(torch_x)
-    if net.architecture.logit_bypass:
-        logits = theirs["conv10"].mean((2, 3))
-    else:
-        logits = theirs[net.architecture.last]
+    logits = theirs["conv10"].mean((2, 3)) if net.architecture.logit_bypass else theirs[net.architecture.last]
     for score, total in (
         ("logit", logits[range(3), targets].sum()),
         ("gestalt", theirs[net.architecture.gestalt_layer].mean((1, 2, 3)).sum()),

@@ -44,6 +44,11 @@ class Vgg(nn.Module):
 
 
 class AlexNet(nn.Module):
+    names = (
+        "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
+        "conv3", "relu3", "conv4", "relu4", "conv5", "relu5", "pool5",
+    )  # fmt: skip
+
     def __init__(self, widths, hidden: int, classes: int, pixels: int):
         super().__init__()
         a, b, c, d, e = widths
@@ -62,8 +67,7 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Activations:
         done = {}
-        names = "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5".split()
-        for name, module in zip(names, self.features):
+        for name, module in zip(self.names, self.features):
             done[name] = x = module(x)
         x = x.flatten(1)
         for name, module in zip(("", "fc6", "relu6", "", "fc7", "relu7", "fc8"), self.classifier):
@@ -173,7 +177,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The stride on a stage's first 3x3 convolution (`stride_at=2`, torchvision) or first 1x1 (`stride_at=1`, Keras)."""
+    """A stage's stride is on its first 3x3 convolution (`stride_at=2`, torchvision) or 1x1 (`stride_at=1`, Keras)."""
 
     def __init__(self, widths, blocks, classes: int, stride_at: int = 2):
         super().__init__()
