@@ -8,11 +8,12 @@ from jaxtyping import Float
 
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
-from localization.regression import lad, ridge, sgd
+from localization.regression import lad, overlap, ridge, sgd
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
+from localization.regression.rows import in_memory
 from saliency.errors import InputError
 
-Method = Literal["ridge", "lad", "sgd"]
+Method = Literal["ridge", "lad", "iou", "sgd"]
 
 __all__ = ["LinearMap", "fit_linear_map", "load_linear_map", "status"]
 
@@ -32,9 +33,9 @@ def fit_linear_map(
     """Fit boxes `x0 y0 x1 y1`, in pixels of the maps, to the maps' features.
 
     The penalty is the one of `lambdas` whose left-out predictions overlap most with the boxes (mean IoU over exact
-    leave-one-out). `method`: "ridge", the closed form; "lad", least absolute deviations started there; "sgd", seed
-    003's recipe with that penalty, `steps` long, batches drawn from `seed`. `source` says what the maps are, and is
-    saved.
+    leave-one-out). `method`: "ridge", the closed form; "lad", least absolute deviations, and "iou", an overlap loss,
+    both started there; "sgd", seed 003's recipe with that penalty, batches drawn from `seed`. `steps` is the length of the
+    last three. `source` says what the maps are, and is saved.
 
     Raises InputError for fewer than 3 maps, numbers that do not fit together, and maps or boxes that are not finite.
     """
@@ -47,13 +48,17 @@ def fit_linear_map(
         x, y, lambdas, lambda codes: float(iou(decoded(codes, coding, size), boxes).mean())
     )
     if method == "lad":
-        solution = lad.refine(solution, spectrum, y, steps or lad.STEPS)
+        solution = lad.refine(solution, spectrum, in_memory(x, y), steps or lad.STEPS)
+    if method == "iou":
+        solution = overlap.refine(
+            solution, spectrum, in_memory(x, y), centre=coding == "centre", steps=steps or overlap.STEPS
+        )
     if method == "sgd":
         solution = sgd.descend(
             sgd.shuffled(x, y, seed),
             spectrum.mean_x,
             spectrum.mean_y,
-            float((spectrum.values**2).max(initial=1e-12)) / len(x),
+            float(spectrum.squares.max(initial=1e-12)) / len(x),
             alpha=spectrum.alpha(solution.penalty) / len(x),
             penalty=solution.penalty,
             steps=steps or sgd.STEPS,

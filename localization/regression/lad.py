@@ -1,37 +1,48 @@
 """Least absolute deviations with a ridge penalty: a linear map that aims at the median box, not at the mean one.
 
-Minimises sum |y - x w - b| + alpha / 2 |w|^2 by ADMM: residuals r are split off, so that every step is one ridge
-solution by the factorisation at hand and one soft threshold.
+Minimises sum |y - x w - b| + alpha / 2 |w|^2 by ADMM: residuals are split off, so that a step is one sweep over the
+rows with a soft threshold, and one ridge solution by the factorisation at hand.
 """
 
 import numpy as np
-from jaxtyping import Float
 
 from localization.regression.ridge import Spectrum
+from localization.regression.rows import Rows, total
 from localization.regression.solution import Solution
 
-STEPS = 300
+STEPS = 200
 
 
-def refine(ridge: Solution, spectrum: Spectrum, y: Float[np.ndarray, "n t"], steps: int = STEPS) -> Solution:
+def refine(ridge: Solution, spectrum: Spectrum, rows: Rows, steps: int = STEPS) -> Solution:
     """Start at the ridge solution. Its penalty is carried over in the units of the new loss: both losses pull with the
     same force at a residual of the mean size."""
-    shrink = spectrum.values**2 / (spectrum.values**2 + spectrum.alpha(ridge.penalty))
-    at, intercept = shrink[:, None] * spectrum.targets, spectrum.mean_y
-    split = y - intercept - spectrum.left @ at
-    size = np.abs(split).mean(0)  # per target, the residual at which the losses agree, and the step of the threshold
-    dual = np.zeros_like(split)
+    n = total(np.array([float(len(rows))]))[0]
+    weights, intercept = ridge.weights, spectrum.mean_y  # of centred features
+    deviations = [_deviation(rows, spectrum, weights, intercept)]
+    size = deviations[0] / n  # where the two losses agree, and the step of the threshold
+    dual = np.zeros_like(rows.targets)
     for _ in range(steps):
-        aim = y - split + dual
-        intercept = aim.mean(0)  # the left vectors are centred
-        at = shrink[:, None] * (spectrum.left.T @ aim)
-        residual = y - intercept - spectrum.left @ at
-        split = np.sign(residual + dual) * np.maximum(np.abs(residual + dual) - size, 0)
-        dual += residual - split
-    weights = spectrum.right @ (at / spectrum.values[:, None])
+        right, sums, deviation = np.zeros_like(weights), np.zeros_like(intercept), np.zeros_like(intercept)
+        for where, x in rows.sliced():
+            x = x - spectrum.mean_x.astype(x.dtype)
+            residual = rows.targets[where] - intercept - x @ weights.astype(x.dtype)
+            moved = residual + dual[where]
+            split = np.sign(moved) * np.maximum(np.abs(moved) - size, 0)
+            dual[where] = moved - split
+            aim = rows.targets[where] - split + dual[where]
+            right += x.T @ aim.astype(x.dtype)
+            sums += aim.sum(0)
+            deviation += np.abs(residual).sum(0)
+        deviations.append(total(deviation))
+        weights, intercept = spectrum.solved(total(right), ridge.penalty), total(sums) / n
     return Solution(
         weights,
         intercept - spectrum.mean_x @ weights,
         ridge.penalty,
-        {**ridge.trace, "absolute_deviation": float(np.abs(residual).mean())},
+        {**ridge.trace, "absolute_deviation": [float(d.sum() / n) for d in deviations]},
     )
+
+
+def _deviation(rows: Rows, spectrum: Spectrum, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    residuals = (rows.targets[where] - intercept - (x - spectrum.mean_x) @ weights for where, x in rows.sliced())
+    return total(sum((np.abs(r).sum(0) for r in residuals), np.zeros_like(intercept)))

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
+from localization.regression.moments import Moments
+from localization.regression.rows import Rows, total
 from localization.regression.solution import Solution
 
 LAMBDAS = tuple(float(p) for p in np.logspace(-5, 3, 17))
@@ -18,51 +21,103 @@ Criterion = Callable[[Float[np.ndarray, "n t"]], float]  # of predictions; large
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Centred features as thin `left @ diag(values) @ right.T`, what centred them, and the targets in that basis."""
+    """The centred Gram matrix as `basis @ diag(squares) @ basis.T`, thin; `cross` `[r, t]` is features times targets in
+    that basis."""
 
-    left: Float[np.ndarray, "n r"]
-    values: Float[np.ndarray, " r"]
-    right: Float[np.ndarray, "d r"]
+    squares: Float[np.ndarray, " r"]
+    basis: Float[np.ndarray, "d r"]
+    cross: Float[np.ndarray, "r t"]
     mean_x: Float[np.ndarray, " d"]
     mean_y: Float[np.ndarray, " t"]
-    targets: Float[np.ndarray, "r t"]
 
     def alpha(self, penalty: float) -> float:
-        return penalty * float((self.values**2).sum()) / len(self.mean_x)
+        return penalty * float(self.squares.sum()) / len(self.mean_x)
+
+    def solved(self, right: Float[np.ndarray, "d t"], penalty: float) -> Float[np.ndarray, "d t"]:
+        """(Gram + alpha)^-1 times what lies in the features' span."""
+        return self.basis @ ((self.basis.T @ right) / (self.squares + self.alpha(penalty))[:, None])
 
     def solution(self, penalty: float) -> Solution:
-        shrink = self.values / (self.values**2 + self.alpha(penalty))
-        weights = self.right @ (shrink[:, None] * self.targets)
+        weights = self.basis @ (self.cross / (self.squares + self.alpha(penalty))[:, None])
         return Solution(weights, self.mean_y - self.mean_x @ weights, penalty)
 
-    def left_out(self, y: Float[np.ndarray, "n t"], penalty: float) -> Float[np.ndarray, "n t"]:
-        """Each row's prediction by the solution of all other rows, exactly: y - residual / (1 - leverage)."""
-        shrink = self.values**2 / (self.values**2 + self.alpha(penalty))
-        leverage = 1 / len(y) + self.left**2 @ shrink
-        fitted = self.mean_y + self.left @ (shrink[:, None] * self.targets)
-        return y - (y - fitted) / np.maximum(1 - leverage, 1e-9)[:, None]
 
-
-def spectrum(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Spectrum:
-    """By the smaller of the two Gram matrices: features (primal) where n >= d, rows (dual) where n < d."""
+def from_rows(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Spectrum:
+    """In memory, by the smaller Gram matrix: of features (primal) where n >= d, of rows (dual) otherwise."""
     mean_x, mean_y = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
-    centred = x.astype(np.float64) - mean_x
+    x, y = x.astype(np.float64) - mean_x, y - mean_y
     primal = len(x) >= x.shape[1]
-    squares, vectors = np.linalg.eigh(centred.T @ centred if primal else centred @ centred.T)
-    kept = squares > squares[-1] * len(squares) * np.finfo(float).eps  # centring takes a rank, constant features more
-    values, vectors = np.sqrt(squares[kept]), vectors[:, kept]
-    if primal:
-        left, right = centred @ vectors / values, vectors
-    else:
-        left, right = vectors, centred.T @ vectors / values
-    return Spectrum(left, values, right, mean_x, mean_y, left.T @ (y - mean_y))
+    squares, basis = kept(*np.linalg.eigh(x.T @ x if primal else x @ x.T))
+    if not primal:
+        basis = x.T @ basis / np.sqrt(squares)
+    return Spectrum(squares, basis, basis.T @ (x.T @ y), mean_x, mean_y)
+
+
+def from_moments(moments: Moments) -> Spectrum:
+    gram, cross, _ = moments.centred()
+    squares, basis = kept(*scipy.linalg.eigh(gram, overwrite_a=True))
+    return Spectrum(squares, basis, basis.T @ cross, moments.mean_x, moments.mean_y)
+
+
+def kept(squares: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "d d"]) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenpairs above rounding: centring takes a rank, constant features more."""
+    real = squares > squares[-1] * len(squares) * np.finfo(float).eps
+    return squares[real], vectors[:, real]
+
+
+def one_penalty(moments: Moments, penalty: float) -> Solution:
+    """A single solution, for which a Cholesky factor is much cheaper than the eigenvectors."""
+    gram, cross, _ = moments.centred()
+    gram[np.diag_indices_from(gram)] += penalty * np.trace(gram) / len(gram)
+    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    weights = scipy.linalg.cho_solve(factor, cross)
+    return Solution(weights, moments.mean_y - moments.mean_x @ weights, penalty)
+
+
+def left_out(
+    spectrum: Spectrum, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"], lambdas: Sequence[float]
+) -> dict[float, Float[np.ndarray, "n t"]]:
+    """Each row's prediction by the solution of all other rows, exactly: y - residual / (1 - leverage)."""
+    turned = (x - spectrum.mean_x) @ spectrum.basis
+    predictions = {}
+    for penalty in lambdas:
+        shrink = 1 / (spectrum.squares + spectrum.alpha(penalty))
+        residual = y - spectrum.mean_y - turned @ (spectrum.cross * shrink[:, None])
+        leverage = 1 / len(y) + turned**2 @ shrink
+        predictions[penalty] = y - residual / np.maximum(1 - leverage, 1e-9)[:, None]
+    return predictions
 
 
 def cross_validated(
     x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"], lambdas: Sequence[float], criterion: Criterion
 ) -> tuple[Spectrum, Solution]:
     """The solution of the penalty whose left-out predictions are best; the larger penalty of two equals."""
-    decomposition = spectrum(x, y)
-    path = {p: criterion(decomposition.left_out(y, p)) for p in sorted(lambdas, reverse=True)}
-    best = decomposition.solution(max(path, key=lambda p: path[p]))
-    return decomposition, Solution(best.weights, best.intercept, best.penalty, {"left_out": path})
+    spectrum = from_rows(x, y)
+    figures = {p: criterion(codes) for p, codes in left_out(spectrum, x, y, sorted(lambdas, reverse=True)).items()}
+    best = spectrum.solution(max(figures, key=lambda p: figures[p]))
+    return spectrum, Solution(best.weights, best.intercept, best.penalty, {"left_out": figures})
+
+
+def conjugate_gradients(rows: Rows, penalty: float, *, tolerance: float = 1e-6, steps: int = 500) -> Solution:
+    """Without any d x d matrix: every step is one sweep over the rows. Stops at this relative residual."""
+    n = total(np.array([float(len(rows))]))[0]
+    mean_x = total(sum(x.sum(0, dtype=np.float64) for x in rows.blocks())) / n
+    mean_y = total(rows.targets.sum(0)) / n
+    trace = total(np.array([sum(float(((x - mean_x) ** 2).sum()) for x in rows.blocks())]))[0]
+    alpha = penalty * trace / rows.width
+
+    def product(direction: np.ndarray) -> np.ndarray:
+        return total(sum((x - mean_x).T @ ((x - mean_x) @ direction) for x in rows.blocks())) + alpha * direction
+
+    right = total(sum((x - mean_x).T @ (rows.targets[where] - mean_y) for where, x in rows.sliced()))
+    weights, residual = np.zeros_like(right), right
+    direction, size = residual, (residual**2).sum(0)
+    goal, taken = tolerance**2 * size, 0
+    while (size > goal).any() and taken < steps:
+        image = product(direction)
+        length = size / np.maximum((direction * image).sum(0), np.finfo(float).tiny)
+        weights, residual = weights + length * direction, residual - length * image
+        size, before = (residual**2).sum(0), size
+        direction = residual + size / np.maximum(before, np.finfo(float).tiny) * direction
+        taken += 1
+    return Solution(weights, mean_y - mean_x @ weights, penalty, {"steps": taken})

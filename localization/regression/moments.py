@@ -1,0 +1,136 @@
+"""All that least squares needs to know of any number of rows: their second moments, in constant memory, on any mesh.
+
+A row is `z = (1, x - shift, y)`, float32; the sum of `z z'` holds the count, the sums, and the Gram and cross products.
+Products are float32 at highest precision; blocks are added in pairs of float32 (value and rounding error), which is as
+good as float64. Each device adds up rows of its own, so that devices and processes exchange one matrix, at the end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float
+
+from localization.regression.rows import Rows, total
+
+BLOCK = 4096  # rows a device multiplies at once
+PANELS = 8  # of columns: only those on and above the diagonal are computed, 9/16 of the work
+Panels = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """`matrix` float64 `[1 + d + t, 1 + d + t]`, the sum of `z z'`, of features moved by `shift` `[d]`."""
+
+    matrix: Float[np.ndarray, "z z"]
+    shift: Float[np.ndarray, " d"]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        if not np.array_equal(self.shift, other.shift):
+            raise ValueError("moments of features moved by different shifts do not add")
+        return Moments(self.matrix + other.matrix, self.shift)
+
+    @property
+    def n(self) -> int:
+        return round(self.matrix[0, 0])
+
+    @property
+    def mean_x(self) -> Float[np.ndarray, " d"]:
+        return self.shift + self.matrix[0, 1 : len(self.shift) + 1] / self.n
+
+    @property
+    def mean_y(self) -> Float[np.ndarray, " t"]:
+        return self.matrix[0, len(self.shift) + 1 :] / self.n
+
+    def centred(self) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d t"], Float[np.ndarray, "t t"]]:
+        """Gram, cross and target products about the means."""
+        sums = self.matrix[0, 1:]
+        d = len(self.shift)
+        gram = self.matrix[1 : d + 1, 1 : d + 1] - np.outer(sums[:d], sums[:d] / self.n)
+        cross = self.matrix[1 : d + 1, d + 1 :] - np.outer(sums[:d], sums[d:] / self.n)
+        own = self.matrix[d + 1 :, d + 1 :] - np.outer(sums[d:], sums[d:] / self.n)
+        return gram, cross, own
+
+    def loss(self, weights: Float[np.ndarray, "d t"]) -> float:
+        """Half the mean squared residual of a solution with the best intercept."""
+        gram, cross, own = self.centred()
+        return float(np.trace(own - 2 * weights.T @ cross + weights.T @ gram @ weights)) / (2 * self.n)
+
+
+def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: int = BLOCK) -> Moments:
+    """Over the rows of all processes, on all devices. `shift` (default: the first block's mean) keeps what is summed
+    small; moments to be added need the same one."""
+    mesh = Mesh(np.array(jax.devices()), ("rows",))
+    shift = first_mean(rows) if shift is None else shift
+    width = 1 + rows.width + rows.targets.shape[1]
+    edges = tuple(int(edge) for edge in np.linspace(0, width, min(PANELS, width) + 1))
+    local = block * jax.local_device_count()
+    steps = -(-len(rows) // local)
+    if jax.process_count() > 1:  # all processes step together; who has no rows left adds zeros
+        steps = int(multihost_utils.process_allgather(np.array(steps)).max())
+    sharding = NamedSharding(mesh, PartitionSpec("rows"))
+    zeros = [np.zeros((jax.local_device_count(), end, end - start), np.float32) for start, end in pairwise(edges)]
+    sums = tuple(jax.make_array_from_process_local_data(sharding, panel) for panel in zeros)
+    state = sums, tuple(jnp.zeros_like(panel) for panel in sums)
+    blocks = augmented(rows, shift, local)
+    for _ in range(steps):
+        z = next(blocks, None)
+        z = np.zeros((local, width), np.float32) if z is None else z
+        state = _added(state, jax.make_array_from_process_local_data(sharding, z), edges=edges, mesh=mesh)
+    matrix = np.empty((width, width))
+    for start, end, high, low in zip(edges, edges[1:], *state):
+        panel = total(_local(high) + _local(low))
+        matrix[:end, start:end] = panel
+        matrix[start:end, :end] = panel.T
+    return Moments(matrix, shift)
+
+
+def augmented(rows: Rows, shift: Float[np.ndarray, " d"], size: int) -> Iterator[Float[np.ndarray, "size z"]]:
+    """Rows `z` in blocks of one size, the last filled up with zeros, which add nothing."""
+    z, filled = np.zeros((size, 1 + rows.width + rows.targets.shape[1]), np.float32), 0
+    for where, x in rows.sliced():
+        y, done = rows.targets[where], 0
+        while done < len(x):
+            count = min(len(x) - done, size - filled)
+            part, into = slice(done, done + count), slice(filled, filled + count)
+            z[into, 0] = 1
+            z[into, 1 : rows.width + 1] = x[part] - shift
+            z[into, rows.width + 1 :] = y[part]
+            done, filled = done + count, filled + count
+            if filled == size:
+                yield z
+                z, filled = np.zeros_like(z), 0
+    if filled:
+        yield z
+
+
+def first_mean(rows: Rows) -> Float[np.ndarray, " d"]:
+    """The mean of the first block of the first process, as float32 can hold it."""
+    mean = next(rows.blocks()).mean(0, dtype=np.float64).astype(np.float32)
+    return np.asarray(multihost_utils.broadcast_one_to_all(mean)) if jax.process_count() > 1 else mean
+
+
+@partial(jax.jit, static_argnames=("edges", "mesh"), donate_argnums=0)
+def _added(state: tuple[Panels, Panels], z: Array, *, edges: tuple[int, ...], mesh: Mesh) -> tuple[Panels, Panels]:
+    @partial(jax.shard_map, mesh=mesh, in_specs=PartitionSpec("rows"), out_specs=PartitionSpec("rows"))
+    def add(sums: Panels, errors: Panels, z: Array) -> tuple[Panels, Panels]:
+        pairs = []
+        for start, end, high, low in zip(edges, edges[1:], sums, errors):
+            product = jnp.matmul(z[:, :end].T, z[:, start:end], precision=jax.lax.Precision.HIGHEST)[None]
+            new = high + product
+            kept = new - high  # Knuth: (high + product) - new, exactly
+            pairs.append((new, low + ((high - (new - kept)) + (product - kept))))
+        return tuple(new for new, _ in pairs), tuple(error for _, error in pairs)
+
+    return add(*state, z)
+
+
+def _local(panels: Array) -> Float[np.ndarray, "end width"]:
+    return np.sum([np.asarray(shard.data, np.float64)[0] for shard in panels.addressable_shards], axis=0)

@@ -1,0 +1,48 @@
+"""Rows of features that may not fit into memory, and how one sweep over them is summed over all processes.
+
+Features float32 `[b, d]` a block, targets float64 `[n, t]` all at once: four numbers an image are always affordable.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`blocks()` gives the features in the order of `targets`, the same ones at every call; `width` is d.
+
+    With several processes each holds rows of its own.
+    """
+
+    blocks: Callable[[], Iterator[Float[np.ndarray, "b d"]]]
+    targets: Float[np.ndarray, "n t"]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def sliced(self) -> Iterator[tuple[slice, Float[np.ndarray, "b d"]]]:
+        """Blocks with the rows that they are."""
+        start = 0
+        for x in self.blocks():
+            yield slice(start, start + len(x)), x
+            start += len(x)
+
+
+def in_memory(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Rows:
+    return Rows(lambda: iter([x]), y, x.shape[1])
+
+
+def total(array: np.ndarray) -> np.ndarray:
+    """A float64 array summed over all processes, to nearly float64's precision: it travels as two float32 halves."""
+    if jax.process_count() == 1:
+        return array
+    high = array.astype(np.float32)
+    low = (array - high).astype(np.float32)
+    halves = [multihost_utils.process_allgather(half).astype(np.float64).sum(0) for half in (high, low)]
+    return halves[0] + halves[1]
