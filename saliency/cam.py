@@ -18,7 +18,7 @@ from saliency.gradient import Progress
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.networks.network import Network, check_input
-from saliency.scores import Score, as_targets, batches, class_count, default_batch, settled_targets
+from saliency.scores import Score, as_targets, batches, class_count, default_batch, settled_targets, spread
 
 
 def grad_cam(
@@ -44,10 +44,9 @@ def grad_cam(
     targets = as_targets(target, len(x), class_count(architecture))
     weights, parts = net.weights, []
     size = x.shape[1:3] if resize else shape[:2]
-    for index in batches(len(x), default_batch()):
-        parts.append(
-            np.asarray(_maps(weights, x[index], targets[index], architecture=architecture, layer=layer, size=size))
-        )
+    for index in batches(len(x), default_batch() * jax.local_device_count()):
+        batch = spread(x[index]), spread(targets[index])
+        parts.append(np.asarray(_maps(weights, *batch, architecture=architecture, layer=layer, size=size)))
         if progress:
             progress(min(int(index[-1]) + 1, len(x)), len(x))
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from saliency.errors import InputError
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.network import Network, check_input
-from saliency.scores import Score, as_score, as_targets, batches, class_count, default_batch
+from saliency.scores import Score, as_score, as_targets, batches, class_count, default_batch, spread
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -36,7 +36,7 @@ def gradient_maps(
     """One backward pass per image: float32 `[n, h, w]`, or `[n, h, w, 3]` with the sign for aggregate="signed".
 
     `target` holds class indices (default: the predicted class, found in the same forward pass); a Gestalt score
-    ignores it. `batch` images are taken at once (default: 1 on CPU, 64 on an accelerator). Raises InputError
+    ignores it. `batch` images are taken at once (default: 1 a CPU, 64 an accelerator, all devices at work). Raises InputError
     for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
     """
     if aggregate not in get_args(Aggregate):
@@ -45,8 +45,10 @@ def gradient_maps(
     check_input(net, x, score.layer_in(net.architecture))
     targets = as_targets(target, len(x), class_count(net.architecture))
     weights, parts = net.weights, []
-    for index in batches(len(x), batch or default_batch()):
-        gradient = input_gradient(weights, x[index], targets[index], architecture=net.architecture, score=score)
+    for index in batches(len(x), batch or default_batch() * jax.local_device_count()):
+        gradient = input_gradient(
+            weights, spread(x[index]), spread(targets[index]), architecture=net.architecture, score=score
+        )
         parts.append(np.asarray(joined(gradient, aggregate)))
         if progress:
             progress(min(int(index[-1]) + 1, len(x)), len(x))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
 from saliency.errors import InputError
@@ -98,6 +99,15 @@ def batches(n: int, size: int) -> list[np.ndarray]:
 def default_batch() -> int:
     """One image at a time on a CPU, where larger batches leave the cache and lose; many on an accelerator."""
     return 1 if jax.default_backend() == "cpu" else 64
+
+
+def spread(x: np.ndarray) -> Array:
+    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
+    devices = jax.local_devices()
+    if len(x) % len(devices):
+        return jnp.asarray(x)
+    mesh = Mesh(np.array(devices), ("images",))
+    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("images")))
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
