@@ -1,0 +1,103 @@
+"""A mask slid over one photo: what the classifier believes at every position, for masks of several sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+from saliency.networks.network import Network
+from saliency.occlusion import Progress, Windows, occluded_logits
+from saliency.occlusion.windows import Fill
+from saliency.scores import logits
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One photo under a mask of one size at every position.
+
+    `probability` is the target's, `top` the class predicted there and `confidence` that class's probability;
+    `base` is the target's probability on the untouched photo.
+    """
+
+    windows: Windows
+    target: int
+    base: float
+    probability: Float[np.ndarray, "rows cols"]
+    top: Int[np.ndarray, "rows cols"]
+    confidence: Float[np.ndarray, "rows cols"]
+
+    @property
+    def drop(self) -> Float[np.ndarray, "rows cols"]:
+        """How far the target's probability falls: positive where the mask hurts."""
+        return self.base - self.probability
+
+    @property
+    def drop_map(self) -> Float[np.ndarray, "h w"]:
+        """The drop of every pixel: the mean over the windows that hide it."""
+        return self.windows.pixel_maps(self.drop[None])[0]
+
+    @property
+    def mean(self) -> float:
+        """The target's probability, averaged over positions."""
+        return float(self.probability.mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the probability over positions (not of its mean)."""
+        return float(self.probability.std())
+
+    @property
+    def kept(self) -> float:
+        """Share of the positions at which the target is the predicted class."""
+        return float((self.top == self.target).mean())
+
+    @property
+    def worst(self) -> int:
+        """Index of the position with the smallest probability, counted left to right, top to bottom."""
+        return int(self.probability.argmin())
+
+    def box(self, index: int) -> Int[np.ndarray, " 4"]:
+        """The part of the image that the window at one position hides, `x0 y0 x1 y1`."""
+        (y, x), (height, width) = self.windows.positions[index], self.windows.patch
+        return np.array([x, y, min(x + width, self.windows.image[1]), min(y + height, self.windows.image[0])])
+
+
+def probabilities(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n classes"]:
+    """Softmax of the published logits, in double precision."""
+    return softmax(logits(net, x).astype(float), axis=-1)
+
+
+def ranked(probability: Float[np.ndarray, " classes"], count: int) -> Int[np.ndarray, " count"]:
+    """The classes with the largest probabilities, the largest first; of equal ones the lower index first."""
+    return np.argsort(-probability, kind="stable")[:count]
+
+
+def sweep(
+    net: Network,
+    image: Float[np.ndarray, "h w 3"],
+    target: int,
+    sizes: Sequence[Windows],
+    *,
+    fill: Fill = "grey",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Sweep]:
+    """The classifier's belief under each window of each size. Errors are those of `occluded_logits`."""
+    base = float(probabilities(net, image[None])[0, target])
+    sweeps = []
+    for windows, values in zip(sizes, occluded_logits(net, image, sizes, fill=fill, seed=seed, progress=progress)):
+        belief = softmax(values.astype(float), axis=-1)
+        sweeps.append(Sweep(windows, target, base, belief[..., target], belief.argmax(-1), belief.max(-1)))
+    return sweeps
+
+
+def rank_correlations(maps: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m m"]:
+    """Spearman's rank correlation over pixels between every two maps; NaN where one of them is constant."""
+    ranks = np.stack([rankdata(one) for one in maps])
+    ranks -= ranks.mean(1, keepdims=True)
+    length = np.linalg.norm(ranks, axis=1)
+    with np.errstate(invalid="ignore"):
+        return ranks @ ranks.T / np.outer(length, length)
