@@ -32,8 +32,11 @@ def centre_gaussian(x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w
 
 def edge_maps(x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w"]:
     """The image's own edges: Sobel's gradient magnitude of the mean over the channels."""
-    grey = np.asarray(x, np.float32).mean(-1)
-    return np.hypot(sobel(grey, 1), sobel(grey, 2))
+    maps = np.empty(x.shape[:3], np.float32)
+    for i, image in enumerate(x):  # one by one: Sobel's filter smooths along every axis that it does not derive
+        grey = image.mean(-1)
+        maps[i] = np.hypot(sobel(grey, 0), sobel(grey, 1))
+    return maps
 
 
 def randomised(net: Network, last: int | None = None, seed: int = 0) -> Network:
