@@ -140,7 +140,7 @@ def test_cam_refuses_a_head_that_is_not_pooled_and_its_cost_tells_before(x):
     build.add("flat", Flatten())
     build.add("logits", Dense(3))
     net = random_network(Architecture("flat", tuple(build.nodes), "relu", SIZE))
-    with pytest.raises(InputError, match="CAM needs a head of a global pool.*flat has not.*Grad-CAM"):
+    with pytest.raises(InputError, match=r"CAM needs a head of a global pool.*flat has not.*Grad-CAM"):
         METHODS["cam"].maps(net, x)
     with pytest.raises(InputError, match="CAM needs a head"):
         METHODS["cam"].cost(net, SIZE)
