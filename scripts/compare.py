@@ -10,35 +10,34 @@ A run that was killed goes on where it was; a complete one is shown again.
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization.boxes import to_photo
-from localization.heuristics import fit_heuristic
-from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import fit_linear_map, status
+from localization.datasets import load
 from localization.report import content_hash, plain, record, write_csv, write_json
-from localization.statistics import mcnemar_exact, paired_difference
 from saliency import load_network
+from saliency.classes import read_classes
 from saliency.errors import InputError
 from saliency.files import written
-from saliency.methods import METHODS, Cost
+from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
 from saliency.scores import logits
 from scripts import cli
-from scripts.compare_report import write_pictures, write_report
-from scripts.samples import Samples, scenes_samples
+from scripts.comparison import boxes
+from scripts.comparison.maps import external, make, read_maps, shards
+from scripts.comparison.quality import quality
+from scripts.comparison.report import write_pictures, write_report
+from scripts.comparison.samples import Samples, dataset_samples, folder_samples, scenes_samples
 
-SHARD = 100  # images whose maps are written at once: what a kill can cost
 DEFAULT_METHODS = ("gradient-max", "gradient-mean", "gestalt-max", "gestalt-mean", "grad-cam", "occlusion")
-LINEAR, HEURISTIC, NONE = "linear map", "heuristic", "none"
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,43 @@ class Options:
     """Classifier to explain."""
     weights: str | None = None
     """Its checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
+    classes: Path | None = None
+    """Names of its classes: LOC_synset_mapping.txt, or CSV index,wnid,name."""
+    dataset: str = "scenes"
+    """scenes, voc, imagenet, tiny_imagenet, coco, wsol, folder (with boxes.csv), tfds."""
+    data_root: Path | None = None
+    """Where the data set lies."""
+    images: Path | None = None
+    """Instead of a data set: a folder of photos without boxes, for maps, predictions and agreement."""
+    train_split: str | None = None
+    """Split whose boxes are learned from (default: train)."""
+    split: str | None = None
+    """Split that is scored (default: the data set's usual one)."""
+    folds: int = 0
+    """Cross-fitting: the split in so many folds, each scored by what the others taught."""
+    each: Literal["class", "object"] = "class"
+    """A sample is a class on a photo (any instance may be hit), or an object (the protocol of seed 003)."""
+    n_train: int | None = None
+    """Training images, drawn with the seed (default: 1000 scenes, all of another data set)."""
+    n_test: int | None = None
+    """Test images (default: 500 scenes, all of another data set)."""
     methods: tuple[str, ...] = DEFAULT_METHODS
     """Names from --list."""
-    n_train: int = 1000
-    """Training scenes, the same for every method."""
-    n_test: int = 500
-    """Test scenes."""
-    target: str = "predicted"
-    """Class whose score is explained: "predicted", or "label", the true one."""
-    map: MethodOptions = field(default_factory=lambda: MethodOptions(patch=16, stride=8))
-    """What the methods share: occlusion's window and fill, samples of the stochastic ones."""
+    stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
+    """Methods whose maps one more linear map sees together, where all of them are compared."""
+    maps: tuple[str, ...] = ()
+    """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id."""
+    boxes: tuple[str, ...] = ()
+    """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1."""
+    target: Literal["predicted", "label"] = "predicted"
+    """Class whose score is explained."""
+    quality: int = 40
+    """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
+    settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
+        default_factory=lambda: MethodOptions(patch=16, stride=8)
+    )
+    """What the methods share."""
     out: Path = Path("runs/compare")
-    seed: int = 0
     keep_maps: bool = False
     """Keep every map, OUT/maps/METHOD-FIRST.npz."""
     quiet: bool = False
@@ -68,35 +92,13 @@ class Options:
     """Say what each method does, and stop."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """One method's maps on disk, in shards, and what they cost."""
-
-    shards: Sequence[Path]
-    cost: Cost
-    ms: float
-    peak_mib: float | None
-
-    def maps(self, indices: np.ndarray) -> np.ndarray:
-        """Float32 `[n, h, w]` of some samples."""
-        order = np.argsort(indices, kind="stable")
-        parts = []
-        for number in np.unique(indices // SHARD):
-            with np.load(self.shards[number], allow_pickle=False) as shard:
-                parts.append(shard["maps"][np.sort(indices[indices // SHARD == number]) - number * SHARD])
-        maps = np.concatenate(parts)
-        result = np.empty_like(maps)
-        result[order] = maps
-        return result
-
-
 def main(options: Options) -> int:
     if options.list:
         print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
         return 0
     check(options)
-    net = load_network(options.network, options.weights)
-    samples = scenes_samples(net, options.n_train, options.n_test, options.seed)
+    net = load_network(options.network, options.weights, classes=options.classes)
+    samples = read_samples(options, net)
     key = content_hash(plain(replace(options, out=Path(), quiet=False)), samples.digest, net.digest)
     results = options.out / "results.json"
     if finished(results, key):
@@ -112,10 +114,29 @@ def check(options: Options) -> None:
     unknown = [name for name in options.methods if name not in METHODS]
     if unknown:
         raise InputError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
-    if options.target not in ("predicted", "label"):
-        raise InputError(f'--target must be "predicted" or "label", not {options.target!r}')
-    if options.n_train < 20 or options.n_test < 1:
-        raise InputError(f"--n-train must be at least 20 and --n-test 1, not {options.n_train} and {options.n_test}")
+    for name, least in (("n_train", 20), ("n_test", 1), ("quality", 0), ("folds", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    if options.folds == 1:
+        raise InputError("--folds must be at least 2: with one there is nothing left to learn from")
+    if options.images and (options.data_root or options.dataset != "scenes"):
+        raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+
+
+def read_samples(options: Options, net: Network) -> Samples:
+    seed = options.settings.seed
+    if options.images:
+        return folder_samples(net, options.images, options.n_test, seed)
+    if options.dataset == "scenes" and not options.folds:
+        return scenes_samples(net, options.n_train or 1000, options.n_test or 500, seed)
+    class_of = {name: i for i, name in enumerate(net.classes)}
+    if options.classes:
+        class_of |= {wnid: i for i, (wnid, _) in enumerate(read_classes(options.classes))}
+    read = partial(load, options.dataset, options.data_root, seed=seed)
+    test = read(split=options.split, limit=options.n_test)
+    train = None if options.folds else read(split=options.train_split or "train", limit=options.n_train)
+    return dataset_samples(net, test, train, each=options.each, class_of=class_of, folds=options.folds, seed=seed)
 
 
 def finished(results: Path, key: str) -> bool:
@@ -126,6 +147,14 @@ def finished(results: Path, key: str) -> bool:
 
 
 def run(options: Options, net: Network, samples: Samples, key: str) -> None:
+    settings = options.settings
+    strange_maps = {name: read_maps(name, Path(path), samples) for name, path in named(options.maps, "--maps")}
+    strange_boxes = {
+        name: boxes.read_boxes(name, Path(path), samples) for name, path in named(options.boxes, "--boxes")
+    }
+    first = samples.input([0])
+    for name in options.methods:  # compiles, which is not timed, and finds bad settings before anything is written
+        METHODS[name].maps(net, first, target=0, options=settings)
     folder = options.out / "maps"
     if (folder / "key").is_file() and (folder / "key").read_text() != key:
         shutil.rmtree(folder)  # another run's
@@ -134,29 +163,47 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     start = time.perf_counter()
     progress = tqdm(total=len(options.methods) * len(samples), unit="map", disable=cli.silent(options.quiet))
     classes = np.concatenate([logits(net, samples.input(i)) for i in shards(len(samples))])
-    targets = samples.labels if options.target == "label" else classes.argmax(-1)
-    made = {name: make(name, samples, targets, options, folder, progress) for name in options.methods}
+    targets = explained(options, samples, classes)
+    made = {name: make(name, samples, targets, settings, folder, progress) for name in options.methods}
+    made |= {name: external(name, maps, folder) for name, maps in strange_maps.items()}
     progress.close()
 
-    fits = {name: localize(name, one, samples) for name, one in made.items()}
-    fits["baseline"] = baselines(samples)
-    boxes = {label: found for fit in fits.values() for label, found in fit.boxes.items()}
-    rows = [row(label, found, samples, made.get(label[0])) for label, found in boxes.items()]
-    right = classes.argmax(-1) == samples.labels
-    results = {
-        **record(replace(options, out=Path(options.out.name)), options.seed, samples.digest),
+    results: dict[str, Any] = {
+        **record(replace(options, out=Path(options.out.name)), settings.seed, samples.digest),
         "key": key,
-        "network": {"name": net.name, "preprocessing": net.preprocess.record(), **net.provenance},
+        "network": {
+            "name": net.name,
+            "digest": net.digest,
+            "preprocessing": net.preprocess.record(),
+            **net.provenance,
+        },
         "dataset": samples.name,
         "train": len(samples.train),
         "test": len(samples.test),
-        "accuracy": float(right[samples.test].mean()),
-        "rows": rows,
-        "paired": paired(rows, boxes, samples),
-        "settings": {name: fit.setting for name, fit in fits.items()},
-        "seconds": time.perf_counter() - start,
+        "folds": samples.folds,
+        "methods": [one.record(name) for name, one in made.items()],
+        "quality": quality(samples, made, targets, options.quality, settings.seed),
     }
-    write_csv(options.out / "images.csv", image_rows(samples, classes, fits), IMAGE_COLUMNS)
+    known = samples.test[samples.targets[samples.test] >= 0]
+    if len(known):
+        results["accuracy"] = float((classes[known].argmax(-1) == samples.targets[known]).mean())
+    fits: dict[str, boxes.Fit] = {}
+    if samples.true:
+        fits = {name: boxes.localize((name,), made, samples) for name in made}
+        costs = {name: one.record(name) for name, one in made.items()}
+        if len(options.stack) > 1 and set(options.stack) <= set(made):
+            fits[boxes.STACKED] = boxes.localize(options.stack, made, samples)
+            costs[boxes.STACKED] = together([costs[name] for name in options.stack])
+        fits |= strange_boxes | {"baseline": boxes.baselines(samples)}
+        results["rows"] = boxes.rows(fits, samples, costs)
+        results["paired"] = boxes.paired(results["rows"], fits, samples)
+        results["settings"] = {name: fit.settings for name, fit in fits.items()}
+        predicted = [net.class_name(int(k)) for k in classes.argmax(-1)]
+        write_csv(options.out / "images.csv", boxes.image_rows(fits, samples, predicted), boxes.COLUMNS)
+    else:
+        results["predictions"] = top5(samples, net, classes)
+    results["seconds"] = time.perf_counter() - start
+    results = plain(results)
     pictures = write_pictures(options.out / "pictures", results, samples, made, fits)
     write_report(options.out / "report.html", results, pictures)
     write_json(options.out / "results.json", results)
@@ -164,179 +211,84 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
         shutil.rmtree(folder)
 
 
-def shards(n: int) -> list[np.ndarray]:
-    return [np.arange(first, min(first + SHARD, n)) for first in range(0, n, SHARD)]
+def named(values: Sequence[str], option: str) -> list[tuple[str, str]]:
+    """The NAME=PATH pairs of an option."""
+    pairs = [value.partition("=") for value in values]
+    for name, equals, path in pairs:
+        if not (name and equals and path) or name in METHODS:
+            raise InputError(f"{option} takes NAME=PATH with a name of your own, not {name + equals + path!r}")
+    return [(name, path) for name, _, path in pairs]
 
 
-def make(name: str, samples: Samples, targets: np.ndarray, options: Options, folder: Path, progress: tqdm) -> Made:
-    """All maps of one method, shard by shard; a shard found on disk is not made again."""
-    method, net = METHODS[name], samples.net
-    progress.set_description(name)
-    paths, seconds, peak, warm = [], 0.0, 0.0, False
-    for indices in shards(len(samples)):
-        path = folder / f"{name}-{indices[0]:06d}.npz"
-        paths.append(path)
-        if not path.exists():
-            x = samples.input(indices)
-            if not warm:  # compiling is not counted
-                method.maps(net, x[:1], target=targets[indices[:1]], options=options.map)
-                warm = True
-            cli.reset_peak_memory()
-            start = time.perf_counter()
-            maps = method.maps(net, x, target=targets[indices], options=options.map)
-            spent = time.perf_counter() - start
-            with written(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, maps=maps, seconds=spent, peak=cli.peak_memory() or np.nan)
-        with np.load(path, allow_pickle=False) as shard:
-            seconds += float(shard["seconds"])
-            peak = max(peak, float(shard["peak"]))
-        progress.update(len(indices))
-    size = net.preprocess.size
-    return Made(
-        paths, method.cost(net, size, options.map), 1000 * seconds / len(samples), peak / 2**20 if peak else None
-    )
+def explained(options: Options, samples: Samples, classes: np.ndarray) -> np.ndarray:
+    """The class explained of each sample; the predicted one where the label is none of the network's."""
+    predicted = classes.argmax(-1)
+    return np.where(samples.targets >= 0, samples.targets, predicted) if options.target == "label" else predicted
 
 
-Label = tuple[str, str]  # method, route
+def together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several methods cost, one after another; None where one of them is unknown."""
+    joined: dict[str, Callable] = {"forwards": sum, "backwards": sum, "ms_per_image": sum, "peak_mib": max}
+    values = {key: [cost[key] for cost in costs] for key in joined}
+    return {key: None if None in values[key] else join(values[key]) for key, join in joined.items()}
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in
-    training; the linear map's weights as images float `[4, h, w]`, where it has any."""
-
-    boxes: Mapping[Label, np.ndarray]
-    status: np.ndarray
-    setting: Mapping[str, Any]
-    weights: np.ndarray | None = None
-
-
-def localize(name: str, made: Made, samples: Samples) -> Fit:
-    """Both box routes of one method: everything is learned and chosen on the training samples."""
-    train, test = made.maps(samples.train), made.maps(samples.test)
-    known, said = samples.learned[samples.train], status(test)
-    usable = status(train) == "ok"
-    linear, heuristic = fit_linear_map(train[usable], known[usable]), fit_heuristic(train, known)
-    found = {(name, LINEAR): linear.predict(test), (name, HEURISTIC): heuristic.predict(test)}
-    for boxes in found.values():
-        boxes[said != "ok"] = np.nan
-    images = linear.images()
-    return Fit(
-        {label: to_photos(boxes, samples) for label, boxes in found.items()},
-        said,
-        {"heuristic": heuristic, "linear map": linear.record},
-        None if images is None else images[:, 0],
-    )
-
-
-def to_photos(boxes: np.ndarray, samples: Samples) -> np.ndarray:
-    return np.array([to_photo(box, samples.placement(int(i))) for box, i in zip(boxes, samples.test)]).reshape(-1, 4)
-
-
-def baselines(samples: Samples) -> Fit:
-    """Boxes that look at no image: what a figure has to beat before it means anything."""
-    known = samples.learned[samples.train]
-    height, width = samples.net.preprocess.size
-    centre = np.array([width, height] * 2) / 2
-    half = (known[:, 2:] - known[:, :2]).mean(0) / 2
-    constant = {
-        "mean box": known.mean(0),
-        "median box": np.median(known, axis=0),
-        "centre box": centre + np.concatenate([-half, half]),
-        "full image": np.array([0, 0, width, height], float),
-    }
-    n = len(samples.test)
-    boxes = {(name, NONE): to_photos(np.broadcast_to(box, (n, 4)), samples) for name, box in constant.items()}
-    return Fit(boxes, np.full(n, "ok"), constant)
-
-
-def row(label: Label, boxes: np.ndarray, samples: Samples, made: Made | None) -> dict[str, Any]:
-    true = [samples.true[i] for i in samples.test]
-    share, overlap = corloc(boxes, true), mean_iou(boxes, true)
-    return {
-        "method": label[0],
-        "route": label[1],
-        "corloc": share.value,
-        "corloc_low": share.low,
-        "corloc_high": share.high,
-        "mean_iou": overlap.value,
-        "mean_iou_low": overlap.low,
-        "mean_iou_high": overlap.high,
-        "no_box": share.missing,
-        "forwards": made.cost.forwards if made else 0,
-        "backwards": made.cost.backwards if made else 0,
-        "ms_per_image": made.ms if made else None,
-        "peak_mib": made.peak_mib if made else None,
-    }
-
-
-def paired(
-    rows: Sequence[Mapping[str, Any]], boxes: Mapping[Label, np.ndarray], samples: Samples
-) -> list[dict[str, Any]]:
-    """Every row against the best one on the same images: difference of CorLoc, its interval, McNemar's exact p."""
-    true = [samples.true[i] for i in samples.test]
-    right = {label: hits(best_iou(found, true)) for label, found in boxes.items()}
-    best = max(rows, key=lambda row: row["corloc"])
-    first = right[best["method"], best["route"]]
-    compared = []
-    for label, second in right.items():
-        difference, test = paired_difference(second, first), mcnemar_exact(second, first)
-        compared.append(
-            {
-                "method": label[0],
-                "route": label[1],
-                "against": f"{best['method']}, {best['route']}",
-                "difference": difference.value,
-                "low": difference.low,
-                "high": difference.high,
-                "mcnemar_p": test.p,
-            }
-        )
-    return compared
-
-
-IMAGE_COLUMNS = (
-    *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
-    *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
-)
-
-
-def image_rows(samples: Samples, classes: np.ndarray, fits: Mapping[str, Fit]) -> list[dict[str, Any]]:
-    """One row an image, method and route; the true box is the one that is overlapped best."""
-    rows = []
-    for fit in fits.values():
-        for (method, route), boxes in fit.boxes.items():
-            for at, i in enumerate(samples.test):
-                overlaps = best_iou(np.repeat(boxes[at : at + 1], len(samples.true[i]), 0), samples.true[i])
-                best = int(overlaps.argmax())
-                values = (
-                    *(samples.ids[i], samples.labels[i], classes[i].argmax(), method, route),
-                    *boxes[at].round(3),
-                    *samples.true[i][best],
-                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status[at]),
-                )
-                rows.append(dict(zip(IMAGE_COLUMNS, values)))
-    return rows
+def top5(samples: Samples, net: Network, classes: np.ndarray) -> list[dict[str, Any]]:
+    """The five likeliest classes of each photo."""
+    odds = np.exp(classes - classes.max(-1, keepdims=True))
+    probability = odds / odds.sum(-1, keepdims=True)
+    best = np.argsort(-classes, axis=-1, kind="stable")[:, :5]
+    return [
+        {
+            "image": samples.ids[i],
+            "classes": [net.class_name(int(k)) for k in best[i]],
+            "probabilities": probability[i, best[i]],
+        }
+        for i in range(len(samples))
+    ]
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """The rows as text for a terminal, best first."""
-    lines = [
-        f"{results['dataset']}: {results['train']} training and {results['test']} test images;"
-        f" {results['network']['name']} is right on {results['accuracy']:.1%} of the latter",
-        "",
-        f"{'method':<18} {'box route':<11} {'CorLoc [95%]':<21} {'mean IoU':>8} {'fwd':>5} {'bwd':>4}"
-        f" {'ms/image':>9} {'peak MiB':>9}",
+    """The rows as text for a terminal, best first; without boxes, the methods and their quality."""
+    test = f"{results['test']} test images" + (f" in {results['folds']} folds" if results["folds"] else "")
+    train = "" if results["folds"] or not results["train"] else f"{results['train']} training and "
+    right = f"; {results['network']['name']} is right on {results['accuracy']:.1%}" if "accuracy" in results else ""
+    if "rows" in results:
+        columns = {"box route": 11, "CorLoc [95%]": 21, "mean IoU": 9}
+        lines = sorted(results["rows"], key=lambda row: -row["corloc"])
+    else:
+        columns = {"insertion": 10, "deletion": 10, "sparsity": 10}
+        found = {row["method"]: row for row in (results["quality"] or {"rows": ()})["rows"]}
+        lines = [method | found.get(method["method"], {}) for method in results["methods"]]
+    columns = {"method": 18} | columns | {"fwd": 6, "bwd": 5, "ms/image": 10, "peak MiB": 10}
+    texts = [
+        {
+            "method": row["method"],
+            "box route": row.get("route"),
+            "CorLoc [95%]": share(row) if "corloc" in row else "",
+            "mean IoU": shown(row.get("mean_iou"), ".3f"),
+            **{key: shown(row.get(key), ".3f") for key in ("insertion", "deletion", "sparsity")},
+            "fwd": shown(row["forwards"], "d"),
+            "bwd": shown(row["backwards"], "d"),
+            "ms/image": shown(row["ms_per_image"], ".1f"),
+            "peak MiB": shown(row["peak_mib"], ".0f"),
+        }
+        for row in lines
     ]
-    for one in sorted(results["rows"], key=lambda row: -row["corloc"]):
-        share = f"{100 * one['corloc']:5.1f} [{100 * one['corloc_low']:4.1f}, {100 * one['corloc_high']:4.1f}]"
-        ms = "-" if one["ms_per_image"] is None else f"{one['ms_per_image']:.1f}"
-        peak = "-" if one["peak_mib"] is None else f"{one['peak_mib']:.0f}"
-        lines.append(
-            f"{one['method']:<18} {one['route']:<11} {share:<21} {one['mean_iou']:>8.3f} {one['forwards']:>5}"
-            f" {one['backwards']:>4} {ms:>9} {peak:>9}"
-        )
-    return "\n".join(lines)
+    left = ("method", "box route", "CorLoc [95%]")
+    body = [
+        " ".join(f"{row[key]:<{width}}" if key in left else f"{row[key]:>{width}}" for key, width in columns.items())
+        for row in [{key: key for key in columns}, *texts]
+    ]
+    return "\n".join([f"{results['dataset']}: {train}{test}{right}", "", *body])
+
+
+def share(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['corloc']:5.1f} [{100 * row['corloc_low']:4.1f}, {100 * row['corloc_high']:4.1f}]"
+
+
+def shown(value: float | None, how: str) -> str:
+    return "-" if value is None else format(value, how)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Plot
@@ -12,10 +12,9 @@ from localization.boxes import map_to_photo
 from localization.metrics import best_iou
 from localization.report import Figure, Section, Table, png, write_bytes, write_page
 from saliency.methods import METHODS
-from scripts.samples import Samples
-
-if TYPE_CHECKING:
-    from scripts.compare import Fit, Made
+from scripts.comparison.boxes import Fit
+from scripts.comparison.maps import Made
+from scripts.comparison.samples import Samples
 
 SHOWN = 8  # images in the gallery
 CASES = 16  # best and worst cases each
@@ -23,7 +22,7 @@ CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
 def write_pictures(
-    folder: Path, results: Mapping[str, Any], samples: Samples, made: Mapping[str, "Made"], fits: Mapping[str, "Fit"]
+    folder: Path, results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
 ) -> dict[str, Figure]:
     """Every picture as PNG in `folder`, and for the page."""
     rows = results["rows"]
@@ -96,8 +95,8 @@ def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, 
         Section(
             "What is fair to compare",
             "Every method saw the same images, the same class and the same training boxes. The linear map learns its"
-            " weights from those boxes; the heuristic learns only its two settings from them. Neither has seen a test box."
-            " The constant boxes look at no image: a method below them has found nothing.",
+            " weights from those boxes; the heuristic learns only its two settings from them. Neither has seen a"
+            " test box. The constant boxes look at no image: a method below them has found nothing.",
         ),
     ]
     lead = (
@@ -146,9 +145,7 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def _gallery(
-    results: Mapping[str, Any], samples: Samples, made: Mapping[str, "Made"], fits: Mapping[str, "Fit"]
-) -> Plot:
+def _gallery(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]) -> Plot:
     """A fixed draw of test images; each method's box is the one of its better route."""
     rng = np.random.default_rng(results["seed"])
     at = np.sort(rng.choice(len(samples.test), min(SHOWN, len(samples.test)), replace=False))
@@ -178,8 +175,7 @@ def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np
 
 
 def _title(samples: Samples, i: int) -> str:
-    label = samples.labels[i]
-    return samples.label_names[label] if 0 <= label < len(samples.label_names) else samples.ids[i]
+    return samples.labels[i] or samples.ids[i]
 
 
 def _methods(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,186 @@
+"""From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localization.boxes import to_photo
+from localization.heuristics import fit_heuristic
+from localization.metrics import best_iou, corloc, hits, mean_iou
+from localization.regression import fit_linear_map, status
+from localization.statistics import mcnemar_exact, paired_difference
+from saliency.errors import InputError
+from scripts.comparison.maps import Made
+from scripts.comparison.samples import Samples
+
+LINEAR, HEURISTIC, EXTERNAL, NONE = "linear map", "heuristic", "external", "none"
+STACKED = "stacked"
+Label = tuple[str, str]  # method, route
+COLUMNS = (
+    *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
+    *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in each
+    part's training; the linear map's weights as images float `[4, h, w]`, where it has any."""
+
+    boxes: Mapping[Label, np.ndarray]
+    status: np.ndarray
+    settings: Sequence[Mapping[str, Any]]
+    weights: np.ndarray | None = None
+
+
+def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -> Fit:
+    """The box routes of one method, or the linear map of several methods' maps side by side."""
+    name = names[0] if len(names) == 1 else STACKED
+    routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
+    found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
+    said: dict[int, str] = {}
+    settings, images = [], []
+    for train, test in samples.parts:
+        maps, known = _maps(names, made, train), samples.learned[train]
+        usable = status(maps) == "ok"
+        linear = fit_linear_map(maps[usable], known[usable])
+        predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
+        chosen: dict[str, Any] = {LINEAR: linear.record}
+        if HEURISTIC in routes:
+            chosen[HEURISTIC] = heuristic = fit_heuristic(maps, known)
+            predict[HEURISTIC] = heuristic.predict
+        settings.append(chosen)
+        images.append(linear.images())
+        maps = _maps(names, made, test)
+        said |= zip(test.tolist(), status(maps).tolist())
+        for route in routes:
+            boxes = np.where((status(maps) == "ok")[:, None], predict[route](maps), np.nan)
+            found[name, route] |= zip(test.tolist(), boxes)
+    weights = [image[:, 0] for image in images if image is not None]
+    return Fit(
+        {label: _to_photos(boxes, samples) for label, boxes in found.items()},
+        np.array([said[i] for i in samples.test.tolist()]),
+        settings,
+        np.mean(weights, axis=0) if weights and len(names) == 1 else None,
+    )
+
+
+def _maps(names: Sequence[str], made: Mapping[str, Made], indices: np.ndarray) -> np.ndarray:
+    """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`."""
+    maps = [made[name].maps(indices) for name in names]
+    return maps[0] if len(maps) == 1 else np.stack(maps, axis=1)
+
+
+def _to_photos(boxes: Mapping[int, np.ndarray], samples: Samples) -> np.ndarray:
+    """Boxes of the input, by sample, as float `[test, 4]` in the photos' pixels."""
+    return np.array([to_photo(boxes[i], samples.placement(i)) for i in samples.test.tolist()]).reshape(-1, 4)
+
+
+def baselines(samples: Samples) -> Fit:
+    """Boxes that look at no image: what a figure has to beat before it means anything."""
+    height, width = samples.net.preprocess.size
+    centre = np.array([width, height] * 2) / 2
+    found: dict[str, dict[int, np.ndarray]] = {"mean box": {}, "median box": {}, "centre box": {}, "full image": {}}
+    settings = []
+    for train, test in samples.parts:
+        known = samples.learned[train]
+        half = (known[:, 2:] - known[:, :2]).mean(0) / 2
+        constant = {
+            "mean box": known.mean(0),
+            "median box": np.median(known, axis=0),
+            "centre box": centre + np.concatenate([-half, half]),
+            "full image": np.array([0, 0, width, height], float),
+        }
+        settings.append(constant)
+        for name, box in constant.items():
+            found[name] |= dict.fromkeys(test.tolist(), box)
+    boxes = {(name, NONE): _to_photos(box, samples) for name, box in found.items()}
+    return Fit(boxes, np.full(len(samples.test), "ok"), settings)
+
+
+def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
+    """Another tool's boxes, in the photos' pixels, by image id; an image without one counts as a miss."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            found = {row["image"]: [float(row[k]) for k in ("x0", "y0", "x1", "y1")] for row in csv.DictReader(file)}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(f"--boxes {name}: {path} must have the columns image,x0,y0,x1,y1 ({error})") from error
+    ids = [samples.ids[i] for i in samples.test]
+    if not set(ids) & found.keys():
+        raise InputError(f"--boxes {name}: {path} names none of the test images, such as {ids[0]!r}")
+    boxes = np.array([found.get(source, [np.nan] * 4) for source in ids])
+    return Fit({(name, EXTERNAL): boxes}, np.where(np.isnan(boxes).any(1), "no box", "ok"), [])
+
+
+def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a method and route: figures with intervals, and the method's cost (constant boxes have none)."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    free = {"forwards": 0, "backwards": 0, "ms_per_image": None, "peak_mib": None}
+    found = []
+    for (method, route), boxes in _labelled(fits).items():
+        share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)
+        found.append(
+            free
+            | dict(costs.get(method, {}))
+            | {
+                "method": method,
+                "route": route,
+                "corloc": share.value,
+                "corloc_low": share.low,
+                "corloc_high": share.high,
+                "mean_iou": overlap.value,
+                "mean_iou_low": overlap.low,
+                "mean_iou_high": overlap.high,
+                "no_box": share.missing,
+            }
+        )
+    return found
+
+
+def paired(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: Samples) -> list[dict[str, Any]]:
+    """Every row against the best one on the same images: difference of CorLoc, its interval, McNemar's exact p."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    right = {label: hits(best_iou(boxes, true)) for label, boxes in _labelled(fits).items()}
+    best = max(rows, key=lambda row: row["corloc"])
+    first = right[best["method"], best["route"]]
+    compared = []
+    for (method, route), second in right.items():
+        difference = paired_difference(second, first, clusters=images)
+        compared.append(
+            {
+                "method": method,
+                "route": route,
+                "against": f"{best['method']}, {best['route']}",
+                "difference": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+                "mcnemar_p": mcnemar_exact(second, first).p,
+            }
+        )
+    return compared
+
+
+def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row an image, method and route, as COLUMNS; the true box is the one that is overlapped best."""
+    found = []
+    for fit in fits.values():
+        for (method, route), boxes in fit.boxes.items():
+            for at, i in enumerate(samples.test.tolist()):
+                overlaps = best_iou(np.repeat(boxes[at : at + 1], len(samples.true[i]), 0), samples.true[i])
+                best = int(overlaps.argmax())
+                values = (
+                    *(samples.ids[i], samples.labels[i], classes[i], method, route),
+                    *boxes[at].round(3),
+                    *samples.true[i][best],
+                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status[at]),
+                )
+                found.append(dict(zip(COLUMNS, values)))
+    return found
+
+
+def _labelled(fits: Mapping[str, Fit]) -> dict[Label, np.ndarray]:
+    return {label: boxes for fit in fits.values() for label, boxes in fit.boxes.items()}

@@ -1,0 +1,49 @@
+"""What a comparison says of maps without drawing boxes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from localization.boxes import to_input
+from saliency import faithfulness
+from scripts.comparison.maps import Made
+from scripts.comparison.samples import Samples
+
+
+def quality(
+    samples: Samples, made: Mapping[str, Made], targets: np.ndarray, images: int, seed: int
+) -> dict[str, Any] | None:
+    """Means over a draw of test images for each method, and the agreement of all pairs of methods."""
+    chosen = samples.test
+    if len(chosen) > images:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, images, replace=False))
+    if not len(chosen):
+        return None
+    x, net, goal = samples.input(chosen), samples.net, targets[chosen]
+    true = [to_input(samples.true[i], samples.placement(i)) for i in chosen.tolist()] if samples.true else None
+    maps = {name: one.maps(chosen) for name, one in made.items()}
+    rows = []
+    for name, own in maps.items():
+        figures = {
+            "insertion": faithfulness.insertion(net, x, own, target=goal, seed=seed).auc,
+            "deletion": faithfulness.deletion(net, x, own, target=goal, seed=seed).auc,
+            "sparsity": faithfulness.sparsity(own),
+        }
+        if true is not None:
+            figures["pointing"] = faithfulness.pointing_game(own, true)
+            figures["energy"] = faithfulness.energy_pointing_game(own, true)
+        rows.append({"method": name, **{key: _mean(values) for key, values in figures.items()}})
+    pairs = faithfulness.agreement(maps)
+    return {
+        "images": len(chosen),
+        "rows": rows,
+        "methods": pairs.names,
+        "rank_correlation": pairs.correlation,
+        "top_overlap": pairs.overlap,
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

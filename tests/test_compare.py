@@ -1,0 +1,125 @@
+"""The main job on a handful of scenes: its files, its resuming, its errors."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from saliency import InputError
+from saliency.methods import Options as MethodOptions
+from scripts import compare
+
+SMALL = compare.Options(methods=("gradient-max", "occlusion"), n_train=20, n_test=6, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A finished run, and its options."""
+    options = replace(SMALL, out=tmp_path_factory.mktemp("compare"), map=MethodOptions(patch=48, stride=24))
+    assert compare.main(options) == 0
+    return options
+
+
+def results(options):
+    return json.loads((options.out / "results.json").read_text())
+
+
+def timeless(value):
+    """Results without what a clock or the kernel's memory counter said."""
+    if isinstance(value, dict):
+        return {k: timeless(v) for k, v in value.items() if k not in ("ms_per_image", "peak_mib", "seconds", "command")}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_rows_hold_what_they_promise(small):
+    found = results(small)
+    rows = {(row["method"], row["route"]): row for row in found["rows"]}
+    assert {m for m, _ in rows} == {"gradient-max", "occlusion", "mean box", "median box", "centre box", "full image"}
+    assert {r for m, r in rows if m == "occlusion"} == {"linear map", "heuristic"}
+    for row in rows.values():
+        assert 0 <= row["corloc_low"] <= row["corloc"] <= row["corloc_high"] <= 1
+        assert 0 <= row["mean_iou"] <= 1
+    assert rows["occlusion", "heuristic"]["forwards"] == 10  # 3 x 3 windows and the untouched image
+    assert rows["gradient-max", "heuristic"]["backwards"] == 1
+    assert found["seed"] == 0
+    assert found["versions"]["jax"]
+    assert found["network"]["digest"]
+
+
+def test_the_figures_are_those_of_the_images(small):
+    with open(small.out / "images.csv", newline="") as file:
+        images = list(csv.DictReader(file))
+    for row in results(small)["rows"]:
+        own = [i for i in images if (i["method"], i["route"]) == (row["method"], row["route"])]
+        assert len(own) == 6
+        assert np.mean([i["correct"] == "True" for i in own]) == pytest.approx(row["corloc"])
+        assert np.mean([float(i["iou"]) for i in own]) == pytest.approx(row["mean_iou"], abs=1e-4)
+
+
+def test_pictures_and_page_are_there(small):
+    names = {path.stem for path in (small.out / "pictures").glob("*.png")}
+    assert {"corloc", "cost", "gallery", "best", "worst", "weights-occlusion"} <= names
+    html = (small.out / "report.html").read_text()
+    assert html.count("data:image/png") == len(names)
+    assert not (small.out / "maps").exists()
+
+
+def test_a_finished_run_is_not_redone(small, capsys):
+    before = (small.out / "results.json").stat().st_mtime_ns
+    assert compare.main(small) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert (small.out / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
+    options, made = replace(small, out=tmp_path), []
+    whole = compare.make
+
+    def killed(name, *rest):
+        made.append(name)
+        if made == ["gradient-max", "occlusion"]:
+            raise KeyboardInterrupt
+        return whole(name, *rest)
+
+    monkeypatch.setattr(compare, "make", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compare.main(options)
+    monkeypatch.undo()
+    assert not (tmp_path / "results.json").exists()
+    shard = tmp_path / "maps" / "gradient-max-000000.npz"
+    written = shard.stat().st_mtime_ns
+    kept = []
+    monkeypatch.setattr(compare.shutil, "rmtree", lambda folder: kept.append(folder))
+    compare.main(options)
+    assert shard.stat().st_mtime_ns == written  # not made again
+    assert timeless(results(options)) | {"config": 0} == timeless(results(small)) | {"config": 0}
+    assert (tmp_path / "images.csv").read_bytes() == (small.out / "images.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from gradient-max"),
+        ({"target": "dog"}, '--target must be "predicted" or "label"'),
+        ({"n_train": 3}, "--n-train must be at least 20"),
+        ({"network": "vgg"}, "unknown network 'vgg'"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"map": MethodOptions(patch=97)}, "patch must be 1 to 96 px"),
+        ({"map": MethodOptions(patch=8, stride=0)}, "stride must be at least 1 px"),
+        ({"map": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
+        ({"map": MethodOptions(layer="conv9")}, "no layer 'conv9'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, says):
+    options = replace(SMALL, **{"methods": ("gestalt-max", "occlusion"), "out": tmp_path / "run", **change})
+    with pytest.raises(InputError, match=says.replace("(", r"\(")):
+        compare.main(options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_list_explains_every_method(capsys):
+    assert compare.main(compare.Options(list=True)) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}  [" in said for name in compare.METHODS)
