@@ -30,8 +30,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Record:
-    """One image: its id, its photo's (height, width), its objects' labels and boxes in the photo's pixels, a hash of the
-    photo's pixels, the class that was explained (-1: the predicted one), and why there is no map ("" where there is)."""
+    """One image: its id, its photo's (height, width), its objects' labels and boxes in the photo's pixels, a hash of
+    those pixels, the class that was explained (-1: the predicted one), and why there is no map ("": there is one)."""
 
     source: str
     size: tuple[int, int]
@@ -117,7 +117,7 @@ class Store:
         """Write the index if all shards are there (several processes may: they write the same)."""
         if not all(self.path(number).exists() for number in self.shards):
             return False
-        headers = [self._opened(number)[0] for number in self.shards]
+        headers = [self._opened(number, tensors=False)[0] for number in self.shards]
         problems = [
             {"image": record["source"], "problem": record["problem"]}
             for header in headers
@@ -142,12 +142,16 @@ class Store:
         """A hash of all that the index lists."""
         return content_hash(json.loads((self.folder / "index.json").read_text(encoding="utf-8")))
 
-    def _opened(self, number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def records(self, number: int) -> tuple[Record, ...]:
+        """What a shard says of its images, without reading or verifying its maps."""
+        return tuple(_record(record) for record in self._opened(number, tensors=False)[0]["records"])
+
+    def _opened(self, number: int, tensors: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         path = self.path(number)
         try:
             with safe_open(path, "numpy") as file:
                 header = json.loads((file.metadata() or {}).get("shard", "{}"))
-                return header, {name: file.get_tensor(name) for name in sorted(file.keys())}
+                return header, {name: file.get_tensor(name) for name in sorted(file.keys()) if tensors}
         except FileNotFoundError:
             raise Damaged(f"{path}: no such shard; run make_maps again to make it") from None
         except (OSError, SafetensorError, ValueError) as error:

@@ -42,7 +42,21 @@ def total(array: np.ndarray) -> np.ndarray:
     """A float64 array summed over all processes, to nearly float64's precision: it travels as two float32 halves."""
     if jax.process_count() == 1:
         return array
+    high, low = (multihost_utils.process_allgather(half).astype(np.float64) for half in _halves(array))
+    return (high + low).sum(0)
+
+
+def gathered(array: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
+    """Every process's rows, one process's after another's, as float64 to about 48 bits."""
+    if jax.process_count() == 1:
+        return array
+    counts = multihost_utils.process_allgather(np.array(len(array)))
+    padded = np.zeros((int(counts.max()), *array.shape[1:]))
+    padded[: len(array)] = array
+    high, low = (multihost_utils.process_allgather(half).astype(np.float64) for half in _halves(padded))
+    return np.concatenate([part[:count] for part, count in zip(high + low, counts)])
+
+
+def _halves(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     high = array.astype(np.float32)
-    low = (array - high).astype(np.float32)
-    halves = [multihost_utils.process_allgather(half).astype(np.float64).sum(0) for half in (high, low)]
-    return halves[0] + halves[1]
+    return high, (array - high).astype(np.float32)

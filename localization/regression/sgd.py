@@ -15,6 +15,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from localization.regression.rows import Rows
 from localization.regression.solution import Solution
 
 BATCH = 2048
@@ -89,3 +90,23 @@ def shuffled(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"], seed: int
         order = rng.permutation(len(x))
         for i in range(0, len(x) - batch + 1, batch):
             yield x[order[i : i + batch]], y[order[i : i + batch]]
+
+
+def streamed(rows: Rows, seed: int, batch: int = BATCH) -> Batches:
+    """Endless batches of rows that come in blocks: a pool of a few blocks is kept shuffled, and drawn from."""
+    rng = np.random.default_rng(seed)
+    batch = min(batch, len(rows))
+    while True:
+        pool: list[tuple[np.ndarray, np.ndarray]] = []
+        held = 0
+        for where, x in rows.sliced():
+            pool.append((x, rows.targets[where]))
+            held += len(x)
+            if held >= 4 * batch or where.stop == len(rows):
+                whole = (np.concatenate([part[i] for part in pool]).astype(np.float32) for i in (0, 1))
+                xs, ys = whole
+                order = rng.permutation(held)
+                for i in range(0, held - batch + 1, batch):
+                    yield xs[order[i : i + batch]], ys[order[i : i + batch]]
+                rest = order[held - held % batch :] if held % batch else order[:0]
+                pool, held = [(xs[rest], ys[rest])], len(rest)
