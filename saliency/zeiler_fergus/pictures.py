@@ -96,7 +96,7 @@ def traces(sweeps: Sequence[Sweep]) -> Figure:
 def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Figure:
     """Zeiler & Fergus' figure 7 d and e for each size: probability, predicted class, drop."""
     limit = max(np.abs(sweep.drop).max() for sweep in sweeps) or 1.0
-    figure = Figure(figsize=(1.35 + 1.36 * (len(sweeps) + 1), 5.9))
+    figure = Figure(figsize=(1.35 + 1.36 * (len(sweeps) + 1), 5.1))
     grid = figure.subplots(3, len(sweeps) + 1, squeeze=False)
     shown = _palette(sweeps)
     colours = ListedColormap([*shown.values(), REST])
@@ -134,8 +134,9 @@ def overlays(photo: np.ndarray, sweeps: Sequence[Sweep]) -> Figure:
     raw = [sweep.drop_map for sweep in sweeps]
     soft = [gaussian_filter(one, smoothing(sweep)) for one, sweep in zip(raw, sweeps)]
     limit = max(np.nanmax(np.abs(one)) for one in raw) or 1.0
-    figure = Figure(figsize=(7.2, 4.7))
-    grid = figure.subplots(2, len(sweeps) + 1)
+    columns = len(sweeps) + 1
+    figure = Figure(figsize=(7.2, 14 / columns + 0.75))
+    grid = figure.subplots(2, columns, squeeze=False)
     for row, maps in enumerate((raw, soft)):
         for axes, one in zip(grid[row, 1:], maps):
             _overlay(axes, photo, one, limit)
@@ -178,8 +179,8 @@ def dependence(
     examples: Mapping[str, Sweep],
 ) -> Figure:
     """Rank correlations between the drop maps of all fills and sizes; above them the maps of one size, by fill."""
-    figure = Figure(figsize=(7.2, 8.4))
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 3.1))
+    figure = Figure(figsize=(7.2, 5.6 + 5.2 / len(examples)))
+    above, below = figure.subfigures(2, 1, height_ratios=(5.2 / len(examples), 5.6))  # type: ignore[misc]
     limit = max(np.abs(sweep.drop).max() for sweep in examples.values()) or 1.0
     panels = np.atleast_1d(above.subplots(1, len(examples)))
     for axes, (name, sweep) in zip(panels, examples.items()):
@@ -197,8 +198,8 @@ def dependence(
     for name in fills:
         at = [i for i, (fill, _) in enumerate(labels) if fill == name]
         middle, edge = float(np.mean(at)), at[-1] + 0.5
-        axes.text(middle, -0.9, name, ha="center", va="bottom")
-        axes.text(-2.0, middle, name, ha="right", va="center")
+        axes.annotate(name, (middle, -0.5), (0, 4), textcoords="offset points", ha="center", va="bottom")
+        axes.annotate(name, (-0.5, middle), (-20, 0), textcoords="offset points", ha="right", va="center", rotation=90)
         if edge < len(labels) - 0.5:
             axes.axhline(edge, color="white", linewidth=2)
             axes.axvline(edge, color="white", linewidth=2)
@@ -213,7 +214,7 @@ def dependence(
 
 @_styled
 def interaction_plot(
-    photo: np.ndarray, boxes: Int[np.ndarray, "k 4"], matrix: Float[np.ndarray, "k k"], score: str
+    photo: np.ndarray, boxes: Int[np.ndarray, "k 4"], matrix: Float[np.ndarray, "k k"], label: str
 ) -> Figure:
     """The numbered windows on the photo, the strongest interactions as links, and the matrix."""
     figure = Figure(figsize=(7.2, 3.9))
@@ -227,6 +228,8 @@ def interaction_plot(
     pairs = sorted(zip(*np.triu_indices(len(boxes), 1)), key=lambda pair: -abs(off[pair]))
     for i, j in pairs[: len(boxes)]:
         strength = off[i, j] / limit
+        if abs(strength) < 0.1:
+            break
         for width, colour in ((6, "white"), (4, colours(0.5 + strength / 2))):
             left.plot(*centres[[i, j]].T, color=colour, linewidth=width * abs(strength), solid_capstyle="round")
     for number, (box, centre) in enumerate(zip(boxes, centres), 1):
@@ -240,15 +243,15 @@ def interaction_plot(
     for (i, j), value in np.ndenumerate(matrix):
         weight = "bold" if i == j else "normal"
         dark = i != j and abs(value) > 0.7 * limit
-        right.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8, fontweight=weight,
-                   color="white" if dark else INK)  # fmt: skip
+        text = f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+        right.text(j, i, text, ha="center", va="center", fontsize=8, fontweight=weight, color="white" if dark else INK)
     ticks = range(len(boxes)), range(1, len(boxes) + 1)
     right.set_xticks(*ticks)
     right.set_yticks(*ticks)
     right.spines[:].set_visible(False)
     right.tick_params(length=0)
-    right.set_title(f"interaction in the {score}\n(bold: drop of one alone)")
-    figure.colorbar(image, ax=right, shrink=0.85)
+    right.set_title("interaction (bold: drop of one alone)")
+    figure.colorbar(image, ax=right, shrink=0.85, label=label)
     return figure
 
 
@@ -258,7 +261,8 @@ def region_plot(photos: Mapping[str, tuple[np.ndarray, Mapping[str, Sequence[int
     count = len(photos)
     columns = min(count, 4)
     rows = -(-count // columns)
-    figure = Figure(figsize=(7.2 if columns > 2 else 3.4 * columns, 7.2 / max(columns, 2) * rows + 0.7))
+    side = 7.2 / max(columns, 2)
+    figure = Figure(figsize=(side * columns, side * rows + 0.7))
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     names = list(dict.fromkeys(name for _, boxes in photos.values() for name in boxes))
     colour = dict(zip(names, [TARGET, *OTHERS] * len(names)))
@@ -269,8 +273,9 @@ def region_plot(photos: Mapping[str, tuple[np.ndarray, Mapping[str, Sequence[int
         axes.imshow(photo)
         axes.set_title(_wrapped(title, 22), fontsize=9)
         for name, (x0, y0, x1, y1) in boxes.items():
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=3))
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour[name], linewidth=1.8))
+            axes.add_patch(
+                Rectangle((x0 + 1, y0 + 1), x1 - x0 - 2, y1 - y0 - 2, fill=False, edgecolor=colour[name], linewidth=2)
+            )
     figure.legend(
         handles=[Patch(color=colour[name], label=name) for name in names], loc="outside lower center", ncols=5
     )
@@ -306,10 +311,8 @@ def region_measures(rows: Sequence[RegionRow]) -> Figure:
         axes.set_yticks(range(len(regions)), regions)
         axes.set_ylim(len(regions) - 0.5, -0.5)
         axes.grid(axis="x", color="#e6e9ec")
-        axes.set_title(f"{layer}", fontsize=9, loc="left")
+        axes.set_title(f"{titles[kind] if layer == layers[0] else ''}\n{layer}", loc="left")
         axes.locator_params(axis="x", nbins=5)
-        if layer == layers[0]:
-            axes.annotate(titles[kind], (0, 1), (0, 20), xycoords="axes fraction", textcoords="offset points")
     first = figure.axes[0]
     handles = [
         first.errorbar([], [], xerr=[], color=TARGET, marker="o", markersize=4, label="region, moved a little"),

@@ -192,7 +192,7 @@ class _Responses:
 def _responses(
     weights: Weights, x: Array, *, architecture: Architecture, layers: tuple[str, ...]
 ) -> dict[str, tuple[Array, Array]]:
-    """Per layer: shares of signs changed `[k]`, and signs of the changes int8 `[k, features]`. `x` holds the whole first."""
+    """Per layer the share of signs changed `[k]` and the changes' signs int8 `[k, features]`; `x[0]` is the whole."""
     activations = architecture.activations(weights, x)
 
     def response(features: Array) -> tuple[Array, Array]:
