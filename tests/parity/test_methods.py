@@ -1,0 +1,198 @@
+"""Every method that captum has, against captum: 1e-4 of the largest value, on random weights and images."""
+
+from dataclasses import replace
+from functools import reduce
+
+import jax
+import numpy as np
+import pytest
+import torch
+from captum.attr import (
+    Deconvolution,
+    GuidedBackprop,
+    InputXGradient,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradCam,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
+from torch import nn
+
+from saliency.methods import METHODS, Options
+from saliency.networks import layers
+from saliency.networks.network import Network
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.networks.squeezenet import squeezenet1_1
+from saliency.occlusion import fill_images
+from tests.conftest import random_network
+from tests.parity.test_networks import FIRES, channels_last, close, images
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")]
+
+ARCHITECTURES = {
+    "scenes_cnn": scenes_cnn(blocks=((4,), (6, 6), (8,))),
+    "squeezenet1_1": squeezenet1_1(8, FIRES, classes=7),
+}
+SIZE = (41, 56)
+TARGETS = [0, 3, 6]
+OPTIONS = Options(patch=(11, 8), stride=(6, 8), samples=4, steps=10, seed=2)
+
+
+class Pool(nn.Module):
+    """A max-pool that, like ours, shares the derivative among equal values; torch's gives it to the first."""
+
+    def __init__(self, layer: layers.MaxPool):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width, _ = self.layer.shape((*x.shape[2:], 1))
+        (rows, cols), (down, right) = self.layer.window, self.layer.stride
+        reach = (height - 1) * down + rows, (width - 1) * right + cols
+        x = nn.functional.pad(x, (0, max(0, reach[1] - x.shape[3]), 0, max(0, reach[0] - x.shape[2])), value=-torch.inf)
+        views = [
+            x[:, :, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * right + 1 : right]
+            for i in range(rows)
+            for j in range(cols)
+        ]
+        return reduce(torch.maximum, views)
+
+
+class Twin(nn.Module):
+    """Our network in torch, layer by layer; every ReLU a module of its own, as captum's hooks need them."""
+
+    def __init__(self, net: Network, shared_ties: bool = False):
+        super().__init__()
+        self.nodes = net.architecture.without(*net.architecture.logit_bypass).nodes[1:]
+        weights = net.weights
+        self.steps = nn.ModuleDict(
+            {node.name: step(node.layer, weights.get(node.name, {}), shared_ties) for node in self.nodes}
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        done = {"image": x}
+        for node in self.nodes:
+            done[node.name] = self.steps[node.name](*(done[name] for name in node.inputs))
+        return done[self.nodes[-1].name]
+
+
+class Concat(nn.Module):
+    def forward(self, *xs: torch.Tensor) -> torch.Tensor:
+        return torch.cat(xs, 1)
+
+
+def step(layer: layers.Layer, weights: layers.Parameters, shared_ties: bool) -> nn.Module:
+    match layer:
+        case layers.Conv(features, kernel, stride, ((top, _), (left, _))):
+            return filled(nn.Conv2d(weights["kernel"].shape[2], features, kernel, stride, (top, left)), weights)
+        case layers.Dense(features):
+            return filled(nn.Linear(weights["kernel"].shape[0], features), weights)
+        case layers.Relu():
+            return nn.ReLU()
+        case layers.MaxPool(window, stride, _, ceil):
+            return Pool(layer) if shared_ties else nn.MaxPool2d(window, stride, ceil_mode=ceil)
+        case layers.GlobalAvgPool():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case layers.GlobalMaxPool():
+            return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        case layers.Concat():
+            return Concat()
+    raise AssertionError(layer)
+
+
+def filled(module: nn.Module, weights: layers.Parameters) -> nn.Module:
+    kernel = torch.from_numpy(np.array(weights["kernel"]))
+    module.weight.data = (kernel.permute(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T).contiguous()
+    module.bias.data = torch.from_numpy(np.array(weights["bias"]))
+    return module
+
+
+@pytest.fixture(params=ARCHITECTURES, scope="module")
+def net(request) -> Network:
+    return random_network(ARCHITECTURES[request.param], seed=3)
+
+
+@pytest.fixture
+def twin(net) -> Twin:
+    return Twin(net).eval()
+
+
+def ours(name: str, net: Network, **changes: object) -> np.ndarray:
+    return METHODS[name].maps(net, images(SIZE)[0], target=TARGETS, options=replace(OPTIONS, **changes))
+
+
+def largest(attribution: torch.Tensor) -> np.ndarray:
+    return np.abs(channels_last(attribution)).max(-1)
+
+
+def summed(attribution: torch.Tensor) -> np.ndarray:
+    return channels_last(attribution).sum(-1)
+
+
+def test_the_twin_is_the_network(net, twin):
+    x, torch_x = images(SIZE)
+    bypassed = net.architecture.without(*net.architecture.logit_bypass)
+    close(np.asarray(bypassed.upto(net.weights, x)), twin(torch_x).detach().numpy(), 1e-5)
+
+
+def test_saliency(net, twin):
+    attribution = Saliency(twin).attribute(images(SIZE)[1], target=TARGETS)
+    close(ours("gradient-max", net), largest(attribution), 1e-4)
+    close(ours("gradient-mean", net), channels_last(attribution).mean(-1), 1e-4)
+
+
+def test_input_x_gradient(net, twin):
+    close(ours("input-x-gradient", net), summed(InputXGradient(twin).attribute(images(SIZE)[1], target=TARGETS)), 1e-4)
+
+
+@pytest.mark.parametrize("fill", ["grey", "blur"])
+def test_integrated_gradients(net, twin, fill):
+    x, torch_x = images(SIZE)
+    baseline = torch.from_numpy(np.array(fill_images(x, fill, net.preprocess))).permute(0, 3, 1, 2)
+    attribution = IntegratedGradients(twin).attribute(torch_x, baseline, target=TARGETS, n_steps=OPTIONS.steps)
+    close(ours("integrated-gradients", net, fill=fill), summed(attribution), 1e-4)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("smoothgrad", "smoothgrad"), ("vargrad", "vargrad")])
+def test_noise_tunnel(net, twin, monkeypatch, name, kind):
+    """With the same noise: captum draws its own, all samples of an image one after another."""
+    x, torch_x = images(SIZE)
+    deviation = OPTIONS.noise * np.ptp(x, axis=(1, 2, 3))
+    keys = jax.random.split(jax.random.key(OPTIONS.seed), OPTIONS.samples)
+    draws = np.stack([np.asarray(jax.random.normal(key, x.shape[1:])) for key in keys])
+    noise = torch.from_numpy((deviation[:, None, None, None, None] * draws).reshape(-1, *x.shape[1:]).astype("f"))
+    monkeypatch.setattr(torch, "normal", lambda mean, std: noise.permute(0, 3, 1, 2))
+    attribution = NoiseTunnel(Saliency(twin)).attribute(
+        torch_x, nt_type=kind, nt_samples=OPTIONS.samples, stdevs=1.0, target=TARGETS, abs=False
+    )
+    close(ours(name, net), largest(attribution), 1e-4)
+
+
+def test_guided_backprop(net, twin):
+    close(ours("guided-backprop", net), largest(GuidedBackprop(twin).attribute(images(SIZE)[1], target=TARGETS)), 1e-4)
+
+
+def test_deconvolution(net):
+    """Against pools that share ties as ours do: this rule sends signals through zeros too, and zeros tie in a pool."""
+    twin = Twin(net, shared_ties=True).eval()
+    close(ours("deconvolution", net), largest(Deconvolution(twin).attribute(images(SIZE)[1], target=TARGETS)), 1e-4)
+
+
+def test_grad_cam(net, twin):
+    layer = net.architecture.gestalt_layer
+    attribution = LayerGradCam(twin, twin.steps[layer]).attribute(
+        images(SIZE)[1], target=TARGETS, relu_attributions=True
+    )
+    enlarged = LayerAttribution.interpolate(attribution, SIZE, "bilinear")
+    close(ours("grad-cam", net), enlarged.detach().numpy()[:, 0], 1e-4)
+
+
+def test_occlusion(net, twin):
+    x, torch_x = images(SIZE)
+    baseline = torch.from_numpy(np.array(fill_images(x, "grey", net.preprocess))).permute(0, 3, 1, 2)
+    attribution = Occlusion(twin).attribute(
+        torch_x.detach(), (3, *OPTIONS.patch), (3, *OPTIONS.stride), baseline, TARGETS, perturbations_per_eval=7
+    )
+    close(ours("occlusion", net), attribution.numpy()[:, 0], 1e-4)
