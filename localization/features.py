@@ -19,15 +19,20 @@ from saliency.errors import InputError
 Normalise = Literal["none", "sum", "max", "standardised"]
 CHUNK = 256  # maps at once
 TINY = 1e-30
+FOCUS_POWER = 8.0
 
 
 @dataclass(frozen=True)
 class Features:
-    """Per map: smooth, pool, raise to a power, normalise. `Features.raw()` is seed 003's Eq. 4, all pixels as they are.
+    """Per map: smooth, focus, pool, raise to a power, normalise. `Features.raw()` is seed 003's Eq. 4, all pixels.
 
     `smooth`: sigma of a Gaussian in pixels of the map. `size`: the most (rows, columns), pooled to by area (None: all).
     `normalise` divides a map by its sum or maximum, or makes it of mean 0 and deviation 1. `pixels=False` leaves the
     pixels themselves out.
+
+    `focus`: sigma of a second Gaussian, as a share of the map's shorter side (0: none). The smoothed map's positive
+    part is multiplied by the FOCUS_POWER-th power of itself under that Gaussian: what stands alone fades beside the
+    largest group.
 
     `profiles`: quantiles q. The smoothed and powered map's share of mass above each row (left of each column), c, rises
     from 0 to 1; sigmoid((q - c) / `softness`) is then 1 before the q-quantile of the mass and 0 behind it, so that
@@ -36,10 +41,11 @@ class Features:
     """
 
     size: tuple[int, int] | None = (24, 24)
-    smooth: float = 2.0
-    power: float = 2.0
+    smooth: float = 1.0
+    focus: float = 0.125
+    power: float = 1.0
     normalise: Normalise = "sum"
-    pixels: bool = True
+    pixels: bool = False
     profiles: tuple[float, ...] = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
     softness: float = 0.05
 
@@ -48,8 +54,8 @@ class Features:
             raise InputError(f"normalise must be one of {', '.join(get_args(Normalise))}, not {self.normalise!r}")
         if self.size is not None and min(self.size) < 1:
             raise InputError(f"size must be at least 1x1, not {self.size[0]}x{self.size[1]}")
-        if self.smooth < 0 or self.power <= 0 or self.softness <= 0:
-            raise InputError("smooth must be at least 0, power and softness above 0")
+        if self.smooth < 0 or self.focus < 0 or self.power <= 0 or self.softness <= 0:
+            raise InputError("smooth and focus must be at least 0, power and softness above 0")
         if not all(0 < q < 1 for q in self.profiles):
             raise InputError(f"profiles must be quantiles between 0 and 1, not {self.profiles}")
         if not self.pixels and not self.profiles:
@@ -57,7 +63,7 @@ class Features:
 
     @classmethod
     def raw(cls, size: tuple[int, int] | None = None, normalise: Normalise = "none") -> "Features":
-        return cls(size=size, smooth=0.0, power=1.0, normalise=normalise, profiles=())
+        return cls(size=size, smooth=0.0, focus=0.0, normalise=normalise, pixels=True, profiles=())
 
     def pooled(self, height: int, width: int) -> tuple[int, int]:
         """(rows, columns) that a map of height and width is pooled to."""
@@ -101,6 +107,11 @@ def transformed(maps: Float[Array, "n k h w"], *, features: Features) -> Float[A
     maps = maps.astype(jnp.float32)
     if features.smooth:
         maps = product(product(smooth[0], maps), smooth[1].T)
+    if features.focus:
+        sigma = features.focus * min(height, width)
+        wide = [jnp.asarray(gaussian(size, sigma), jnp.float32) for size in (height, width)]
+        positive = normalised(jnp.maximum(maps, 0), "max")
+        maps = positive * normalised(product(product(wide[0], positive), wide[1].T), "max") ** FOCUS_POWER
     parts = []
     if features.pixels:
         pooled = product(product(pool[0], maps), pool[1].T)

@@ -76,13 +76,18 @@ class LinearMap:
         """The ridge penalty, relative to the mean eigenvalue of the features' covariance."""
         return float(self.record["penalty"])
 
-    def images(self) -> Float[np.ndarray, "4 k rows columns"] | None:
-        """The pixels' weights, one image for each number of the code and each stacked map; None without `pixels`."""
-        if not self.features.pixels:
-            return None
+    def images(self) -> Float[np.ndarray, "4 k rows columns"]:
+        """The weights as images, one for each number of the code and each stacked map: those of the pixels, or without
+        `pixels` those of the profiles, a line a quantile, the rows' profiles above the columns'."""
         rows, columns = self.features.pooled(*self.size)
-        weights = self.weights.T.reshape(4, self.methods, -1)[..., : rows * columns]
-        return weights.reshape(4, self.methods, rows, columns)
+        weights = self.weights.T.reshape(4, self.methods, -1)
+        if self.features.pixels:
+            return weights[..., : rows * columns].reshape(4, self.methods, rows, columns)
+        lines = len(self.features.profiles)
+        images = np.full((4, self.methods, 2 * lines, max(rows, columns)), np.nan)
+        images[..., :lines, :rows] = weights[..., : lines * rows].reshape(4, self.methods, lines, rows)
+        images[..., lines:, :columns] = weights[..., lines * rows :].reshape(4, self.methods, lines, columns)
+        return images
 
     def save(self, path: Path | str) -> None:
         header = {

@@ -60,12 +60,11 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -
         for route in routes:
             boxes = np.where((status(maps) == "ok")[:, None], predict[route](maps), np.nan)
             found[name, route] |= zip(test.tolist(), boxes)
-    weights = [image[:, 0] for image in images if image is not None]
     return Fit(
         {label: _to_photos(boxes, samples) for label, boxes in found.items()},
         np.array([said[i] for i in samples.test.tolist()]),
         settings,
-        np.mean(weights, axis=0) if weights and len(names) == 1 else None,
+        np.mean(images, axis=0)[:, 0] if len(names) == 1 else None,
     )
 
 

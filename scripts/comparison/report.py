@@ -78,8 +78,10 @@ def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, 
         Section("Best and worst", figures=[pictures["best"], pictures["worst"]]),
         Section(
             "What the linear map learned",
-            "The weights that a method's pooled map meets, one image a box edge: a bright pixel where it is red pushes"
-            " the edge to the right or down, where it is blue to the left or up.",
+            "The weights of each method's linear map, one image a box edge. A line belongs to a quantile of the map's"
+            " mass, those of the rows' profile in the upper half, those of the columns' in the lower; along it runs the"
+            " position in the image. Where mass lies beyond a position, red pushes the edge right or down, blue left"
+            " or up.",
             figures=weights,
             wide=False,
         ),
