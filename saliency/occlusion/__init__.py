@@ -3,7 +3,9 @@
 The sign is base - occluded everywhere: positive where hiding a pixel hurts the score.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,15 +15,26 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency.errors import InputError
+from saliency.networks.architecture import Weights
 from saliency.networks.network import Network, check_input
-from saliency.occlusion.dense import ScoreFunction, black_box_scores, dense_logits, dense_scores, positions_for
+from saliency.occlusion.dense import (
+    ScoreFunction,
+    Step,
+    black_box_scores,
+    dense_logits,
+    dense_scores,
+    positions_for,
+)
+from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images, pair
 from saliency.preprocessing import Preprocessing
 from saliency.scores import Score, as_score, as_targets, class_count, predicted, score_values
 
-Engine = Literal["auto", "dense"]
+Engine = Literal["auto", "dense", "incremental"]
 Progress = Callable[[int, int], None]  # done, total
 BUDGET = 256 * 2**20  # bytes of activations at once
+WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 
 __all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps"]
@@ -64,6 +77,8 @@ def occlusion_maps(
 ) -> OcclusionMaps:
     """Slide a window over normalised images `[n, h, w, 3]` and see how far the score falls.
 
+    `engine`: "dense" is a forward pass per position, "incremental" the same numbers from what each window changes, and
+    "auto" whichever the plan finds cheaper; the result says which ran.
     `patch` and `stride` in pixels, one number or (height, width). `fill` is stated in pixels 0..255 and goes
     through the network's preprocessing: "grey", a level, (r, g, b), "mean", "blur" or "noise" (from `seed`).
     `target`: class indices, default the predicted class of the untouched image. `budget` bounds the bytes of
@@ -97,17 +112,26 @@ def occlusion_maps(
         targets = as_targets(target, len(x), class_count(architecture))
         if score.kind != "gestalt" and (targets < 0).any():
             targets = np.where(targets < 0, predicted(net, x), targets)
-        chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
-        if jax.default_backend() == "cpu":
-            chunk = min(chunk, CPU_CHUNK)
         base = score_values(net, x, score, targets)
-        hidden = [
-            dense_scores(
-                architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
-            )
-            for image, filled, goal in zip(x, fills, targets)
-        ]
+        course = plan_for(architecture, windows, score)
+        if engine == "auto":
+            engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
+        if engine == "incremental":
+            hidden = _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step)
+        else:
+            chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
+            if jax.default_backend() == "cpu":
+                chunk = min(chunk, CPU_CHUNK)
+            hidden = [
+                dense_scores(
+                    architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
+                )
+                for image, filled, goal in zip(x, fills, targets)
+            ]
     else:
+        if engine == "incremental":
+            raise InputError("the incremental engine needs a network whose layers it can see; a function takes dense")
+        engine = "dense"
         base = np.asarray(net(jnp.asarray(x))).reshape(len(x))
         hidden = [
             black_box_scores(net, image, filled, windows, chunk=chunk or CPU_CHUNK, step=step)
@@ -115,7 +139,37 @@ def occlusion_maps(
         ]
     scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
     maps = windows.pixel_maps(base[:, None, None] - scores)
-    return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, "dense")
+    return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, engine)
+
+
+def _incremental(
+    course: Plan,
+    weights: Weights,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    score: Score,
+    targets: np.ndarray,
+    *,
+    budget: int,
+    chunk: int | None,
+    step: Step,
+) -> list[np.ndarray]:
+    """The first image's classes of positions side by side, as each has to be compiled; then whole images."""
+    weights = prepared(course, weights)
+    work = jobs(course, budget, chunk)
+    with ThreadPoolExecutor(_threads()) as pool:
+
+        def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
+            return incremental_scores(
+                course, weights, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
+            )
+
+        return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+
+
+def _threads() -> int:
+    """The cores that this process may use; an accelerator wants one thread to feed it."""
+    return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
 
 
 def occluded_logits(
@@ -134,7 +188,7 @@ def occluded_logits(
     """
     check_input(net, image[None])
     architecture = net.architecture
-    chunk = positions_for(architecture, *image.shape[:2], architecture.last, budget)
+    chunk = positions_for(architecture, image.shape[0], image.shape[1], architecture.last, budget)
     if jax.default_backend() == "cpu":
         chunk = min(chunk, CPU_CHUNK)
     total, done = sum(len(windows.positions) for windows in sizes), 0

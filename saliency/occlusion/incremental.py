@@ -1,0 +1,360 @@
+"""Exact occlusion scores by recomputing only what a hidden window changes.
+
+The untouched image goes through the network once. For each position the *change* of every layer is then computed
+within that layer's pane (`plan`): it is zero outside, so a convolution needs no surroundings, and whatever is not
+linear gives `f(clean + change) - f(clean)`. Nothing is approximated: the scores are the dense path's up to rounding.
+Panes never stick out of their layers, so borders need no care beyond the padding of max-pools.
+
+Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from saliency.networks.architecture import Architecture, Node, Weights
+from saliency.networks.layers import (
+    NO_PADDING,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+)
+from saliency.occlusion import winograd
+from saliency.occlusion.dense import Step
+from saliency.occlusion.plan import WINDOW, Class, Layout, Pair, Plan, Range, column_layer, needed
+from saliency.scores import Score
+
+CACHE = 4 * 2**20  # bytes of panes at once that a CPU core is fastest with
+LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
+
+
+def prepared(plan: Plan, weights: Weights) -> Weights:
+    """The weights, with the kernels of 3x3 convolutions made ready for Winograd's algorithm on a CPU."""
+    if jax.default_backend() != "cpu":
+        return weights  # whose own convolutions are better
+    kernels = {
+        node.name: weights[node.name]["kernel"]
+        for node in plan.architecture.ancestors(plan.to)
+        if isinstance(node.layer, Conv) and winograd.suits(node.layer, plan.shapes[node.inputs[0]][-1])
+    }
+    return {
+        **weights,
+        **{name: {**weights[name], "winograd": kernel} for name, kernel in _transformed(kernels).items()},
+    }
+
+
+@jax.jit
+def _transformed(kernels: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: winograd.transformed(kernel) for name, kernel in kernels.items()}
+
+
+@partial(jax.jit, static_argnames=("architecture", "to", "score"))
+def clean_activations(
+    weights: Weights, image: Float[Array, "h w 3"], target: Array, *, architecture: Architecture, to: str, score: Score
+) -> dict[str, Array]:
+    """Those activations of the untouched image that changes are computed from."""
+    weights = _of_target(architecture, score, weights, target)
+    activations = architecture.activations(weights, image[None], to)
+    wanted = {to}
+    for node in architecture.ancestors(to)[1:]:
+        if isinstance(node.layer, Relu):
+            wanted.update(node.inputs)
+        elif not isinstance(node.layer, LINEAR):
+            wanted.update((node.name, *node.inputs))
+    return {name: activations[name][0] for name in {_rectified(architecture, name) for name in wanted}}
+
+
+@partial(jax.jit, static_argnames=("architecture", "to", "score", "layout"))
+def class_scores(
+    weights: Weights,
+    clean: Mapping[str, Array],
+    image: Float[Array, "h w 3"],
+    fill: Float[Array, "h w 3"],
+    template: Float[Array, "ph pw"],
+    target: Array,
+    starts: Mapping[str, Int[Array, "chunks k 2"]],
+    *,
+    architecture: Architecture,
+    to: str,
+    score: Score,
+    layout: Layout,
+) -> Float[Array, " p"]:
+    """Scores of one image under windows of one class, a chunk after another.
+
+    Only maps are computed in chunks. What lies behind them is then done for all positions at once, because a fully
+    connected layer takes longer to read than to multiply.
+    """
+    weights = _of_target(architecture, score, weights, target)
+    nodes = architecture.ancestors(to)
+    shapes = architecture.shapes(image.shape[0], image.shape[1], to)
+    maps = [node for node in nodes if node.name in layout.pane]
+    behind = [node for node in nodes if node.name not in layout.pane]
+    edge = [node for node in behind if any(name in layout.pane for name in node.inputs)]
+
+    def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
+        panes = _Panes(architecture, shapes, weights, clean, layout, starts)
+        offset = starts[WINDOW] - starts[maps[0].name]
+        pane = layout.pane[maps[0].name]
+        opacity = jnp.broadcast_to(template[..., None], (len(offset), *template.shape, 1))
+        opacity = placed(opacity, offset, layout.move[maps[0].name, WINDOW], pane)
+        changes = {maps[0].name: opacity * cut(fill - image, starts[maps[0].name], pane)}
+        for node in maps[1:]:
+            changes[node.name] = panes.change(node, changes)
+        if not behind:
+            return {to: changes[to].sum((1, 2, 3)) / np.prod(shapes[to])}
+        return {node.name: panes.change_behind(node, changes) for node in edge}
+
+    changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
+    panes = _Panes(architecture, shapes, weights, clean, layout, starts)
+    for node in behind:
+        if node not in edge:
+            changes[node.name] = panes.change_behind(node, changes)
+    before = panes.before(to)
+    if score.kind == "gestalt":
+        return before.mean() + changes[to]
+    logits = before + changes[to]
+    if score.kind == "log_probability":
+        logits = jax.nn.log_softmax(logits)
+    return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
+
+
+@dataclass(frozen=True)
+class _Panes:
+    """The panes of a chunk of positions, and all that changes within them are computed from."""
+
+    architecture: Architecture
+    shapes: Mapping[str, tuple[int, ...]]
+    weights: Weights
+    clean: Mapping[str, Array]
+    layout: Layout
+    starts: Mapping[str, Int[Array, "k 2"]]
+
+    def before(self, name: str) -> Array:
+        """The clean activations of a layer."""
+        source = _rectified(self.architecture, name)
+        return self.clean[name] if source == name else jax.nn.relu(self.clean[source])
+
+    def clean_pane(self, name: str) -> Float[Array, "k h w c"]:
+        return cut(self.before(name), self.starts[name], self.layout.pane[name])
+
+    def whole(self, name: str, change: Array) -> Array:
+        """The change of all of a layer."""
+        if name not in self.layout.pane:
+            return change
+        (height, width, _), pane = self.shapes[name], self.layout.pane[name]
+        return placed(change, self.starts[name], ((0, height - pane[0]), (0, width - pane[1])), (height, width))
+
+    def change(self, node: Node, changes: Mapping[str, Array]) -> Float[Array, "k h w c"]:
+        """How a layer's map changes within its pane."""
+        layer, start, pane = node.layer, self.starts[node.name], self.layout.pane[node.name]
+        region, origin = needed(layer, pane, start)
+        inputs = [
+            placed(changes[name], self.starts[name] - origin, self.layout.move[node.name, name], region)
+            for name in node.inputs
+        ]
+        parameters = self.weights.get(node.name, {})
+        match layer:
+            case Conv() if "winograd" in parameters:
+                return winograd.convolved(inputs[0], parameters["winograd"])
+            case Conv(kernel=(1, 1), stride=(1, 1), groups=1):
+                return inputs[0] @ parameters["kernel"][0, 0]
+            case Conv():
+                return replace(layer, padding=NO_PADDING).linear(parameters["kernel"], inputs[0])
+            case Concat() | Add():
+                return layer({}, *inputs)
+            case Relu():
+                clean = self.clean_pane(node.inputs[0])
+                return jax.nn.relu(clean + inputs[0]) - jax.nn.relu(clean)
+            case LocalResponseNorm():
+                return layer({}, self.clean_pane(node.inputs[0]) + inputs[0]) - self.clean_pane(node.name)
+            case AvgPool():
+                counts = jnp.asarray(layer.counts(*self.shapes[node.inputs[0]][:2]), inputs[0].dtype)
+                totals = _unpadded(layer)({}, inputs[0]) * np.prod(layer.window)
+                return totals / cut(counts, start, pane)
+            case MaxPool():
+                framed = _framed(layer, self.before(node.inputs[0]), self.shapes[node.name])
+                clean = cut(framed, origin + np.array([before for before, _ in layer.padding]), region)
+                return _unpadded(layer)({}, clean + inputs[0]) - self.clean_pane(node.name)
+            case _:
+                return self.anew(node, changes)
+
+    def change_behind(self, node: Node, changes: Mapping[str, Array]) -> Float[Array, "k c"]:
+        """How the activations of a layer without height and width change."""
+        layer, name = node.layer, node.inputs[0]
+        match layer:
+            case GlobalAvgPool():
+                return changes[name].sum((1, 2)) / np.prod(self.shapes[name][:2])
+            case GlobalMaxPool():
+                inside = (self.clean_pane(name) + changes[name]).max((1, 2))
+                outside = maximum_outside(self.before(name), self.starts[name], self.layout.pane[name])
+                return jnp.maximum(inside, outside) - self.before(node.name)
+            case Flatten():
+                return layer({}, self.whole(name, changes[name]))
+            case Dense():
+                return changes[name] @ self.weights[node.name]["kernel"]
+            case Concat() | Add():
+                return layer({}, *(changes[name] for name in node.inputs))
+            case _:
+                return self.anew(node, changes)
+
+    def anew(self, node: Node, changes: Mapping[str, Array]) -> Array:
+        """The rule for any layer: all of it, computed again."""
+        inputs = [self.before(name) + self.whole(name, changes[name]) for name in node.inputs]
+        return node.layer(self.weights.get(node.name, {}), *inputs) - self.before(node.name)
+
+
+def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], pane: Pair) -> Float[Array, "k ph pw c"]:
+    """A pane of one map at each start."""
+    if x.shape[:2] == pane:
+        return x[None]
+    return jax.vmap(lambda start: _slice(x, start, pane))(starts)
+
+
+def placed(
+    x: Float[Array, "k ph pw c"], offsets: Int[Array, "k 2"], ranges: tuple[Range, Range], region: Pair
+) -> Float[Array, "k h w c"]:
+    """Each pane at its own offset in a region of zeros; what sticks out is cut off. `ranges` bound the offsets."""
+    if all(least == most for least, most in ranges):
+        pads = [(least, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
+        return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
+    before = np.array([max(0, most) for _, most in ranges])
+    after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
+    x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
+    return jax.vmap(lambda x, start: _slice(x, start, region))(x, before - offsets)
+
+
+def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
+    return lax.dynamic_slice_in_dim(lax.dynamic_slice_in_dim(x, start[0], size[0], 0), start[1], size[1], 1)
+
+
+def maximum_outside(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], pane: Pair) -> Float[Array, "k c"]:
+    """The maximum over all of a map but a pane, for each start; -inf where the pane is all there is."""
+    maxima = []
+    for axis in (0, 1):
+        lines = jnp.pad(x.max(1 - axis), ((1, 1), (0, 0)), constant_values=-jnp.inf)
+        up_to, from_on = lax.cummax(lines), lax.cummax(lines, reverse=True)
+        maxima += [up_to[starts[:, axis]], from_on[starts[:, axis] + pane[axis] + 1]]
+    return jnp.stack(maxima).max(0)
+
+
+def _rectified(architecture: Architecture, name: str) -> str:
+    """What a ReLU reads; other layers stand for themselves. Rectifying anew is cheaper than keeping both."""
+    while isinstance(architecture.by_name[name].layer, Relu):
+        name = architecture.by_name[name].inputs[0]
+    return name
+
+
+def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array) -> Weights:
+    """Weights as the plan's architecture takes them: for a class logit, only the target's column of the last layer."""
+    name = column_layer(architecture)
+    if score.kind != "logit" or name is None:
+        return weights
+    column = {key: lax.dynamic_slice_in_dim(weights[name][key], target, 1, -1) for key in ("kernel", "bias")}
+    return {**weights, name: column}
+
+
+def _unpadded(layer: MaxPool | AvgPool) -> MaxPool | AvgPool:
+    return replace(layer, padding=NO_PADDING, ceil=False)
+
+
+def _framed(layer: MaxPool, x: Array, shape: tuple[int, ...]) -> Array:
+    """A max-pool's input with -inf wherever its windows stick out."""
+    pads = [
+        (before, max(after, (count - 1) * stride + window - size - before))
+        for size, count, window, stride, (before, after) in zip(
+            x.shape, shape, layer.window, layer.stride, layer.padding
+        )
+    ]
+    return jnp.pad(x, (*pads, (0, 0)), constant_values=-jnp.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Positions of one class that one call computes, and where their panes start, a chunk after another."""
+
+    positions: Int[np.ndarray, " p"]
+    starts: Mapping[str, Int[np.ndarray, "chunks k 2"]]
+    layout: Layout
+
+
+def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
+    """A plan's positions, `chunk` at a time, in as few calls as stay below `budget` bytes.
+
+    Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
+    a class compiles once.
+    """
+    made = []
+    for group in plan.classes:
+        total, at_once = len(group.positions), chunk or chunk_for(plan, group, budget)
+        chunks = -(-total // at_once)
+        at_once = -(-total // chunks)
+        calls = min(chunks, -(-at_once * chunks * plan.edge_bytes // budget))
+        chunks = -(-chunks // calls)
+        for first in range(0, total, chunks * at_once):
+            index = np.arange(first, min(total, first + chunks * at_once))
+            filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)
+            made.append(
+                Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
+            )
+    return made
+
+
+def chunk_for(plan: Plan, group: Class, budget: int) -> int:
+    """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
+    if jax.default_backend() == "cpu":
+        budget = min(budget, CACHE)
+    return max(1, budget // plan.position_bytes(group))
+
+
+def incremental_scores(
+    plan: Plan,
+    weights: Weights,
+    image: Float[np.ndarray, "h w 3"],
+    fill: Float[np.ndarray, "h w 3"],
+    *,
+    score: Score,
+    target: int,
+    work: Sequence[Job],
+    step: Step,
+    pool: ThreadPoolExecutor | None = None,
+) -> Float[np.ndarray, " p"]:
+    """The score of one image under every window, with weights that `prepared` gave; jobs go to `pool`'s threads."""
+    template = jnp.asarray(plan.windows.template, image.dtype)
+    clean = clean_activations(weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+
+    def done(job: Job) -> np.ndarray:
+        scores = class_scores(
+            weights,
+            clean,
+            image,
+            fill,
+            template,
+            target,
+            job.starts,
+            architecture=plan.architecture,
+            to=plan.to,
+            score=score,
+            layout=job.layout,
+        )
+        return np.asarray(scores)[: len(job.positions)]
+
+    scores = np.empty(len(plan.windows.positions), image.dtype)
+    for job, values in zip(work, (pool.map if pool else map)(done, work)):
+        scores[job.positions] = values
+        step(len(job.positions))
+    return scores

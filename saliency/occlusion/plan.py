@@ -1,0 +1,324 @@
+"""Which part of each layer a hidden window can change: worked out on the host, before anything is compiled.
+
+A change spreads along each axis on its own, so an interval of rows and an interval of columns per layer and position
+say all. Positions are sorted into classes of similar intervals; within a class a layer's pane has one static size, the
+widest interval, and starts where the interval does, or further in where the pane would stick out of the layer. A pane
+as large as its layer is the full map: nothing is special about it, and every layer from there on is full too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from saliency.networks.architecture import Architecture, Node
+from saliency.networks.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Image,
+    Layer,
+    LocalResponseNorm,
+    MaxPool,
+    Padding,
+    Relu,
+)
+from saliency.occlusion.windows import Pair, Windows
+from saliency.scores import Score
+
+CLASSES = 3  # along each axis, at most: more shapes cost more to compile than they save
+WORTHWHILE = 0.05  # a further class has to save this share of the work
+Range = tuple[int, int]  # least, most
+WINDOW = "window"  # stands for the hidden window among layers' names
+Extent = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]  # first and last changed line for each window
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """What convolutions and pools have in common."""
+
+    window: Pair
+    stride: Pair
+    padding: Padding
+
+
+def sliding(layer: object) -> Sliding | None:
+    match layer:
+        case Conv(kernel=window) | MaxPool(window=window) | AvgPool(window=window):
+            return Sliding(window, layer.stride, layer.padding)
+    return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The static shapes of one class of positions: what a compiled function depends on.
+
+    `moves`: (reader, input) -> how far inside the region that the reader's pane needs the input's pane starts, as the
+    range (least, most) over positions, for rows and for columns. For the image's input read the windows.
+    """
+
+    panes: tuple[tuple[str, Pair], ...]
+    moves: tuple[tuple[tuple[str, str], tuple[Range, Range]], ...]
+
+    @cached_property
+    def pane(self) -> dict[str, Pair]:
+        return dict(self.panes)
+
+    @cached_property
+    def move(self) -> dict[tuple[str, str], tuple[Range, Range]]:
+        return dict(self.moves)
+
+
+@dataclass(frozen=True, eq=False)
+class Class:
+    """Positions of one layout: their indices, and where the pane of each layer starts, int32 `[p, 2]`."""
+
+    positions: Int[np.ndarray, " p"]
+    layout: Layout
+    starts: Mapping[str, Int[np.ndarray, "p 2"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The work of an occlusion map, as data; `str(plan)` prints it as a table."""
+
+    architecture: Architecture  # as run: without the logits that are not asked for
+    to: str
+    windows: Windows
+    classes: tuple[Class, ...]
+    dense: Architecture  # as the dense path runs it
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.architecture.shapes(*self.windows.image, self.to)
+
+    @cached_property
+    def macs_dense(self) -> dict[str, int]:
+        """Multiplications of one forward pass, per layer."""
+        shapes = self.dense.shapes(*self.windows.image, self.to)
+        return {node.name: macs(node, shapes, shapes[node.name][:2]) for node in self.dense.ancestors(self.to)}
+
+    @cached_property
+    def macs(self) -> dict[str, float]:
+        """Multiplications of one position, the mean over positions, per layer."""
+        total = len(self.windows.positions)
+        return {
+            node.name: sum(
+                len(group.positions) / total * macs(node, self.shapes, group.layout.pane.get(node.name))
+                for group in self.classes
+            )
+            for node in self.architecture.ancestors(self.to)
+        }
+
+    @property
+    def speedup(self) -> float:
+        """Dense over incremental multiplications, the clean forward pass counted: what the plan predicts."""
+        positions = len(self.windows.positions)
+        dense = sum(self.macs_dense.values())
+        return positions * dense / (positions * sum(self.macs.values()) + dense)
+
+    def position_bytes(self, group: Class) -> int:
+        """Float32 bytes that a position holds at its largest layer: inputs, output, and a copy of each."""
+        return max(
+            8 * sum(int(np.prod(group.layout.pane[name])) * self.shapes[name][-1] for name in (*n.inputs, n.name))
+            for n in self.architecture.ancestors(self.to)
+            if n.name in group.layout.pane
+        )
+
+    @property
+    def edge_bytes(self) -> int:
+        """Float32 bytes that a position holds behind the maps, where all of a call's positions are held at once."""
+        return 8 * max([int(np.prod(shape)) for shape in self.shapes.values() if len(shape) == 1], default=1)
+
+    @property
+    def full_from(self) -> str | None:
+        """The first layer whose map has to be computed whole, at least for some positions."""
+        for name, shape in self.shapes.items():
+            if len(shape) == 3 and any(group.layout.pane[name] == shape[:2] for group in self.classes):
+                return name
+        return None
+
+    def rows(self) -> list[tuple[str, str, str, float, float]]:
+        """Layer, full size, panes, dense and incremental multiplications: one row for each layer that multiplies."""
+        rows = []
+        for name, dense in self.macs_dense.items():
+            if dense:
+                shape = self.shapes[name]
+                panes = sorted({group.layout.pane[name] for group in self.classes} if len(shape) == 3 else ())
+                rows.append(
+                    (name, _size(shape[:-1]), " ".join(map(_size, panes)) or "-", float(dense), self.macs[name])
+                )
+        return rows
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<24}{'map':>9}  {'dense MMAC':>11}{'incremental':>12}  panes"]
+        lines += [
+            f"{name:<24}{size:>9}  {dense / 1e6:>11.2f}{mine / 1e6:>12.2f}  {panes}"
+            for name, size, panes, dense, mine in self.rows()
+        ]
+        dense, mine = sum(self.macs_dense.values()), sum(self.macs.values())
+        lines += [
+            f"{'total a position':<24}{'':>9}  {dense / 1e6:>11.1f}{mine / 1e6:>12.1f}",
+            f"{len(self.windows.positions)} positions in {len(self.classes)} classes of"
+            f" {', '.join(str(len(group.positions)) for group in self.classes)};"
+            f" full maps from {self.full_from or 'nowhere on'}",
+            f"predicted speed-up {self.speedup:.2f};"
+            f" {max(map(self.position_bytes, self.classes)) / 2**20:.2f} MiB a position",
+        ]
+        return "\n".join(lines)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "-"
+
+
+@lru_cache(maxsize=64)
+def plan_for(architecture: Architecture, windows: Windows, score: Score, most: int = CLASSES) -> Plan:
+    """How to compute `score` under every window."""
+    to = score.layer_in(architecture)
+    run = dense = architecture
+    if score.kind != "gestalt":
+        if score.kind == "logit" and architecture.logit_bypass:
+            run = architecture.without(*architecture.logit_bypass)
+            to = run.last
+            dense = run
+        if score.kind == "logit" and (column := column_layer(run)):
+            run = with_features(run, column, 1)
+    shapes = run.shapes(*windows.image, to)
+    nodes = [node for node in run.ancestors(to) if len(shapes[node.name]) == 3]
+    extents = [
+        _extents(nodes, shapes, windows.starts[axis], windows.patch[axis], windows.image[axis], axis) for axis in (0, 1)
+    ]
+    per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
+    rows, cols = (_classes(extent, per_pixel, most) for extent in extents)
+    classes = tuple(_class(nodes, shapes, extents, row, col, windows) for row in rows for col in cols)
+    return Plan(run, to, windows, classes, dense)
+
+
+def column_layer(architecture: Architecture) -> str | None:
+    """The layer whose features are the logits: everything after it keeps channels apart."""
+    node = architecture.by_name[architecture.last]
+    while isinstance(node.layer, Relu | MaxPool | AvgPool | GlobalAvgPool | GlobalMaxPool):
+        node = architecture.by_name[node.inputs[0]]
+    logits = isinstance(node.layer, Dense) or (isinstance(node.layer, Conv) and node.layer.groups == 1)
+    return node.name if logits else None
+
+
+def with_features(architecture: Architecture, name: str, features: int) -> Architecture:
+    """The same network, one of whose layers has another number of features."""
+    nodes = tuple(
+        replace(node, layer=replace(node.layer, features=features)) if node.name == name else node  # type: ignore[arg-type]
+        for node in architecture.nodes
+    )
+    return replace(architecture, nodes=nodes)
+
+
+def macs(node: Node, shapes: Mapping[str, tuple[int, ...]], pane: Pair | tuple[int, ...] | None) -> int:
+    """Multiplications of a layer over a pane of its output."""
+    match node.layer:
+        case Conv(features=features, kernel=kernel, groups=groups):
+            assert pane is not None
+            inputs = shapes[node.inputs[0]][-1] // groups
+            return int(np.prod(pane)) * int(np.prod(kernel)) * inputs * features
+        case Dense(features=features):
+            return shapes[node.inputs[0]][-1] * features
+    return 0
+
+
+def _extents(
+    nodes: list[Node], shapes: Mapping[str, tuple[int, ...]], starts: np.ndarray, patch: int, size: int, axis: int
+) -> dict[str, Extent]:
+    """For each layer the first and the last line that each window of this axis can change."""
+    extents: dict[str, Extent] = {}
+    for node in nodes:
+        last = shapes[node.name][axis] - 1
+        inputs = [extents[name] for name in node.inputs]
+        slid = sliding(node.layer)
+        if isinstance(node.layer, Image):
+            low, high = starts, starts + patch - 1
+        elif slid:
+            (low, high), window, stride = inputs[0], slid.window[axis], slid.stride[axis]
+            low = -((window - 1 - slid.padding[axis][0] - low) // stride)
+            high = (high + slid.padding[axis][0]) // stride
+        elif isinstance(node.layer, Relu | LocalResponseNorm | Concat | Add):
+            low = np.min([low for low, _ in inputs], 0)
+            high = np.max([high for _, high in inputs], 0)
+        else:  # a layer of which nothing is known
+            low, high = np.zeros_like(starts), np.full_like(starts, last)
+        low = np.clip(low, 0, last)
+        extents[node.name] = low, np.clip(high, low, last)  # a line even where nothing changes
+    return extents
+
+
+def _classes(extents: Mapping[str, Extent], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
+    """Lines of windows sorted by work and cut into at most `most` runs, so that the widest panes cost least.
+
+    The work of a run is its length times the sum over layers of squared pane sizes: the other axis is like this one.
+    """
+    widths = np.stack([high - low + 1 for low, high in extents.values()])
+    weights = np.array([per_pixel[name] for name in extents], float)
+    order = np.argsort(weights @ widths**2, kind="stable")
+    widths = widths[:, order]
+    count = len(order)
+    cost = np.full((count + 1, count + 1), np.inf)
+    for first in range(count):
+        widest = np.maximum.accumulate(widths[:, first:], 1)
+        cost[first, first + 1 :] = (weights @ widest**2) * np.arange(1, count - first + 1)
+    best, cuts = cost[0], np.zeros((count + 1, 0), int)  # of the first i lines in so many runs
+    for _ in range(1, most):
+        total = best[:, None] + cost
+        before = total.argmin(0)
+        if total[before[count], count] > (1 - WORTHWHILE) * best[count]:
+            break
+        best = total[before, np.arange(count + 1)]
+        cuts = np.concatenate([cuts[before], before[:, None]], 1)
+    return [np.sort(lines) for lines in np.split(order, cuts[count])]
+
+
+def _class(
+    nodes: list[Node],
+    shapes: Mapping[str, tuple[int, ...]],
+    extents: list[dict[str, Extent]],
+    rows: np.ndarray,
+    cols: np.ndarray,
+    windows: Windows,
+) -> Class:
+    """The class of the windows in some rows and some columns."""
+    panes: dict[str, Pair] = {}
+    starts = {}
+    i, j = np.repeat(rows, len(cols)), np.tile(cols, len(rows))
+    for node in nodes:
+        sizes, firsts = [], []
+        for extent, lines, every, size in zip(extents, (rows, cols), (i, j), shapes[node.name]):
+            low, high = extent[node.name]
+            widest = int((high - low)[lines].max()) + 1
+            sizes.append(widest)
+            firsts.append(np.minimum(low[every], size - widest))
+        panes[node.name] = sizes[0], sizes[1]
+        starts[node.name] = np.stack(firsts, -1).astype(np.int32)
+    starts[WINDOW] = np.stack([axis[every] for axis, every in zip(windows.starts, (i, j))], -1).astype(np.int32)
+    moves = {}
+    for node in nodes:
+        _, origin = needed(node.layer, panes[node.name], starts[node.name])
+        for name in node.inputs or (WINDOW,):
+            offset = starts[name] - origin
+            (top, left), (bottom, right) = offset.min(0).tolist(), offset.max(0).tolist()
+            moves[node.name, name] = (top, bottom), (left, right)
+    layout = Layout(tuple(panes.items()), tuple(moves.items()))
+    return Class(i * windows.grid[1] + j, layout, starts)
+
+
+def needed(layer: Layer, pane: Pair, start: Any) -> tuple[Pair, Any]:
+    """Size and start of the part of its input, padding included, that a layer's pane is computed from."""
+    slid = sliding(layer)
+    if not slid:
+        return pane, start
+    height, width = ((count - 1) * stride + window for count, stride, window in zip(pane, slid.stride, slid.window))
+    return (height, width), start * np.array(slid.stride) - np.array([before for before, _ in slid.padding])
