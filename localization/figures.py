@@ -93,12 +93,14 @@ def gallery(
 ) -> Figure:
     """One row a photo, one column a method: its map with the true box and the method's own."""
     columns = ["photo", *maps]
-    figure = Figure(figsize=(1.75 * len(columns), 1.9 * len(photos) + 0.3))
+    signed = {name for name, own in maps.items() if any(m.min() < -0.05 * m.max() for m in own)}
+    figure = Figure(figsize=(1.75 * len(columns), 1.8 * len(photos) + 0.3))
     grid = figure.subplots(len(photos), len(columns), squeeze=False)
     for i, row in enumerate(grid):
         for axes, name in zip(row, columns):
-            draw_map(axes, photos[i] if name == "photo" else maps[name][i], photos[i].shape[:2])
-            for box in np.atleast_2d(true[i]):
+            image = photos[i] if name == "photo" else maps[name][i]
+            draw_map(axes, image, photos[i].shape[:2], name in signed)
+            for box in true[i] if len(true) else ():
                 draw_box(axes, box, TRUE)
             if name in predicted:
                 draw_box(axes, predicted[name][i], PREDICTED)
@@ -141,15 +143,31 @@ def linear_weights(weights: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
-def draw_map(axes: Axes, image: np.ndarray, size: tuple[int, int]) -> None:
-    """A photo, or a map stretched over the photo's `size`; a map with both signs gets a diverging scale."""
+def agreement(names: Sequence[str], correlation: np.ndarray) -> Figure:
+    """Mean rank correlation of every pair of methods, as a table of colours."""
+    size = 1.6 + 0.42 * len(names)
+    figure = Figure(figsize=(size + 1.4, size))
+    axes = figure.subplots()
+    axes.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+    for i, row in enumerate(correlation):
+        for j, value in enumerate(row):
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if abs(value) > 0.6 else "#222")
+    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=40, ha="right")
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    figure.tight_layout(pad=0.4)
+    return figure
+
+
+def draw_map(axes: Axes, image: np.ndarray, size: tuple[int, int], signed: bool) -> None:
+    """A photo, or a map stretched over the photo's `size`; a `signed` one with a diverging scale."""
     extent = (0, size[1], size[0], 0)
     if image.ndim == 3:
         axes.imshow(image, extent=extent)
     elif not np.isfinite(image).all() or np.ptp(image) == 0:
         axes.imshow(np.full((*image.shape, 3), 0.85), extent=extent)
         axes.text(size[1] / 2, size[0] / 2, "no map", ha="center", va="center", fontsize=8)
-    elif image.min() < -0.05 * image.max():
+    elif signed:
         scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
         axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale, extent=extent)
     else:

@@ -78,7 +78,7 @@ class Options:
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1."""
     target: Literal["predicted", "label"] = "predicted"
     """Class whose score is explained."""
-    quality: int = 40
+    quality: int = 20
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
         default_factory=lambda: MethodOptions(patch=16, stride=8)

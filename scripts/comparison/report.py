@@ -1,6 +1,6 @@
 """The comparison's pictures and its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from localization import figures
 from localization.boxes import map_to_photo
 from localization.metrics import best_iou
 from localization.report import Figure, Section, Table, png, write_bytes, write_page
+from saliency.faithfulness import MEASURES
 from saliency.methods import METHODS
-from scripts.comparison.boxes import Fit
+from scripts.comparison.boxes import NONE, Fit
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
@@ -25,17 +26,36 @@ def write_pictures(
     folder: Path, results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
 ) -> dict[str, Figure]:
     """Every picture as PNG in `folder`, and for the page."""
-    rows = results["rows"]
-    best = max((row for row in rows if row["route"] != "none"), key=lambda row: row["corloc"])
-    plots: dict[str, tuple[Plot, str]] = {
-        "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
-        "cost": (figures.corloc_cost(rows), "What a box costs, and how good it is."),
+    plots = {
         "gallery": (
             _gallery(results, samples, made, fits),
-            f"The same images under every method; true boxes green, {_name(best, 'route')} boxes red.",
-        ),
+            "The same images under every method. Green: true boxes; red: those of the method's better box route.",
+        )
     }
-    boxes = fits[best["method"]].boxes[best["method"], best["route"]]
+    if results["quality"] and len(made) > 1:
+        correlation = np.array(results["quality"]["rank_correlation"], float)
+        plots["agreement"] = (
+            figures.agreement(results["quality"]["methods"], correlation),
+            "Spearman's rank correlation of the pixels of two methods' maps, the mean over images.",
+        )
+    if "rows" in results:
+        plots |= _box_plots(results, samples, fits)
+    pictures = {}
+    for name, (plot, caption) in plots.items():
+        image = png(plot)
+        write_bytes(folder / f"{name}.png", image)
+        pictures[name] = Figure(image, caption)
+    return pictures
+
+
+def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, Fit]) -> dict[str, tuple[Plot, str]]:
+    rows = results["rows"]
+    plots = {
+        "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
+        "cost": (figures.corloc_cost(rows), "What a box costs, and how good it is."),
+    }
+    best = max((row for row in rows if row["route"] != NONE), key=lambda row: row["corloc"])
+    boxes = next(fit.boxes[label] for fit in fits.values() if (label := (best["method"], best["route"])) in fit.boxes)
     overlaps = best_iou(boxes, [samples.true[i] for i in samples.test])
     order = np.argsort(-overlaps, kind="stable")
     for name, chosen in (("best", order[:CASES]), ("worst", order[::-1][:CASES])):
@@ -46,69 +66,122 @@ def write_pictures(
     for name, fit in fits.items():
         if fit.weights is not None:
             plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), name)
-    pictures = {}
-    for name, (plot, caption) in plots.items():
-        image = png(plot)
-        write_bytes(folder / f"{name}.png", image)
-        pictures[name] = Figure(image, caption)
-    return pictures
+    return plots
 
 
 def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> None:
-    rows = sorted(results["rows"], key=lambda row: -row["corloc"])
-    best = rows[0]
-    weights = [figure for name, figure in pictures.items() if name.startswith("weights-")]
+    names = [row["method"] for row in results["methods"]]
     sections = [
-        Section(
-            "Figures",
-            "CorLoc: share of test images whose box overlaps a true one with IoU above one half, in percent, with its"
-            " 95% bootstrap interval. Passes are those of a plain implementation, per image, the class given;"
-            " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
-            " making the maps. Click a heading to sort.",
-            tables=[_table(rows)],
-            figures=[pictures["corloc"], pictures["cost"]],
-        ),
-        Section(
-            "Is the difference real?",
-            f"Each row against the best one, {_name(best, 'method')} through the {best['route']}, on the same images:"
-            " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
-            tables=[_paired(results["paired"])],
-        ),
+        *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("The same images under every method", figures=[pictures["gallery"]]),
-        Section("Best and worst", figures=[pictures["best"], pictures["worst"]]),
-        Section(
-            "What the linear map learned",
-            "The weights of each method's linear map, one image a box edge. A line belongs to a quantile of the map's"
-            " mass, those of the rows' profile in the upper half, those of the columns' in the lower; along it runs the"
-            " position in the image. Where mass lies beyond a position, red pushes the edge right or down, blue left"
-            " or up.",
-            figures=weights,
-            wide=False,
-        ),
+        *_quality_sections(results["quality"], pictures),
+        *(_case_sections(pictures) if "rows" in results else ()),
         Section(
             "The methods",
             tables=[
                 Table(
-                    ("method", "what it shows", "source"),
-                    [(m.name, " ".join(m.summary.split()), m.source) for m in map(METHODS.get, _methods(rows)) if m],
+                    ("method", "what it shows", "sign", "source"),
+                    [(m.name, " ".join(m.summary.split()), m.sign, m.source) for n in names if (m := METHODS.get(n))],
                 )
             ],
         ),
         Section(
             "What is fair to compare",
             "Every method saw the same images, the same class and the same training boxes. The linear map learns its"
-            " weights from those boxes; the heuristic learns only its two settings from them. Neither has seen a"
-            " test box. The constant boxes look at no image: a method below them has found nothing.",
+            " weights from those boxes; the heuristic learns only its settings from them. Neither has seen a box that"
+            " it is scored on. The constant boxes look at no image: a method below them has found nothing.",
         ),
     ]
-    lead = (
-        f"{results['dataset']}, {results['test']} test images, boxes learned on {results['train']} training images."
-        f" Explained: {results['network']['name']}, which is right on {results['accuracy']:.1%} of the test images."
-        f" Best: {best['method']} through the {best['route']}, CorLoc {100 * best['corloc']:.1f}%"
-        f" [{100 * best['corloc_low']:.1f}, {100 * best['corloc_high']:.1f}]."
+    origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "predictions", "quality")}
+    write_page(path, "Where did the classifier look?", _lead(results), sections, origin)
+
+
+def _lead(results: Mapping[str, Any]) -> str:
+    learned = f"{results['folds']} folds" if results["folds"] else f"{results['train']} training images"
+    right = f", which is right on {results['accuracy']:.1%} of them" if "accuracy" in results else ""
+    said = f"{results['dataset']}, {results['test']} test images. Explained: {results['network']['name']}{right}."
+    if "rows" not in results:
+        return said
+    best = max(results["rows"], key=lambda row: row["corloc"])
+    return (
+        f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc"
+        f" {100 * best['corloc']:.1f}% [{100 * best['corloc_low']:.1f}, {100 * best['corloc_high']:.1f}]."
     )
-    origin = {key: value for key, value in results.items() if key not in ("rows", "paired")}
-    write_page(path, "Where did the classifier look?", lead, sections, origin)
+
+
+def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    rows = sorted(results["rows"], key=lambda row: -row["corloc"])
+    yield Section(
+        "Figures",
+        "CorLoc: share of test images whose box overlaps a true one with IoU above one half, in percent, with its"
+        " 95% bootstrap interval. Passes are those of a plain implementation, per image, the class given;"
+        " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
+        " making the maps. Click a heading to sort.",
+        tables=[_table(rows)],
+        figures=[pictures["corloc"], pictures["cost"]],
+    )
+    yield Section(
+        "Is the difference real?",
+        f"Each row against the best one, {rows[0]['method']} through the {rows[0]['route']}, on the same images:"
+        " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
+        tables=[_paired(results["paired"])],
+    )
+
+
+def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    columns = ("method", "forwards", "backwards", "ms / image", "peak MiB")
+    keys = ("method", "forwards", "backwards", "ms_per_image", "peak_mib")
+    yield Section(
+        "Cost",
+        "Passes of a plain implementation, per image, the class given; milliseconds on this machine, compilation not"
+        " counted; the process's largest resident memory while making the maps.",
+        tables=[Table(columns, [[row[key] for key in keys] for row in results["methods"]])],
+    )
+    yield Section(
+        "What the classifier says",
+        tables=[
+            Table(
+                ("photo", *(text for k in range(1, 6) for text in (f"{k}.", "probability"))),
+                [
+                    (one["image"], *(v for pair in zip(one["classes"], one["probabilities"]) for v in pair))
+                    for one in results["predictions"]
+                ],
+            )
+        ],
+    )
+
+
+def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    if not quality:
+        return
+    keys = [key for key in quality["rows"][0] if key != "method"]
+    direction = {"higher": "↑", "lower": "↓", "neither": ""}
+    measures = {key: MEASURES[key] for key in keys}
+    yield Section(
+        "Without boxes",
+        f"Means over {quality['images']} test images; ↑ higher is better, ↓ lower is better.\n"
+        + "\n".join(f"{key}: {measure.summary} ({measure.source})" for key, measure in measures.items()),
+        tables=[
+            Table(
+                ("method", *(f"{key} {direction[measure.better]}".strip() for key, measure in measures.items())),
+                [(row["method"], *(row[key] for key in keys)) for row in quality["rows"]],
+            )
+        ],
+        figures=[pictures["agreement"]] if "agreement" in pictures else (),
+    )
+
+
+def _case_sections(pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
+    yield Section(
+        "What the linear map learned",
+        "The weights of each method's linear map, one image a box edge. A line belongs to a quantile of the map's"
+        " mass, those of the rows' profile in the upper half, those of the columns' in the lower; along it runs the"
+        " position in the image. Where mass lies beyond a position, red pushes the edge right or down, blue left"
+        " or up.",
+        figures=[figure for name, figure in pictures.items() if name.startswith("weights-")],
+        wide=False,
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -152,17 +225,15 @@ def _gallery(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Ma
     rng = np.random.default_rng(results["seed"])
     at = np.sort(rng.choice(len(samples.test), min(SHOWN, len(samples.test)), replace=False))
     chosen = samples.test[at]
-    routes = {}
-    for row in sorted(results["rows"], key=lambda row: row["corloc"]):
-        routes[row["method"]] = row["route"]
+    routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
     return figures.gallery(
         [samples.photo(i) for i in chosen],
         {
             name: [map_to_photo(m, samples.placement(int(i))) for m, i in zip(one.maps(chosen), chosen)]
             for name, one in made.items()
         },
-        [samples.true[i] for i in chosen],
-        {name: list(fits[name].boxes[name, routes[name]][at]) for name in made},
+        [samples.true[i] for i in chosen] if samples.true else [],
+        {name: list(fits[name].boxes[name, routes[name]][at]) for name in made if name in fits},
         [_title(samples, int(i)) for i in chosen],
     )
 
@@ -177,12 +248,4 @@ def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np
 
 
 def _title(samples: Samples, i: int) -> str:
-    return samples.labels[i] or samples.ids[i]
-
-
-def _methods(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(str(row["method"]) for row in rows))
-
-
-def _name(row: Mapping[str, Any], key: str) -> str:
-    return str(row[key])
+    return samples.labels[i] or samples.ids[i].rpartition("/")[2]
