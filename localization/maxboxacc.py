@@ -49,8 +49,7 @@ class BoxAccuracy:
 
 
 def box_accuracy(
-    maps: Iterable[Float[np.ndarray, "h w"]],
-    true: Iterable[Float[np.ndarray, "k 4"]],
+    pairs: Iterable[tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "k 4"]]],
     *,
     v2: bool = False,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -58,11 +57,11 @@ def box_accuracy(
 ) -> BoxAccuracy:
     """MaxBoxAcc: the largest component's box, IoU at least 0.5. V2: any component's, at IoU 0.3, 0.5 and 0.7.
 
-    Maps are taken one at a time. A map that is not finite hits nothing.
+    `pairs` are a map and its true boxes, taken one at a time. A map that is not finite hits nothing.
     """
     levels = np.array(LEVELS_V2 if v2 else (0.5,))
     hits = []
-    for map, boxes in zip(maps, true, strict=True):
+    for map, boxes in pairs:
         if map.ndim != 2:
             raise InputError(f"a map must be [h, w], not {list(map.shape)}")
         if compatible:

@@ -50,18 +50,6 @@ def read(
     return reader.dataset()
 
 
-def class_index(path: Path) -> dict[str, int]:
-    """Which of a network's outputs a label is: from Kaggle's `LOC_synset_mapping.txt`, whose order is that of the
-    outputs, or a CSV with the columns `index` and `wnid`."""
-    with open(path, newline="", encoding="utf-8") as file:
-        if path.suffix.lower() != ".csv":
-            return {line.split()[0]: i for i, line in enumerate(line for line in file if line.strip())}
-        rows = csv.DictReader(file)
-        if not {"index", "wnid"} <= set(rows.fieldnames or ()):
-            raise InputError(f"{path}: must have the columns index and wnid")
-        return {row["wnid"]: int(row["index"]) for row in rows}
-
-
 def _listed(top: Path, split: str, xml: Path) -> list[str]:
     """Ids of the split's file, or of every annotation there is."""
     sets = top / "ImageSets" / "CLS-LOC"

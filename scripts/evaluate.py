@@ -1,0 +1,497 @@
+"""Score boxes on a data set as it lies on disk, by a named protocol, with intervals and the published rows beside.
+
+    python -m scripts.evaluate --dataset voc --data-root VOCdevkit/VOC2007 --split test --check
+    python -m scripts.evaluate --dataset voc --data-root VOCdevkit/VOC2007 --split test --train-split trainval \
+        --protocol paper-voc07 --network vgg16 --weights FILE
+    python -m scripts.evaluate --dataset wsol --data-root DIR --maps SCOREMAPS --protocol wsol
+
+Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map (`--bundle`), or
+through a linear map or heuristic learned on `--train-split`. Without any of these the baselines alone are scored.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from localization import figures, report, tables
+from localization.boxes import to_input, to_photo
+from localization.datasets import Dataset, load
+from localization.datasets.dataset import inside
+from localization.features import areas
+from localization.heuristics import fit_heuristic
+from localization.maxboxacc import BoxAccuracy, box_accuracy
+from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
+from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
+from localization.published import SIX, TABLE_1, TABLE_2, TABLE_4, VOC
+from localization.regression import fit_linear_map, load_linear_map, status
+from localization.statistics import Estimate, mcnemar_exact, paired_difference
+from saliency import load_network
+from saliency.classes import read_classes
+from saliency.errors import InputError
+from saliency.methods import METHODS
+from saliency.methods import Options as MethodOptions
+from saliency.networks.network import Network
+from saliency.preprocessing import Placement
+from saliency.scores import predicted
+from scripts import cli
+
+CHUNK = 32  # photos decoded at once
+OURS = "ours"
+IMAGE_COLUMNS = ("image", "label", "method", "x0", "y0", "x1", "y1", "iou", "correct")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score boxes or maps on a data set."""
+
+    dataset: str = "scenes"
+    """scenes, voc, imagenet, tiny_imagenet, coco, wsol, folder or tfds."""
+    data_root: Path | None = None
+    """Where the data set lies."""
+    split: str | None = None
+    """Split that is scored (default: the data set's usual one)."""
+    train_split: str | None = None
+    """Split whose boxes may be learned from (scenes: train)."""
+    only: Path | None = None
+    """Text file of the labels to keep, one a line."""
+    limit: int | None = None
+    """So many photos of each split, drawn from the seed."""
+    protocol: str = "corloc"
+    """corloc, paper-voc07, paper-imagenet, gt-known, top1-loc, maxboxacc, maxboxacc-v2 or wsol."""
+    difficult: bool = False
+    """Objects marked difficult count as targets too."""
+    truncated: bool = True
+    """Objects marked truncated count as targets."""
+    boxes: Path | None = None
+    """Boxes to score: CSV image,x0,y0,x1,y1 and perhaps label, in the photos' pixels."""
+    maps: Path | None = None
+    """Maps to score: IMAGE.npy for each image id, float [h, w] over the whole photo."""
+    network: str | None = None
+    """Classifier whose maps are scored."""
+    weights: str | None = None
+    classes: Path | None = None
+    """Which label is which of its outputs: LOC_synset_mapping.txt, or CSV index,wnid,name."""
+    method: str | None = None
+    """How its maps are made, as `scripts.compare --list` names it (default: the protocol's)."""
+    bundle: Path | None = None
+    """A saved linear map for these maps."""
+    route: Literal["linear", "heuristic"] = "linear"
+    """Without a bundle: what is learned on the training split."""
+    map_size: tuple[int, int] = (56, 56)
+    """Rows and columns that maps are pooled to before anything is learned from them."""
+    settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(default_factory=MethodOptions)
+    check: bool = False
+    """Only read the data set, and say what was repaired or left out."""
+    out: Path = Path("runs/evaluate")
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """`maps(data, samples, indices)` gives float `[k, h, w]`; `placement(photo, map)` where a photo lies in its map."""
+
+    name: str
+    maps: Callable[[Dataset, Samples, np.ndarray], np.ndarray]
+    placement: Callable[[tuple[int, int], tuple[int, int]], Placement]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main(options: Options) -> int:
+    protocol = checked(options)
+    test, train = read(options, protocol)
+    if options.check:
+        print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
+        return 0
+    chosen = partial(samples, each=protocol.each, difficult=options.difficult, truncated=options.truncated)
+    wanted, learned = chosen(test), chosen(train) if train is not None else None
+    net = load_network(options.network, options.weights, classes=options.classes) if options.network else None
+    class_of = class_indices(options, net)
+    source = map_source(options, protocol, net, class_of)
+    results: dict[str, Any] = {
+        **report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test)),
+        "protocol": protocol,
+        "dataset": f"{test.name} {test.split}",
+        "photos": len(test),
+        "samples": len(wanted),
+        "notes": [str(note) for note in test.notes],
+    }
+    if protocol.name in MAP_PROTOCOLS:
+        assert source is not None  # checked
+        results |= threshold_figures(source, options, protocol, test, wanted, train, learned)
+    else:
+        found = baseline_boxes(test, wanted, train, learned)
+        if options.boxes:
+            found[options.boxes.stem] = boxes_of_csv(options.boxes, test, wanted)
+        elif source is not None:
+            found[source.name] = boxes_of_maps(source, options, test, wanted, train, learned)
+        right = predicted_right(net, class_of, test, wanted) if protocol.name == "top1-loc" and net else None
+        results |= box_figures(found, protocol, wanted, right, options.settings.seed)
+        images = image_rows(found, protocol, test, wanted)
+        report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
+        write_page(options.out, found, test, wanted, results)
+    columns, rows = table(results)
+    for suffix, form in (("csv", tables.comma_separated), ("md", tables.markdown), ("tex", tables.latex)):
+        report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
+    report.write_json(options.out / "results.json", results)
+    print(f"{results['dataset']}: {len(test):,} photos, {len(wanted):,} samples; {protocol.name}: {protocol.summary}")
+    print(f"\n{tables.text(columns, rows)}\n\nresults: {options.out / 'results.json'}")
+    return 0
+
+
+def checked(options: Options) -> Protocol:
+    if options.protocol not in PROTOCOLS:
+        raise InputError(f"--protocol must be one of {', '.join(PROTOCOLS)}, not {options.protocol!r}")
+    given = [name for name in ("boxes", "maps", "network") if getattr(options, name)]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} exclude each other: score one at a time")
+    if options.bundle and not options.network:
+        raise InputError("--bundle needs --network, whose maps it applies to")
+    if options.method and options.method not in METHODS:
+        raise InputError(f"unknown method {options.method!r}; choose from {', '.join(METHODS)}")
+    if options.protocol in MAP_PROTOCOLS and given not in (["maps"], ["network"]):
+        raise InputError(f"--protocol {options.protocol} scores maps: give --maps or --network")
+    if options.protocol == "top1-loc" and given != ["network"]:
+        raise InputError("--protocol top1-loc needs --network, whose class has to be right")
+    return PROTOCOLS[options.protocol]
+
+
+def read(options: Options, protocol: Protocol) -> tuple[Dataset, Dataset | None]:
+    """What is scored, and what may be learned from."""
+    only = options.only.read_text(encoding="utf-8").split() if options.only else None
+    seed = options.settings.seed
+
+    def part(split: str | None) -> Dataset:
+        return load(options.dataset, options.data_root, split=split, classes=only, limit=options.limit, seed=seed)
+
+    train_split = options.train_split or ("train" if options.dataset == "scenes" else None)
+    if protocol.shares and not train_split and not options.check:
+        train, test, _ = part(options.split).split_by(protocol.shares, seed)
+        return test, train
+    return part(options.split), part(train_split) if train_split and not options.check else None
+
+
+def class_indices(options: Options, net: Network | None) -> Mapping[str, int]:
+    """The network's output of a label, by its own class names or by --classes."""
+    known = {name: i for i, name in enumerate(net.classes)} if net else {}
+    return known | ({wnid: i for i, (wnid, _) in enumerate(read_classes(options.classes))} if options.classes else {})
+
+
+def hashed(data: Dataset) -> str:
+    """Of everything that is known without decoding: the photos may be many."""
+    return report.content_hash([a.source for a in data.annotations], *(a.boxes for a in data.annotations))
+
+
+def map_source(
+    options: Options, protocol: Protocol, net: Network | None, class_of: Mapping[str, int]
+) -> MapSource | None:
+    if options.maps:
+        return folder_source(options.maps)
+    if net is None:
+        return None
+    method = METHODS[options.method or protocol.method]
+
+    def maps(data: Dataset, wanted: Samples, indices: np.ndarray) -> np.ndarray:
+        x = net.preprocess([data.images[wanted.images[i]] for i in indices])
+        targets = None
+        if protocol.target == "label":
+            unknown = [wanted.labels[i] for i in indices if wanted.labels[i] not in class_of]
+            if unknown:
+                raise InputError(
+                    f"{net.name} has no class {unknown[0]!r}: give --classes, or a protocol without labels"
+                )
+            targets = np.array([class_of[wanted.labels[i]] for i in indices])
+        return method.maps(net, x, target=targets, options=options.settings)
+
+    def placement(photo: tuple[int, int], size: tuple[int, int]) -> Placement:
+        placed = net.preprocess.placement(photo)
+        ratio = (size[1] / placed.input[1], size[0] / placed.input[0])
+        scale, offset = ((pair[0] * ratio[0], pair[1] * ratio[1]) for pair in (placed.scale, placed.offset))
+        return Placement(photo, size, scale, offset)
+
+    said = {"method": method.name, "network": net.name, "weights": net.digest}
+    return MapSource(method.name, maps, placement, said | {"preprocessing": report.plain(net.preprocess.record())})
+
+
+def folder_source(folder: Path) -> MapSource:
+    """Another tool's maps, each stretched over its whole photo."""
+
+    def maps(data: Dataset, wanted: Samples, indices: np.ndarray) -> np.ndarray:
+        found = [one_map(folder, data.annotations[wanted.images[i]].source) for i in indices]
+        shapes = {map.shape for map in found}
+        if len(shapes) > 1:
+            raise InputError(f"{folder}: maps must be of one size to be learned from, not of {sorted(shapes)}")
+        return np.stack(found)
+
+    def placement(photo: tuple[int, int], size: tuple[int, int]) -> Placement:
+        return Placement(photo, size, (size[1] / photo[1], size[0] / photo[0]), (0.0, 0.0))
+
+    return MapSource(folder.name, maps, placement)
+
+
+def one_map(folder: Path, source: str) -> np.ndarray:
+    path = inside(folder, f"{source}.npy")
+    try:
+        map = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; every image needs a map of its name") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not an array that can be read ({error})") from None
+    if map.ndim != 2 or not np.issubdtype(map.dtype, np.number):
+        raise InputError(f"{path}: a map must be numbers [h, w], not {map.dtype} {list(map.shape)}")
+    return map.astype(np.float32)
+
+
+def chunks(n: int, note: str, quiet: bool) -> Iterator[np.ndarray]:
+    for first in tqdm(range(0, n, CHUNK), desc=note, unit=f"{CHUNK} photos", disable=cli.silent(quiet)):
+        yield np.arange(first, min(first + CHUNK, n))
+
+
+def pooled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rows, columns = (areas(own, min(own, to)) for own, to in zip(maps.shape[1:], size))
+    return (rows @ maps @ columns.T).astype(np.float32)
+
+
+def boxes_of_maps(
+    source: MapSource, options: Options, test: Dataset, wanted: Samples, train: Dataset | None, learned: Samples | None
+) -> np.ndarray:
+    """Each sample's box in its photo's pixels; NaN where the map says nothing."""
+    predict: Callable[[np.ndarray], np.ndarray]
+    if options.bundle:
+        linear = load_linear_map(options.bundle)
+        size, predict = linear.size, partial(linear.predict, source=source.record)
+    elif train is None or learned is None:
+        raise InputError("nothing to learn boxes from: give --train-split, or a linear map as --bundle")
+    else:
+        parts, known, size = [], [], options.map_size
+        for indices in chunks(len(learned), "training maps", options.quiet):
+            parts.append(pooled(source.maps(train, learned, indices), size))
+            for i in indices:
+                photo = train.annotations[learned.images[i]].size
+                known.append(to_input(learned.largest[i], source.placement(photo, parts[-1].shape[1:])))
+        maps, boxes = np.concatenate(parts), np.array(known)
+        usable = status(maps) == "ok"
+        fit = fit_heuristic if options.route == "heuristic" else fit_linear_map
+        predict = fit(maps[usable], boxes[usable], seed=options.settings.seed).predict
+    found = np.full((len(wanted), 4), np.nan)
+    for indices in chunks(len(wanted), "maps", options.quiet):
+        maps = pooled(source.maps(test, wanted, indices), size)
+        boxes = np.where((status(maps) == "ok")[:, None], predict(maps), np.nan)
+        for i, box in zip(indices, boxes):
+            photo = test.annotations[wanted.images[i]].size
+            found[i] = to_photo(box, source.placement(photo, maps.shape[1:]))
+    return found
+
+
+def boxes_of_csv(path: Path, data: Dataset, wanted: Samples) -> np.ndarray:
+    """By image and label where the file has labels, else by image; a sample without a row counts as a miss."""
+    found = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                found[row["image"], row.get("label") or None] = [float(row[k]) for k in ("x0", "y0", "x1", "y1")]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: must have the columns image,x0,y0,x1,y1 and perhaps label ({error})") from None
+    keys = [(data.annotations[i].source, label) for i, label in zip(wanted.images, wanted.labels)]
+    boxes = [found.get(key, found.get((key[0], None), [np.nan] * 4)) for key in keys]
+    if np.isnan(boxes).all():
+        raise InputError(f"{path}: names none of the {len(data):,} photos, such as {keys[0][0]!r}")
+    return np.array(boxes)
+
+
+def sizes(data: Dataset, wanted: Samples) -> np.ndarray:
+    return np.array([data.annotations[i].size for i in wanted.images], float)
+
+
+def baseline_boxes(
+    test: Dataset, wanted: Samples, train: Dataset | None, learned: Samples | None
+) -> dict[str, np.ndarray]:
+    if train is None or learned is None:
+        return {"full photo": sizes(test, wanted)[:, [1, 0, 1, 0]] * [0, 0, 1, 1]}
+    return baselines(learned, sizes(train, learned), wanted, sizes(test, wanted))
+
+
+def predicted_right(net: Network, class_of: Mapping[str, int], data: Dataset, wanted: Samples) -> np.ndarray:
+    said = [
+        predicted(net, net.preprocess([data.images[wanted.images[i]] for i in indices]))
+        for indices in chunks(len(wanted), "classes", quiet=True)
+    ]
+    return np.concatenate(said) == np.array([class_of.get(label, -1) for label in wanted.labels])
+
+
+def threshold_figures(
+    source: MapSource,
+    options: Options,
+    protocol: Protocol,
+    test: Dataset,
+    wanted: Samples,
+    train: Dataset | None,
+    learned: Samples | None,
+) -> dict[str, Any]:
+    """The oracle's figure and, where there are training photos, the one whose thresholds come from those."""
+
+    def accuracy(data: Dataset, of: Samples) -> BoxAccuracy:
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for i in tqdm(range(len(of)), unit="map", disable=cli.silent(options.quiet)):
+                map = source.maps(data, of, np.array([i]))[0]
+                yield map, to_input(of.true[i], source.placement(data.annotations[of.images[i]].size, map.shape))
+
+        return box_accuracy(pairs(), v2=protocol.name == "maxboxacc-v2", compatible=protocol.name == "wsol")
+
+    scored = accuracy(test, wanted)
+    results = {"oracle threshold": scored.oracle(options.settings.seed)}
+    thresholds = {"oracle threshold": [scored.thresholds[i] for i in scored.chosen]}
+    if train is not None and learned is not None:
+        other = accuracy(train, learned)
+        results["threshold from training photos"] = scored.transferred(other, options.settings.seed)
+        thresholds["threshold from training photos"] = [scored.thresholds[i] for i in other.chosen]
+    return {"figures": results, "thresholds": thresholds, "curve": scored.hits.mean(0)}
+
+
+def box_figures(
+    found: Mapping[str, np.ndarray], protocol: Protocol, wanted: Samples, right: np.ndarray | None, seed: int
+) -> dict[str, Any]:
+    """Figures of every method, and of each against the last, the one that is evaluated."""
+    labels, images, true = np.array(wanted.labels), wanted.images, wanted.true
+    classes = labels if protocol.mean_over == "classes" else None
+    rows, hit = [], {}
+    for method, boxes in found.items():
+        share = partial(corloc, boxes, true, classes, images=images, seed=seed)
+        figure, other = share(strict=protocol.strict), share(strict=not protocol.strict)
+        if right is not None:
+            figure = top1_loc(boxes, true, right, strict=protocol.strict, seed=seed)
+        by_class = corloc_by_class(boxes, true, labels, images=images, strict=protocol.strict, seed=seed)
+        hit[method] = hits(best_iou(boxes, true), strict=protocol.strict)
+        rows.append(
+            {
+                "method": method,
+                "figure": figure,
+                "equality_the_other_way": None if right is not None or other.value == figure.value else other,
+                "mean_iou": mean_iou(boxes, true, classes, images=images, seed=seed),
+                "classes": by_class,
+            }
+        )
+    *others, last = hit
+    compared = [
+        {
+            "method": last,
+            "against": method,
+            "difference": paired_difference(hit[last], hit[method], clusters=images, classes=classes, seed=seed),
+            "mcnemar": mcnemar_exact(hit[last], hit[method]),
+        }
+        for method in others
+    ]
+    published = list(published_rows(protocol, sorted(set(wanted.labels))))
+    return {"rows": rows, "paired": compared, "published": published}
+
+
+def published_rows(protocol: Protocol, labels: list[str]) -> Iterator[tuple[str, float, Mapping[str, float]]]:
+    """Name, mean and classes of what others printed for these classes by this protocol."""
+    if protocol.name == "paper-voc07" and set(labels) == set(VOC):
+        for name, (mean, first, second) in TABLE_2.items():
+            yield name, mean, dict(zip(VOC, (*first, *second)))
+    if protocol.name == "paper-voc07" and set(labels) == set(SIX):
+        yield from ((name, mean, {}) for name, mean in TABLE_1.items())
+    if protocol.name == "paper-imagenet":
+        yield from ((name, mean, {}) for name, mean in TABLE_4.items())
+
+
+def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Percent: each method's mean with its interval and, of up to 20 classes, each one's; then the published rows."""
+    if "figures" in results:
+        thresholds = results["thresholds"]
+        return ["threshold", "accuracy", "95% interval", "chosen"], [
+            [name, 100 * figure.value, interval(figure), " ".join(f"{t:.2f}" for t in thresholds[name])]
+            for name, figure in results["figures"].items()
+        ]
+    classes = list(results["rows"][0]["classes"])
+    classes = classes if 1 < len(classes) <= 20 else []
+    columns = ["method", "mean", "95% interval", "mean IoU", "no box", *classes]
+    rows: list[list[object]] = [
+        [
+            row["method"],
+            100 * row["figure"].value,
+            interval(row["figure"]),
+            f"{row['mean_iou'].value:.3f}",
+            row["figure"].missing,
+            *(100 * row["classes"][name].value for name in classes),
+        ]
+        for row in results["rows"]
+    ]
+    rows += [
+        [f"{name} (published)", mean, None, None, None, *(of.get(label) for label in classes)]
+        for name, mean, of in results["published"]
+    ]
+    return columns, rows
+
+
+def interval(figure: Estimate) -> str:
+    return f"{100 * figure.low:.1f}-{100 * figure.high:.1f}"
+
+
+def image_rows(
+    found: Mapping[str, np.ndarray], protocol: Protocol, data: Dataset, wanted: Samples
+) -> Iterator[dict[str, object]]:
+    for method, boxes in found.items():
+        overlaps = best_iou(boxes, wanted.true)
+        for i, image in enumerate(wanted.images):
+            corners = boxes[i].round(3).tolist()
+            source, correct = data.annotations[image].source, hits(overlaps[i], strict=protocol.strict)
+            values = (source, wanted.labels[i], method, *corners, overlaps[i].round(4), bool(correct))
+            yield dict(zip(IMAGE_COLUMNS, values))
+
+
+def write_page(
+    out: Path, found: Mapping[str, np.ndarray], data: Dataset, wanted: Samples, results: Mapping[str, Any]
+) -> None:
+    """The table, and the last method's boxes: sampled in each class, the best, the worst."""
+    method, boxes = list(found.items())[-1]
+    overlaps = best_iou(boxes, wanted.true)
+    order = np.argsort(-overlaps, kind="stable")
+    rng = np.random.default_rng(0)
+    labels = np.array(wanted.labels)
+    of_class = [np.flatnonzero(labels == label) for label in dict.fromkeys(sorted(wanted.labels))][:20]
+    chosen = {
+        "samples": np.concatenate([rng.permutation(members)[: max(2, 16 // len(of_class))] for members in of_class]),
+        "best": order[:8],
+        "worst": order[::-1][:8],
+    }
+    pictures = {}
+    for name, indices in chosen.items():
+        photos = [data.images[wanted.images[i]] for i in indices]
+        titles = [f"{wanted.labels[i]}  IoU {overlaps[i]:.2f}" for i in indices]
+        plot = figures.cases(photos, [wanted.true[i] for i in indices], [boxes[i] for i in indices], titles)
+        pictures[name] = report.png(plot)
+        report.write_bytes(out / "pictures" / f"{name}.png", pictures[name])
+    columns, rows = table(results)
+    captions = {
+        "samples": "Photos drawn at random from each class.",
+        "best": "The best overlaps.",
+        "worst": "The worst overlaps.",
+    }
+    differences = []
+    for row in results["paired"]:
+        difference = row["difference"]
+        name = f"{row['method']} minus {row['against']}"
+        differences.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p])
+    sections = [
+        report.Section("Figures", results["protocol"].summary, [report.Table(columns, rows)]),
+        report.Section(f"Boxes of {method}", "Green: true, red: predicted.", figures=[
+            report.Figure(picture, captions[name]) for name, picture in pictures.items()
+        ]),
+    ]  # fmt: skip
+    if differences:
+        against = report.Table(["difference", "points", "95% interval", "McNemar p"], differences)
+        sections.insert(1, report.Section("On the same samples", tables=[against]))
+    lead = f"{results['photos']:,} photos, {results['samples']:,} samples, protocol {results['protocol'].name}"
+    report.write_page(out / "report.html", results["dataset"], lead, sections, report.plain(results["config"]))
+
+
+if __name__ == "__main__":
+    cli.run(main, tyro.cli(Options))
