@@ -8,7 +8,7 @@ Activations are float `[n, h, w, c]`, or `[n, c]` after a `Flatten` or a global 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,51 @@ class MaxPool:
         return *_slid(self, shape), shape[-1]
 
     def __call__(self, parameters: Parameters, x: Array) -> Array:
-        return reduce(jnp.maximum, _views(self, x, -jnp.inf))
+        return _max_pool(self, x)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _max_pool(layer: MaxPool, x: Array) -> Array:
+    return reduce(jnp.maximum, _views(layer, x, -jnp.inf))
+
+
+def _max_pool_forward(layer: MaxPool, x: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Besides the maxima, the place in its window that each came from, the first among equals.
+
+    `argmax` is a reduction: unlike comparisons, XLA does not compute it again for every reader.
+    """
+    views = jnp.stack(_views(layer, x, -jnp.inf))
+    return views.max(0), (views.argmax(0).astype(jnp.int16), x)
+
+
+def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) -> tuple[Array]:
+    """Every input asks the windows over it whether they took it: dense loops, where XLA's own rule scatters."""
+    winner, x = saved
+    places = [np.arange(size) + before for size, (before, _) in zip(x.shape[1:3], layer.padding)]  # once padded
+    total = jnp.zeros_like(x)
+    # of the windows over an input the last one starts in the input's own stride, the others in those before
+    for back in np.ndindex(*(-(-window // stride) for window, stride in zip(layer.window, layer.stride))):
+        row, col = (place % stride + b * stride for place, stride, b in zip(places, layer.stride, back))
+        inside = (row < layer.window[0])[:, None] & (col < layer.window[1])
+        place = np.where(inside, row[:, None] * layer.window[1] + col, -1)[..., None].astype(np.int16)
+        taken = _over_inputs(layer, winner, back, x.shape, -2) == place
+        total += jnp.where(taken, _over_inputs(layer, up, back, x.shape, 0), 0)
+    return (total,)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _over_inputs(layer: MaxPool, x: Array, back: tuple[int, ...], shape: tuple[int, ...], fill: int) -> Array:
+    """What belongs to windows, at each input: of the window that starts `back` strides before the input's own."""
+    n, height, width, channels = shape
+    (top, _), (left, _) = layer.padding
+    tall, wide = layer.stride
+    rows, cols = -(-(height + top) // tall), -(-(width + left) // wide)
+    pads = [(b, count - size - b, 0) for b, count, size in zip(back, (rows, cols), x.shape[1:3])]
+    x = lax.pad(x, jnp.array(fill, x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
+    x = jnp.broadcast_to(x[:, :, None, :, None], (n, rows, tall, cols, wide, channels))
+    return x.reshape(n, rows * tall, cols * wide, channels)[:, top : top + height, left : left + width]
 
 
 @dataclass(frozen=True)
