@@ -53,7 +53,8 @@ class Score:
     ) -> Float[Array, " n"]:
         """Scores of normalised images. Pure, and differentiable in `x` and `weights`."""
         if self.kind == "gestalt":
-            return architecture.upto(weights, x, self.layer_in(architecture)).mean((1, 2, 3))
+            activation = architecture.upto(weights, x, self.layer_in(architecture))
+            return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
         targets = jnp.where(targets < 0, logits.argmax(-1), targets)
