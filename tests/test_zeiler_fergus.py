@@ -11,7 +11,7 @@ from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, Flatten, Relu
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.occlusion import Windows, fill_images
+from saliency.occlusion import Windows, fill_images, occluded_logits
 from saliency.preprocessing import Preprocessing
 from saliency.weights import ARCHITECTURES, random_network
 from saliency.zeiler_fergus import (
@@ -291,3 +291,18 @@ def test_hidden_fills_boxes_and_leaves_the_image_alone(rng):
     inside[2:5, 1:4] = inside[0, 6:] = True
     np.testing.assert_array_equal(got, np.where(inside[..., None], fill, image))
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("shape", ["rectangle", "disc"])
+def test_both_engines_give_every_logit(rng, shape):
+    net = convolutional()
+    image = rng.normal(size=(18, 22, 3)).astype(np.float32)
+    sizes = [Windows((18, 22), side, (3, 4), shape) for side in ((5, 4), (6, 7))]
+    fast, slow = (
+        occluded_logits(net, image, sizes, fill="noise", engine=engine) for engine in ("incremental", "dense")
+    )
+    for windows, one, other in zip(sizes, fast, slow, strict=True):
+        assert one.shape == (*windows.grid, 10)
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    with pytest.raises(InputError, match="engine must be one of"):
+        occluded_logits(net, image, sizes, engine="quick")

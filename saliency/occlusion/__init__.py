@@ -113,7 +113,7 @@ def occlusion_maps(
         if score.kind != "gestalt" and (targets < 0).any():
             targets = np.where(targets < 0, predicted(net, x), targets)
         base = score_values(net, x, score, targets)
-        course = plan_for(architecture, windows, score)
+        course = plan_for(architecture, windows, score, len(x))
         if engine == "auto":
             engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
         if engine == "incremental":
@@ -178,19 +178,21 @@ def occluded_logits(
     sizes: Sequence[Windows],
     *,
     fill: Fill = "grey",
+    engine: Engine = "auto",
     budget: int = BUDGET,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Float[np.ndarray, "rows cols classes"]]:
     """Every class's published logit of one normalised image under every window, for windows of several sizes.
 
-    What a score throws away: which class wins where. Arguments and errors are those of `occlusion_maps`.
+    What a score throws away: which class wins where. Arguments and errors are those of `occlusion_maps`. The dense
+    engine compiles once for all sizes, the incremental one once for each.
     """
+    if engine not in get_args(Engine):
+        raise InputError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     check_input(net, image[None])
-    architecture = net.architecture
-    chunk = positions_for(architecture, image.shape[0], image.shape[1], architecture.last, budget)
-    if jax.default_backend() == "cpu":
-        chunk = min(chunk, CPU_CHUNK)
+    architecture, weights = net.architecture, net.weights
+    filled = fill_images(image[None], fill, net.preprocess, seed)[0]
     total, done = sum(len(windows.positions) for windows in sizes), 0
 
     def step(count: int) -> None:
@@ -199,8 +201,26 @@ def occluded_logits(
         if progress:
             progress(done, total)
 
-    filled = fill_images(image[None], fill, net.preprocess, seed)[0]
-    logits = dense_logits(architecture, net.weights, image, filled, sizes, chunk=chunk, step=step)
+    score = Score("log_probability")  # needs every logit, as this does
+    plans = [plan_for(architecture, windows, score, most=1) for windows in sizes]
+    if engine == "auto":
+        engine = "incremental" if all(plan.speedup >= WORTHWHILE for plan in plans) else "dense"
+    if engine == "incremental":
+        with ThreadPoolExecutor(_threads()) as pool:
+            logits = list(
+                pool.map(
+                    lambda plan: incremental_scores(
+                        plan, prepared(plan, weights), image, filled, score=score, target=None,
+                        work=jobs(plan, budget), step=step,
+                    ),
+                    plans,
+                )
+            )  # fmt: skip
+    else:
+        chunk = positions_for(architecture, image.shape[0], image.shape[1], architecture.last, budget)
+        if jax.default_backend() == "cpu":
+            chunk = min(chunk, CPU_CHUNK)
+        logits = dense_logits(architecture, weights, image, filled, sizes, chunk=chunk, step=step)
     return [part.reshape(*windows.grid, -1) for part, windows in zip(logits, sizes)]
 
 

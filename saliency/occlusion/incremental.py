@@ -39,7 +39,8 @@ from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Pair, Plan, Range, column_layer, needed
 from saliency.scores import Score
 
-CACHE = 4 * 2**20  # bytes of panes at once that a CPU core is fastest with
+CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
+LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
 
 
@@ -65,7 +66,13 @@ def _transformed(kernels: Mapping[str, Array]) -> dict[str, Array]:
 
 @partial(jax.jit, static_argnames=("architecture", "to", "score"))
 def clean_activations(
-    weights: Weights, image: Float[Array, "h w 3"], target: Array, *, architecture: Architecture, to: str, score: Score
+    weights: Weights,
+    image: Float[Array, "h w 3"],
+    target: Array | None,
+    *,
+    architecture: Architecture,
+    to: str,
+    score: Score,
 ) -> dict[str, Array]:
     """Those activations of the untouched image that changes are computed from."""
     weights = _of_target(architecture, score, weights, target)
@@ -86,15 +93,15 @@ def class_scores(
     image: Float[Array, "h w 3"],
     fill: Float[Array, "h w 3"],
     template: Float[Array, "ph pw"],
-    target: Array,
+    target: Array | None,
     starts: Mapping[str, Int[Array, "chunks k 2"]],
     *,
     architecture: Architecture,
     to: str,
     score: Score,
     layout: Layout,
-) -> Float[Array, " p"]:
-    """Scores of one image under windows of one class, a chunk after another.
+) -> Float[Array, "p ..."]:
+    """Scores of one image under windows of one class, a chunk after another; without a target every class's logit.
 
     Only maps are computed in chunks. What lies behind them is then done for all positions at once, because a fully
     connected layer takes longer to read than to multiply.
@@ -128,6 +135,8 @@ def class_scores(
     if score.kind == "gestalt":
         return before.mean() + changes[to]
     logits = before + changes[to]
+    if target is None:
+        return logits
     if score.kind == "log_probability":
         logits = jax.nn.log_softmax(logits)
     return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
@@ -259,10 +268,10 @@ def _rectified(architecture: Architecture, name: str) -> str:
     return name
 
 
-def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array) -> Weights:
+def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array | None) -> Weights:
     """Weights as the plan's architecture takes them: for a class logit, only the target's column of the last layer."""
     name = column_layer(architecture)
-    if score.kind != "logit" or name is None:
+    if score.kind != "logit" or name is None or target is None:
         return weights
     column = {key: lax.dynamic_slice_in_dim(weights[name][key], target, 1, -1) for key in ("kernel", "bias")}
     return {**weights, name: column}
@@ -316,9 +325,10 @@ def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
 
 def chunk_for(plan: Plan, group: Class, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
+    each = plan.position_bytes(group)
     if jax.default_backend() == "cpu":
-        budget = min(budget, CACHE)
-    return max(1, budget // plan.position_bytes(group))
+        budget = min(budget, max(CACHE, LEAST * each))
+    return max(1, budget // each)
 
 
 def incremental_scores(
@@ -328,12 +338,15 @@ def incremental_scores(
     fill: Float[np.ndarray, "h w 3"],
     *,
     score: Score,
-    target: int,
+    target: int | None,
     work: Sequence[Job],
     step: Step,
     pool: ThreadPoolExecutor | None = None,
-) -> Float[np.ndarray, " p"]:
-    """The score of one image under every window, with weights that `prepared` gave; jobs go to `pool`'s threads."""
+) -> Float[np.ndarray, "p ..."]:
+    """The score of one image under every window, with weights that `prepared` gave; jobs go to `pool`'s threads.
+
+    With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
+    """
     template = jnp.asarray(plan.windows.template, image.dtype)
     clean = clean_activations(weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
 
@@ -353,7 +366,8 @@ def incremental_scores(
         )
         return np.asarray(scores)[: len(job.positions)]
 
-    scores = np.empty(len(plan.windows.positions), image.dtype)
+    classes = plan.shapes[plan.to][-1:] if target is None else ()
+    scores = np.empty((len(plan.windows.positions), *classes), image.dtype)
     for job, values in zip(work, (pool.map if pool else map)(done, work)):
         scores[job.positions] = values
         step(len(job.positions))
