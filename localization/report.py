@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from saliency.files import written
 
@@ -66,6 +67,48 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     wide: bool = True
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image to look into: a small JPEG, the photo's (height, width), its true boxes `[k, 4]` in that size; by
+    method the map float `[h, w]`, of any resolution over the photo; by method and route a box `[4]` and its IoU."""
+
+    title: str
+    note: str
+    photo: bytes
+    size: tuple[int, int]
+    true: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    boxes: Mapping[str, tuple[np.ndarray, float]]
+
+    def record(self) -> dict[str, Any]:
+        """As the page's script reads it; maps in 256 levels between their smallest and largest value."""
+        return {
+            "title": self.title,
+            "note": self.note,
+            "photo": Figure(self.photo).uri,
+            "size": self.size,
+            "true": plain(np.round(self.true, 1)),
+            "maps": {name: _quantised(own) for name, own in self.maps.items()},
+            "boxes": {name: [plain(np.round(box, 1)), round(iou, 3)] for name, (box, iou) in self.boxes.items()},
+        }
+
+
+def jpeg(photo: np.ndarray, side: int, quality: int = 70) -> bytes:
+    """A photo uint8 `[h, w, 3]` with its longer side at most `side` pixels."""
+    image, buffer = Image.fromarray(photo), io.BytesIO()
+    image.thumbnail((side, side))
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _quantised(own: np.ndarray) -> dict[str, Any] | None:
+    low, high = float(np.min(own)), float(np.max(own))
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        return None
+    levels = np.round((own - low) / (high - low) * 255).astype(np.uint8)
+    return {"size": own.shape, "low": low, "high": high, "levels": base64.b64encode(levels.tobytes()).decode()}
 
 
 def record(config: object, seed: int, inputs: str) -> dict[str, Any]:
@@ -139,13 +182,24 @@ def png(plot: "Plot", dpi: int = 110) -> bytes:
 
 
 def write_page(
-    path: Path | str, title: str, lead: str, sections: Sequence[Section], origin: Mapping[str, object] | None = None
+    path: Path | str,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    origin: Mapping[str, object] | None = None,
+    looks: Sequence[Look] = (),
 ) -> None:
-    """One HTML file that needs no other: `lead` under the title, sections, and `origin`, the record, at its foot."""
+    """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
     html = (
         _environment()
         .get_template("page.html")
-        .render(title=title, lead=lead, sections=sections, origin=json.dumps(plain(origin or {}), indent=1))
+        .render(
+            title=title,
+            lead=lead,
+            sections=sections,
+            origin=json.dumps(plain(origin or {}), indent=1),
+            looks=[look.record() for look in looks],
+        )
     )
     write_bytes(path, html.encode())
 

@@ -34,7 +34,7 @@ from scripts import cli
 from scripts.comparison import boxes
 from scripts.comparison.maps import external, make, read_maps, shards
 from scripts.comparison.quality import quality
-from scripts.comparison.report import write_pictures, write_report
+from scripts.comparison.report import looks, write_pictures, write_report
 from scripts.comparison.samples import Samples, dataset_samples, folder_samples, scenes_samples
 
 DEFAULT_METHODS = ("gradient-max", "gradient-mean", "gestalt-max", "gestalt-mean", "grad-cam", "occlusion")
@@ -205,7 +205,7 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     results["seconds"] = time.perf_counter() - start
     results = plain(results)
     pictures = write_pictures(options.out / "pictures", results, samples, made, fits)
-    write_report(options.out / "report.html", results, pictures)
+    write_report(options.out / "report.html", results, pictures, looks(results, samples, made, fits))
     write_json(options.out / "results.json", results)
     if not options.keep_maps:
         shutil.rmtree(folder)

@@ -9,15 +9,18 @@ from matplotlib.figure import Figure as Plot
 
 from localization import figures
 from localization.boxes import map_to_photo
+from localization.features import areas
 from localization.metrics import best_iou
-from localization.report import Figure, Section, Table, png, write_bytes, write_page
+from localization.report import Figure, Look, Section, Table, jpeg, png, write_bytes, write_page
 from saliency.faithfulness import MEASURES
 from saliency.methods import METHODS
+from saliency.preprocessing import Placement
 from scripts.comparison.boxes import NONE, Fit
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
-SHOWN = 8  # images in the gallery
+SHOWN = 12  # images in the gallery
+LOOKS, MAPPED, MAP_SIDE = 1000, 24, 64  # images to look into, those with maps, and these maps' pixels a side
 CASES = 16  # best and worst cases each
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
@@ -29,7 +32,8 @@ def write_pictures(
     plots = {
         "gallery": (
             _gallery(results, samples, made, fits),
-            "The same images under every method. Green: true boxes; red: those of the method's better box route.",
+            "The same images under every method."
+            + (" Green: true boxes; red: those of the method's better box route." if fits else ""),
         )
     }
     if results["quality"] and len(made) > 1:
@@ -69,7 +73,47 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     return plots
 
 
-def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> None:
+def looks(
+    results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
+) -> list[Look]:
+    """Up to LOOKS test images to look into, MAPPED of them with their maps."""
+    rng = np.random.default_rng(results["seed"])
+    at = rng.permutation(len(samples.test))[:LOOKS]
+    mapped, rest = np.sort(at[:MAPPED]), np.sort(at[MAPPED:])
+    maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
+    overlaps = {
+        f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
+        for fit in fits.values()
+        for (method, route), boxes in fit.boxes.items()
+    }
+    found = []
+    for number, k in enumerate([*mapped, *rest]):
+        i = int(samples.test[k])
+        with_maps = number < len(mapped)
+        found.append(
+            Look(
+                title=_title(samples, i),
+                note=samples.ids[i],
+                photo=jpeg(samples.photo(i), 192 if with_maps else 72),
+                size=samples.sizes[i],
+                true=samples.true[i] if samples.true else np.empty((0, 4)),
+                maps={name: _small(own[number], samples.placement(i)) for name, own in maps.items()}
+                if with_maps
+                else {},
+                boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
+            )
+        )
+    return found
+
+
+def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
+    """A map over the photo, averaged to at most MAP_SIDE pixels a side."""
+    whole = map_to_photo(own, placement)
+    rows, columns = (areas(size, min(size, MAP_SIDE)) for size in whole.shape)
+    return rows @ whole @ columns.T
+
+
+def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> None:
     names = [row["method"] for row in results["methods"]]
     sections = [
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
@@ -93,7 +137,7 @@ def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, 
         ),
     ]
     origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "predictions", "quality")}
-    write_page(path, "Where did the classifier look?", _lead(results), sections, origin)
+    write_page(path, "Where did the classifier look?", _lead(results), sections, origin, looks)
 
 
 def _lead(results: Mapping[str, Any]) -> str:

@@ -1,0 +1,119 @@
+// The images to look into: a list to choose from, the maps of the chosen one with their values under the pointer.
+const looks = JSON.parse(document.getElementById("data").textContent);
+const [order, thumbs, panel, shared, drawn] = ["order", "thumbs", "look", "shared", "drawn"].map(id => document.getElementById(id));
+const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
+const DIVERGING = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
+const SVG = "http://www.w3.org/2000/svg";
+
+const ranges = {}; // of all shown maps of a method: [lowest, highest value]
+for (const look of looks) for (const [name, map] of Object.entries(look.maps)) if (map) {
+  const range = ranges[name] ??= [Infinity, -Infinity];
+  range[0] = Math.min(range[0], map.low);
+  range[1] = Math.max(range[1], map.high);
+}
+
+const make = (tag, parent, text) => {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  parent.append(node);
+  return node;
+};
+
+const pane = title => {
+  const node = make("div", panel);
+  node.className = "pane";
+  make("b", node, title);
+  const frame = make("div", node);
+  frame.className = "frame";
+  return [node, frame];
+};
+
+const colour = (stops, share) => {
+  const at = Math.min(Math.max(share, 0), 0.9999) * (stops.length - 1), i = Math.floor(at);
+  return stops[i].map((value, k) => value + (at - i) * (stops[i + 1][k] - value));
+};
+
+const drawBoxes = (frame, look, predicted) => {
+  if (!drawn.checked) return;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${look.size[1]} ${look.size[0]}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  for (const [box, stroke] of [...look.true.map(box => [box, "#16a34a"]), [predicted, "#e11d2e"]]) {
+    if (!box || box.includes(null)) continue;
+    const [x, y, x1, y1] = box, rect = document.createElementNS(SVG, "rect");
+    const shape = { x, y, width: x1 - x, height: y1 - y, fill: "none", stroke, "stroke-width": 2, "vector-effect": "non-scaling-stroke" };
+    for (const [key, value] of Object.entries(shape)) rect.setAttribute(key, value);
+    svg.append(rect);
+  }
+  frame.append(svg);
+};
+
+const bestBox = (look, name) =>
+  Object.entries(look.boxes).filter(([label]) => label.startsWith(name + " · ")).sort((a, b) => b[1][1] - a[1][1])[0];
+
+const drawMap = (look, name, map) => {
+  const [node, frame] = pane(name), found = bestBox(look, name);
+  const text = map ? (found ? `${found[0].split(" · ")[1]}: IoU ${found[1][1]}` : "") : "no map: constant or not finite";
+  const said = make("output", node, text);
+  if (!map) return;
+  const [height, width] = map.size, levels = Uint8Array.from(atob(map.levels), c => c.charCodeAt(0));
+  const value = i => map.low + levels[i] / 255 * (map.high - map.low);
+  const [low, high] = shared.checked ? ranges[name] : [map.low, map.high];
+  const signed = ranges[name][0] < -0.05 * ranges[name][1], floor = Math.max(0, low), extreme = Math.max(-low, high);
+  const canvas = make("canvas", frame), context = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [width, height];
+  canvas.style.aspectRatio = `${look.size[1]} / ${look.size[0]}`;
+  const image = context.createImageData(width, height);
+  levels.forEach((_, i) => {
+    const rgb = signed ? colour(DIVERGING, (value(i) / extreme + 1) / 2) : colour(MAGMA, (value(i) - floor) / (high - floor));
+    image.data.set([...rgb, 255], 4 * i);
+  });
+  context.putImageData(image, 0, 0);
+  drawBoxes(frame, look, found?.[1][0]);
+  frame.addEventListener("pointermove", event => {
+    const area = frame.getBoundingClientRect();
+    const [x, y] = [[event.clientX - area.left, area.width, width], [event.clientY - area.top, area.height, height]]
+      .map(([at, span, count]) => Math.min(count - 1, Math.max(0, Math.floor(at / span * count))));
+    const [px, py] = [(x + 0.5) / width * look.size[1], (y + 0.5) / height * look.size[0]].map(Math.round);
+    said.textContent = `${value(y * width + x).toPrecision(3)} at x ${px}, y ${py}`;
+  });
+  frame.addEventListener("pointerleave", () => said.textContent = text);
+};
+
+let chosen = looks[0];
+const show = look => {
+  chosen = look;
+  panel.replaceChildren();
+  const [node, frame] = pane(look.title);
+  make("img", frame).src = look.photo;
+  drawBoxes(frame, look);
+  make("output", node, look.note);
+  for (const [name, map] of Object.entries(look.maps)) drawMap(look, name, map);
+  if (!Object.keys(look.maps).length) for (const [label, [box, iou]] of Object.entries(look.boxes)) {
+    const [other, own] = pane(label);
+    make("img", own).src = look.photo;
+    drawBoxes(own, look, box);
+    make("output", other, `IoU ${iou}`);
+  }
+  for (const button of thumbs.children) button.setAttribute("aria-pressed", button.look === look);
+};
+
+const arrange = () => {
+  const key = look => order.value ? look.boxes[order.value]?.[1] ?? -1 : -looks.indexOf(look);
+  thumbs.replaceChildren();
+  for (const look of [...looks].sort((a, b) => key(b) - key(a))) {
+    const button = make("button", thumbs);
+    button.look = look;
+    button.title = look.note;
+    make("img", button).src = look.photo;
+    if (order.value) button.append(String(look.boxes[order.value]?.[1] ?? "–"));
+    button.addEventListener("click", () => show(look));
+  }
+  show(chosen);
+};
+
+make("option", order, "those with maps first").value = "";
+for (const label of new Set(looks.flatMap(look => Object.keys(look.boxes)))) make("option", order, "IoU of " + label).value = label;
+order.addEventListener("change", arrange);
+for (const box of [shared, drawn]) box.addEventListener("change", () => show(chosen));
+arrange();
