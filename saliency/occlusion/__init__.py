@@ -202,7 +202,7 @@ def occluded_logits(
             progress(done, total)
 
     score = Score("log_probability")  # needs every logit, as this does
-    plans = [plan_for(architecture, windows, score, most=1) for windows in sizes]
+    plans = [plan_for(architecture, windows, score) for windows in sizes]
     if engine == "auto":
         engine = "incremental" if all(plan.speedup >= WORTHWHILE for plan in plans) else "dense"
     if engine == "incremental":
