@@ -1,8 +1,8 @@
 """Maps made of input gradients: multiplied by the input, averaged over noise or along a path, or with other ReLUs.
 
 Images are float `[n, h, w, 3]` in the network's normalised space, maps float32 `[n, h, w]`. A recipe says how gradients
-become a map; it is hashable, so that it is part of what is compiled. Gradients are summed as they come, so memory
-does not grow with the number of samples or steps.
+become a map. Only the gradient is compiled, once for all recipes; its values are summed as they come, so memory does
+not grow with the number of samples or steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from saliency.errors import InputError
@@ -22,7 +22,7 @@ from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.layers import Parameters, Relu
 from saliency.networks.network import Network, check_input
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, as_score, batches, default_batch, settled_targets
+from saliency.scores import Score, as_score, batches, default_batch, settled_targets, spread
 
 Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
@@ -71,13 +71,11 @@ class NoisyGradients:
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         deviation = self.noise * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
-
-        def add(sums: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], None]:
-            g = gradient(x + deviation * jax.random.normal(key, x.shape[1:], x.dtype))
-            return (sums[0] + g, sums[1] + g * g), None
-
-        keys = jax.random.split(jax.random.key(self.seed), self.samples)
-        (total, squares), _ = lax.scan(add, (jnp.zeros_like(x), jnp.zeros_like(x)), keys)
+        rng = np.random.default_rng(self.seed)
+        total = squares = jnp.zeros_like(x)
+        for _ in range(self.samples):
+            g = gradient(x + deviation * rng.standard_normal(x.shape[1:], np.float32))
+            total, squares = total + g, squares + g * g
         mean = total / self.samples
         if self.moment == "mean":
             return joined(mean, "max")
@@ -98,13 +96,9 @@ class IntegratedGradients:
             raise InputError(f"steps must be at least 1, not {self.steps}")
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
-        nodes, weights = np.polynomial.legendre.leggauss(self.steps)  # on -1..1
-
-        def add(total: Array, point: Array) -> tuple[Array, None]:
-            return total + point[1] * gradient(baseline + point[0] * (x - baseline)), None
-
-        points = jnp.asarray(np.stack([(nodes + 1) / 2, weights / 2], -1), x.dtype)
-        total, _ = lax.scan(add, jnp.zeros_like(x), points)
+        total = jnp.zeros_like(x)
+        for node, weight in zip(*np.polynomial.legendre.leggauss(self.steps)):  # on -1..1, weights adding up to 2
+            total += weight / 2 * gradient(baseline + (node + 1) / 2 * (x - baseline))
         return ((x - baseline) * total).sum(-1)
 
 
@@ -129,29 +123,17 @@ def attribution_maps(
     targets = settled_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights, parts = with_relu(net.architecture, relu), net.weights, []
-    for i in batches(len(x), default_batch()):
-        maps = _maps(weights, x[i], baseline[i], targets[i], architecture=architecture, score=score, recipe=recipe)
-        parts.append(np.asarray(maps))
+    for i in batches(len(x), default_batch() * jax.local_device_count()):
+        goal = spread(targets[i])
+        gradient = partial(_gradient, weights, goal, architecture, score)
+        parts.append(np.asarray(recipe(gradient, spread(x[i]), spread(baseline[i]))))
         if progress:
             progress(min(int(i[-1]) + 1, len(x)), len(x))
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score", "recipe"))
-def _maps(
-    weights: Weights,
-    x: Array,
-    baseline: Array,
-    targets: Array,
-    *,
-    architecture: Architecture,
-    score: Score,
-    recipe: Recipe,
-) -> Array:
-    def gradient(x: Array) -> Array:
-        return input_gradient(weights, x, targets, architecture=architecture, score=score)
-
-    return recipe(gradient, x, baseline)
+def _gradient(weights: Weights, targets: Array, architecture: Architecture, score: Score, x: Array) -> Array:
+    return input_gradient(weights, x, targets, architecture=architecture, score=score)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import reduce
 
-import jax
 import numpy as np
 import pytest
 import torch
@@ -160,8 +159,7 @@ def test_noise_tunnel(net, twin, monkeypatch, name, kind):
     """With the same noise: captum draws its own, all samples of an image one after another."""
     x, torch_x = images(SIZE)
     deviation = OPTIONS.noise * np.ptp(x, axis=(1, 2, 3))
-    keys = jax.random.split(jax.random.key(OPTIONS.seed), OPTIONS.samples)
-    draws = np.stack([np.asarray(jax.random.normal(key, x.shape[1:])) for key in keys])
+    draws = np.random.default_rng(OPTIONS.seed).standard_normal((OPTIONS.samples, *x.shape[1:]), np.float32)
     noise = torch.from_numpy((deviation[:, None, None, None, None] * draws).reshape(-1, *x.shape[1:]).astype("f"))
     monkeypatch.setattr(torch, "normal", lambda mean, std: noise.permute(0, 3, 1, 2))
     attribution = NoiseTunnel(Saliency(twin)).attribute(
