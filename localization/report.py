@@ -208,6 +208,7 @@ def write_page(
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("localization", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters["cell"] = _cell
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # methods keep their order
     environment.tests["numeric"] = _numeric
     return environment
 
