@@ -77,10 +77,9 @@ def feature_layers(architecture: Architecture) -> tuple[str, str]:
     if not inner:
         raise InputError(f"{architecture.name} has no inner features to compare; leave the regions out (draws 0)")
     first, second = (
-        max(inner, key=lambda name: (depth[name] <= limit, depth[name] if depth[name] <= limit else -depth[name],
-                                     inner.index(name)))
+        max(reversed([name for name in inner if depth[name] <= limit] or inner[:1]), key=depth.__getitem__)
         for limit in (int(share * depth[architecture.last]) for share in DEPTHS)
-    )  # fmt: skip
+    )
     return first, second
 
 
