@@ -68,7 +68,7 @@ def _transformed(kernels: Mapping[str, Array]) -> dict[str, Array]:
 def clean_activations(
     weights: Weights,
     image: Float[Array, "h w 3"],
-    target: Array | None,
+    target: Array | int | None,
     *,
     architecture: Architecture,
     to: str,
@@ -93,7 +93,7 @@ def class_scores(
     image: Float[Array, "h w 3"],
     fill: Float[Array, "h w 3"],
     template: Float[Array, "ph pw"],
-    target: Array | None,
+    target: Array | int | None,
     starts: Mapping[str, Int[Array, "chunks k 2"]],
     *,
     architecture: Architecture,
@@ -268,12 +268,13 @@ def _rectified(architecture: Architecture, name: str) -> str:
     return name
 
 
-def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array | None) -> Weights:
+def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array | int | None) -> Weights:
     """Weights as the plan's architecture takes them: for a class logit, only the target's column of the last layer."""
     name = column_layer(architecture)
     if score.kind != "logit" or name is None or target is None:
         return weights
-    column = {key: lax.dynamic_slice_in_dim(weights[name][key], target, 1, -1) for key in ("kernel", "bias")}
+    index = jnp.asarray(target)
+    column = {key: lax.dynamic_slice_in_dim(weights[name][key], index, 1, -1) for key in ("kernel", "bias")}
     return {**weights, name: column}
 
 

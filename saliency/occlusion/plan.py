@@ -33,7 +33,8 @@ from saliency.networks.layers import (
 from saliency.occlusion.windows import Pair, Windows
 from saliency.scores import Score
 
-CLASSES = 3  # along each axis, at most: more shapes cost more to compile than they save
+CLASSES = 3  # along each axis, at most
+COMPILATION = 1e11  # multiplications that could be done in the time that one more class takes to compile
 WORTHWHILE = 0.05  # a further class has to save this share of the work
 Range = tuple[int, int]  # least, most
 WINDOW = "window"  # stands for the hidden window among layers' names
@@ -180,22 +181,27 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 @lru_cache(maxsize=64)
-def plan_for(architecture: Architecture, windows: Windows, score: Score, most: int = CLASSES) -> Plan:
-    """How to compute `score` under every window."""
-    to = score.layer_in(architecture)
+def plan_for(architecture: Architecture, windows: Windows, score: Score, images: int = 1) -> Plan:
+    """How to compute `score` under every window of so many images: the more work, the more classes pay."""
+    plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
+    work = images * len(windows.positions)
+    return min(plans, key=lambda plan: work * sum(plan.macs.values()) + COMPILATION * len(plan.classes))
+
+
+def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
+    """With at most so many classes of rows, and of columns."""
     run = dense = architecture
-    if score.kind != "gestalt":
-        if score.kind == "logit" and architecture.logit_bypass:
-            run = architecture.without(*architecture.logit_bypass)
-            to = run.last
-            dense = run
-        if score.kind == "logit" and (column := column_layer(run)):
+    if score.kind == "logit":
+        run = dense = architecture.without(*architecture.logit_bypass)
+        if column := column_layer(run):
             run = with_features(run, column, 1)
+    to = score.layer_in(run)
     shapes = run.shapes(*windows.image, to)
     nodes = [node for node in run.ancestors(to) if len(shapes[node.name]) == 3]
     extents = [
         _extents(nodes, shapes, windows.starts[axis], windows.patch[axis], windows.image[axis], axis) for axis in (0, 1)
     ]
+    # a feature computed, but for its products, takes about as long as 20 of them
     per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
     rows, cols = (_classes(extent, per_pixel, most) for extent in extents)
     classes = tuple(_class(nodes, shapes, extents, row, col, windows) for row in rows for col in cols)
