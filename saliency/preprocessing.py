@@ -61,7 +61,7 @@ class Preprocessing:
 
         Raises InputError for anything that is not 8-bit RGB.
         """
-        return self.normalise(np.stack([self.place(photo) for photo in photos] or [np.empty((0, 0, 3))]))
+        return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
 
     def place(self, photo: np.ndarray) -> np.ndarray:
         """One photo uint8 `[h, w, 3]`, resized and cropped to uint8 `[H, W, 3]`."""

@@ -1,94 +1,87 @@
-"""CAM and Grad-CAM: their weights read off heads where both are known, and each other."""
+"""Grad-CAM against its formula written out, CAM against the head it takes apart."""
 
+import jax
 import numpy as np
 import pytest
 
 from saliency.cam import cam, grad_cam
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, GlobalAvgPool, GlobalMaxPool, MaxPool
-from saliency.networks.network import Network
+from saliency.networks.resnet import resnet50
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.networks.squeezenet import squeezenet1_1
+from saliency.networks.vgg import vgg16
 from tests.conftest import random_network
 
-SIZE = (8, 13)
-PAD = ((1, 1), (1, 1))
 
-
-def network(head: str) -> Network:
-    """Full-size activations of five channels, then a head."""
-    build = Builder()
-    build.conv_relu("conv1", "relu1", Conv(5, (3, 3), padding=PAD))
-    gestalt = build.nodes[-1].name
-    bypass = ()
-    if head == "squeezenet":
-        build.conv_relu("conv2", "relu2", Conv(4, (1, 1)))
-        build.add("pool", GlobalAvgPool())
-        bypass = ("relu2",)
-    else:
-        build.add("pool", GlobalAvgPool() if head == "average" else GlobalMaxPool())
-        build.add("logits", Dense(4))
-    return random_network(Architecture(head, tuple(build.nodes), gestalt, SIZE, bypass), seed=1)
+@pytest.fixture(scope="module")
+def net():
+    return random_network(scenes_cnn(((4,), (5, 6)), size=(10, 14)))
 
 
 @pytest.fixture
-def x(rng) -> np.ndarray:
-    return rng.normal(size=(3, *SIZE, 3)).astype(np.float32)
+def x(rng):
+    return rng.normal(size=(3, 10, 14, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("head", ["average", "max"])
-def test_cam_weighs_the_channels_as_the_dense_layer_does(x, head):
-    net = network(head)
-    activation, dense = np.asarray(net.upto(x, "relu1")), net.weights["logits"]
-    for target in range(4):
-        expected = np.zeros((3, *SIZE))
-        for channel in range(5):
-            expected += activation[..., channel] * float(dense["kernel"][channel, target])
-        maps = cam(net, x, target=target)
-        np.testing.assert_allclose(maps, expected + float(dense["bias"][target]), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("layer", ["relu2_2", "conv2_1", "relu1_1"])
+def test_grad_cam_by_the_formula(net, x, layer):
+    targets = [1, 7, 4]
+    maps = grad_cam(net, x, layer=layer, target=targets, resize=False)
+    for image, target, ours in zip(x, targets, maps):
+        activation = net.upto(image[None], layer)
+        gradient = np.asarray(jax.grad(lambda a, t=target: net.after(a, layer)[0, t])(activation))[0]
+        expected = np.zeros(gradient.shape[:2])
+        for channel in range(gradient.shape[-1]):
+            expected += gradient[..., channel].mean() * np.asarray(activation)[0, ..., channel]
+        np.testing.assert_allclose(ours, np.maximum(expected, 0), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", ["average", "squeezenet"])
-def test_the_mean_of_a_cam_is_the_logit(x, head):
-    net = network(head)
-    before = net.architecture.without(*net.architecture.logit_bypass).upto(net.weights, x)
-    for target in range(4):
-        np.testing.assert_allclose(cam(net, x, target=target).mean((1, 2)), before[:, target], rtol=1e-4, atol=1e-5)
-
-
-def test_grad_cam_is_the_rectified_cam_where_the_head_averages(x):
-    """Its weights are the dense layer's, over the number of places; it knows no bias."""
-    net = network("average")
-    targets = [2, 0, 3]
-    bias = np.asarray(net.weights["logits"]["bias"])[targets]
-    expected = np.maximum(0, cam(net, x, target=targets) - bias[:, None, None]) / np.prod(SIZE)
-    np.testing.assert_allclose(grad_cam(net, x, target=targets), expected, rtol=1e-4, atol=1e-7)
-
-
-def test_the_default_target_is_the_predicted_class(x):
-    net = network("average")
+def test_grad_cam_defaults(net, x):
+    """The Gestalt layer, the predicted class, and the image's size by bilinear interpolation."""
     predicted = np.asarray(net(x)).argmax(-1)
-    np.testing.assert_array_equal(cam(net, x), cam(net, x, target=predicted))
-    np.testing.assert_array_equal(grad_cam(net, x), grad_cam(net, x, target=predicted))
+    small = grad_cam(net, x, layer="relu2_2", target=predicted, resize=False)
+    maps = grad_cam(net, x)
+    assert maps.shape == (3, 10, 14) and maps.dtype == np.float32
+    np.testing.assert_allclose(maps, jax.image.resize(small, maps.shape, "bilinear"), rtol=1e-5, atol=1e-7)
 
 
-def test_grad_cam_at_another_layer_has_its_size_unless_resized(x):
-    build = Builder()
-    build.conv_relu("conv1", "relu1", Conv(3, (3, 3), padding=PAD))
-    build.add("pool1", MaxPool((2, 2), (2, 2)))
-    build.conv_relu("conv2", "relu2", Conv(4, (1, 1)))
-    build.add("pool", GlobalAvgPool())
-    net = random_network(Architecture("deep", tuple(build.nodes), "relu2", SIZE))
-    assert grad_cam(net, x, layer="pool1", resize=False).shape == (3, 4, 6)
-    assert grad_cam(net, x, layer="pool1").shape == (3, *SIZE)
-    assert grad_cam(net, x[:0]).shape == cam(net, x[:0]).shape == (0, *SIZE)
+def test_grad_cam_goes_round_squeezenets_last_relu(rng):
+    net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
+    x = rng.normal(size=(1, 20, 24, 3)).astype(np.float32)
+    kernel = np.asarray(net.weights["conv10"]["kernel"])[0, 0, :, 2]
+    activation = np.asarray(net.upto(x, "fire2"))[0]
+    expected = np.maximum((activation * kernel / np.prod(activation.shape[:2])).sum(-1), 0)
+    np.testing.assert_allclose(grad_cam(net, x, target=2, resize=False)[0], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_bad_layers_and_targets_are_named(x):
-    net = network("average")
-    with pytest.raises(InputError, match="has no layer 'conv9'"):
-        grad_cam(net, x, layer="conv9")
-    with pytest.raises(InputError, match="needs a layer with height and width, which pool of average has not"):
-        grad_cam(net, x, layer="pool")
-    for maps in (cam, grad_cam):
-        with pytest.raises(InputError, match=r"target must lie in 0\.\.3"):
-            maps(net, x, target=4)
+def test_cam_averages_to_the_logit(rng):
+    """For a global average in front of the dense layer, the local logits' mean is the logit (bias and all)."""
+    net = random_network(resnet50((2, 3), (1, 1), 5, (32, 40)))
+    x = rng.normal(size=(2, 32, 40, 3)).astype(np.float32)
+    maps = cam(net, x, target=[1, 4])
+    assert maps.shape == (2, 32, 40)
+    local = np.asarray(net.upto(x, net.architecture.gestalt_layer)) @ np.asarray(net.weights["fc"]["kernel"])
+    local += np.asarray(net.weights["fc"]["bias"])
+    np.testing.assert_allclose(local.mean((1, 2)), net(x), rtol=1e-4, atol=1e-5)
+    expected = jax.image.resize(np.stack([local[0, ..., 1], local[1, ..., 4]]), maps.shape, "bilinear")
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bad_arguments(net, x):
+    for options, message in (
+        ({"layer": "conv7"}, "has no layer 'conv7'"),
+        ({"layer": "logits"}, "needs a layer with height and width"),
+        ({"target": 10}, r"target must lie in 0\.\.9"),
+    ):
+        with pytest.raises(InputError, match=message):
+            grad_cam(net, x, **options)
+    around = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
+    with pytest.raises(InputError, match="cannot stand for them"):
+        grad_cam(around, np.zeros((1, 20, 24, 3), np.float32), layer="fire2_expand1x1")
+    dense = random_network(vgg16(((4,),), 6, 5, (8, 12)))
+    with pytest.raises(InputError, match="CAM needs a head of a global pool"):
+        cam(dense, np.zeros((1, 8, 12, 3), np.float32))
+
+
+def test_no_images(net, x):
+    assert grad_cam(net, x[:0]).shape == (0, 10, 14)

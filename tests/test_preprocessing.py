@@ -1,0 +1,108 @@
+"""From photos to input: geometry, colour, and the way back."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saliency.errors import InputError
+from saliency.preprocessing import Preprocessing, from_record
+
+CAFFE = {"order": "bgr", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_normalise_by_the_formula():
+    pixels = photo(3, 4)
+    net = Preprocessing((3, 4), mode="stretch")
+    expected = (pixels / 255 - np.array(net.mean)) / np.array(net.std)
+    np.testing.assert_allclose(net([pixels])[0], expected, rtol=1e-5, atol=1e-6)
+    caffe = Preprocessing((3, 4), mode="stretch", **CAFFE)
+    np.testing.assert_allclose(caffe([pixels])[0], pixels[..., ::-1] - np.array(caffe.mean), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, CAFFE])
+def test_pixels_is_the_way_back(options):
+    preprocess = Preprocessing((5, 7), mode="stretch", **options)
+    pixels = photo(5, 7)
+    np.testing.assert_allclose(preprocess.pixels(preprocess.normalise(pixels)), pixels, atol=1e-3)
+
+
+@pytest.mark.parametrize("height, width", [(40, 61), (61, 40), (32, 32), (20, 90)])
+def test_crop_is_torchvisions(height, width):
+    """Shorter side to 32, the longer truncated; then the centre, rounded half to even."""
+    preprocess = Preprocessing((24, 28), shorter=32)
+    scale = 32 / min(height, width)
+    size = (32, int(32 * width / height)) if height <= width else (int(32 * height / width), 32)
+    resized = np.asarray(Image.fromarray(photo(height, width)).resize(size[::-1], Image.Resampling.BILINEAR))
+    top, left = round((size[0] - 24) / 2), round((size[1] - 28) / 2)
+    placed = preprocess.place(photo(height, width))
+    np.testing.assert_array_equal(placed, resized[top : top + 24, left : left + 28])
+    where = preprocess.placement((height, width))
+    assert where.offset == (-left, -top)
+    np.testing.assert_allclose(where.scale, scale, rtol=0.03)
+
+
+def test_stretch_and_letterbox():
+    wide = np.full((10, 40, 3), 200, np.uint8)
+    stretched = Preprocessing((24, 28), mode="stretch")
+    assert stretched.placement((10, 40)).scale == (28 / 40, 24 / 10)
+    assert (stretched.place(wide) == 200).all()
+    boxed = Preprocessing((24, 28), mode="letterbox", mean=(0.5, 0.5, 0.5))
+    placed = boxed.place(wide)
+    where = boxed.placement((10, 40))
+    assert where.scale == (28 / 40, 7 / 10)
+    top = int(where.offset[1])
+    assert (placed[top : top + 7] == 200).all()
+    assert (np.abs(np.delete(placed, range(top, top + 7), 0).astype(int) - 127.5) < 1).all()
+
+
+def test_a_marked_pixel_lands_where_placement_says():
+    for mode in ("crop", "stretch", "letterbox"):
+        preprocess = Preprocessing((48, 64), mode=mode, shorter=None)
+        marked = np.zeros((100, 150, 3), np.uint8)
+        marked[40:60, 70:90] = 255
+        where = preprocess.placement((100, 150))
+        rows, cols = np.nonzero(preprocess.place(marked)[..., 0] > 127)
+        x = np.array([70, 90]) * where.scale[0] + where.offset[0]
+        y = np.array([40, 60]) * where.scale[1] + where.offset[1]
+        np.testing.assert_allclose([cols.min(), cols.max() + 1], x, atol=0.75)
+        np.testing.assert_allclose([rows.min(), rows.max() + 1], y, atol=0.75)
+
+
+def test_interpolation_is_used():
+    pixels = photo(40, 50)
+    bilinear, bicubic = (Preprocessing((24, 24), interpolation=kind).place(pixels) for kind in ("bilinear", "bicubic"))
+    assert (bilinear != bicubic).any()
+
+
+def test_batches():
+    preprocess = Preprocessing((8, 9))
+    assert preprocess([photo(20, 30), photo(30, 20)]).shape == (2, 8, 9, 3)
+    assert preprocess(np.stack([photo(20, 30)] * 3)).dtype == np.float32
+    assert len(preprocess([])) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_not_a_photo(bad):
+    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, not"):
+        Preprocessing((8, 8)).place(bad)
+
+
+def test_records():
+    preprocess = Preprocessing((8, 9), shorter=20, interpolation="bicubic", **CAFFE)
+    record = preprocess.record()
+    assert from_record({k: list(v) if isinstance(v, tuple) else v for k, v in record.items()}) == preprocess
+    for bad in ({**record, "colour": 1}, {}, []):
+        with pytest.raises(InputError, match="this is no preprocessing"):
+            from_record(bad)
+
+
+def test_a_crop_needs_room():
+    with pytest.raises(InputError, match="a crop of 24x28 needs a shorter side that holds it, not 27"):
+        Preprocessing((24, 28), shorter=27)

@@ -1,0 +1,94 @@
+"""What a map explains: the score's formulas, its names and targets, and the batches it is computed in."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from saliency.errors import InputError
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.networks.squeezenet import squeezenet1_1
+from saliency.scores import Score, as_score, as_targets, batches, logits, predicted, score_values, settled_targets
+from tests.conftest import random_network
+
+
+@pytest.fixture(scope="module")
+def net():
+    return random_network(scenes_cnn(((4,), (6,)), size=(10, 14)))
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(3, 10, 14, 3)).astype(np.float32)
+
+
+def test_logits_and_predictions(net, x):
+    np.testing.assert_allclose(logits(net, x, batch=2), net(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(predicted(net, x), np.asarray(net(x)).argmax(-1))
+    assert logits(net, x[:0]).shape == (0, 10)
+
+
+def test_score_values(net, x):
+    targets = np.array([4, -1, 0], np.int32)
+    all_logits = np.asarray(net(x), float)
+    chosen = [4, all_logits[1].argmax(), 0]
+    np.testing.assert_allclose(score_values(net, x, Score(), targets), all_logits[range(3), chosen], rtol=1e-5)
+    log_p = all_logits - np.log(np.exp(all_logits).sum(-1, keepdims=True))
+    np.testing.assert_allclose(
+        score_values(net, x, Score("log_probability"), targets), log_p[range(3), chosen], rtol=1e-5, atol=1e-6
+    )
+    for layer in ("relu2_1", "conv1_1", "logits"):
+        activation = np.asarray(net.upto(x, layer), float).reshape(3, -1)
+        np.testing.assert_allclose(
+            score_values(net, x, Score("gestalt", layer), targets), activation.mean(-1), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_class_score_goes_round_squeezenets_last_relu(rng):
+    """Where every unit of the class is off, the logit is 0 everywhere; the score still says how far off."""
+    net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
+    net.parameters["conv10"]["bias"].set_value(jnp.full(5, -100.0))
+    x = rng.normal(size=(1, 20, 24, 3)).astype(np.float32)
+    assert float(net(x)[0, 2]) == 0
+    expected = float(net.upto(x, "conv10")[..., 2].mean())
+    assert expected < -50
+    np.testing.assert_allclose(score_values(net, x, Score(), np.array([2])), expected, rtol=1e-5)
+
+
+def test_names():
+    assert as_score("logit") == Score()
+    assert as_score("gestalt:pool1") == Score("gestalt", "pool1")
+    assert str(as_score("gestalt:pool1")) == "gestalt:pool1"
+    assert as_score(Score("log_probability")) == Score("log_probability")
+    for bad in ("softmax", "", "logit:fc8", "Gestalt"):
+        with pytest.raises(InputError, match=r"score must be one of logit, log_probability, gestalt or gestalt:LAYER"):
+            as_score(bad)
+
+
+def test_layer_in(net):
+    architecture = net.architecture
+    assert Score().layer_in(architecture) == "logits"
+    assert Score("gestalt").layer_in(architecture) == "relu2_1"
+    with pytest.raises(InputError, match="has no layer 'conv9'"):
+        Score("gestalt", "conv9").layer_in(architecture)
+
+
+def test_targets(net, x):
+    np.testing.assert_array_equal(as_targets(None, 3, 10), [-1, -1, -1])
+    np.testing.assert_array_equal(as_targets(4, 3, 10), [4, 4, 4])
+    np.testing.assert_array_equal(as_targets([4, -1, 9], 3, 10), [4, -1, 9])
+    for bad in ([1, 2], 1.5, [[1, 2, 3]], "4"):
+        with pytest.raises(InputError, match="target must be one class index or one for each of the 3 images"):
+            as_targets(bad, 3, 10)
+    for bad in (10, -2, [0, 0, 10]):
+        with pytest.raises(InputError, match=r"target must lie in 0\.\.9"):
+            as_targets(bad, 3, 10)
+    np.testing.assert_array_equal(settled_targets(net, x, Score(), [4, -1, 0]), [4, predicted(net, x)[1], 0])
+
+
+def test_batches_are_equal_and_complete():
+    for n, size in ((5, 2), (4, 4), (1, 3)):
+        parts = batches(n, size)
+        assert {len(part) for part in parts} == {size}
+        assert list(np.concatenate(parts)[:n]) == list(range(n))
+        assert np.concatenate(parts).max() == n - 1
+    assert batches(0, 4) == []
