@@ -4,8 +4,8 @@ Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of th
 nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -33,14 +33,10 @@ class Heuristic:
     def predict(self, maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
         ok = status(maps) == "ok"
         boxes = np.full((len(maps), 4), np.nan)
-        boxes[ok] = self._boxes(smoothed(maps[ok], self.sigma))
+        if ok.any():
+            (bright,) = brightest(smoothed(maps[ok], self.sigma), (self.share,))
+            boxes[ok] = tight_boxes(largest_component(bright) if self.component else bright)
         return boxes
-
-    def _boxes(self, smooth: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
-        if not len(smooth):
-            return np.empty((0, 4))
-        bright = brightest(smooth, self.share)
-        return tight_boxes(largest_component(bright) if self.component else bright)
 
 
 def fit_heuristic(
@@ -67,12 +63,13 @@ def fit_heuristic(
     best, best_figure = None, (-1.0, -1.0)
     for sigma in sigmas:
         smooth = smoothed(maps[usable], sigma)
-        for share, component in product(shares, components):
-            heuristic = Heuristic(sigma, share, component)
-            overlap = iou(heuristic._boxes(smooth), boxes[usable])
-            figure = (float((overlap > 0.5).mean()), float(overlap.mean()))
-            if figure > best_figure:
-                best, best_figure = heuristic, figure
+        for share, bright in zip(shares, brightest(smooth, shares)):
+            for component in components:
+                found = tight_boxes(largest_component(bright) if component else bright)
+                overlap = iou(found, boxes[usable])
+                figure = (float((overlap > 0.5).mean()), float(overlap.mean()))
+                if figure > best_figure:
+                    best, best_figure = Heuristic(sigma, share, component), figure
     assert best is not None
     return best
 
@@ -81,11 +78,12 @@ def smoothed(maps: Float[np.ndarray, "n h w"], sigma: float) -> Float[np.ndarray
     return ndimage.gaussian_filter(np.asarray(maps, np.float32), (0, sigma, sigma), mode="nearest", truncate=3)
 
 
-def brightest(maps: Float[np.ndarray, "n h w"], share: float) -> Bool[np.ndarray, "n h w"]:
-    """The `share` of each map's pixels with the largest values; pixels equal to the last one are in too."""
+def brightest(maps: Float[np.ndarray, "n h w"], shares: Sequence[float]) -> Iterator[Bool[np.ndarray, "n h w"]]:
+    """For each share, that share of each map's pixels with the largest values; equals of the last one are in too."""
     flat = maps.reshape(len(maps), -1)
-    keep = max(1, round(share * flat.shape[1]))
-    return maps >= np.partition(flat, -keep, axis=1)[:, -keep, None, None]
+    ranks = [flat.shape[1] - max(1, round(share * flat.shape[1])) for share in shares]
+    ordered = np.partition(flat, sorted(set(ranks)), axis=1)
+    return (maps >= ordered[:, rank, None, None] for rank in ranks)
 
 
 def largest_component(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:

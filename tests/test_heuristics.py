@@ -55,7 +55,7 @@ def test_a_map_that_says_nothing_gives_no_box(rng):
 
 def test_pixels_components_boxes():
     maps = np.array([[[3.0, 1.0, 0.0], [0.0, 2.0, 0.0]]])
-    assert brightest(maps, 0.5).sum() == 3
+    assert [mask.sum() for mask in brightest(maps, (0.5, 1 / 6))] == [3, 1]
     masks = np.array([[[1, 0, 0, 1, 1]], [[0, 0, 0, 0, 0]], [[1, 1, 0, 0, 1]]], bool)
     assert largest_component(masks).astype(int).tolist() == [[[0, 0, 0, 1, 1]], [[0] * 5], [[1, 1, 0, 0, 0]]]
     boxes = tight_boxes(masks)
