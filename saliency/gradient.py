@@ -36,8 +36,8 @@ def gradient_maps(
     """One backward pass per image: float32 `[n, h, w]`, or `[n, h, w, 3]` with the sign for aggregate="signed".
 
     `target` holds class indices (default: the predicted class, found in the same forward pass); a Gestalt score
-    ignores it. `batch` images are taken at once (default: 1 a CPU, 64 an accelerator, all devices at work). Raises InputError
-    for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
+    ignores it. `batch` images are taken at once (default: 1 for each CPU, 64 for each accelerator).
+    Raises InputError for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
     """
     if aggregate not in get_args(Aggregate):
         raise InputError(f"aggregate must be one of {', '.join(get_args(Aggregate))}, not {aggregate!r}")

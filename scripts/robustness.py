@@ -60,6 +60,7 @@ CANVAS = (64, 64)
 DIGITS = Preprocessing(CANVAS, mode="stretch", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 ORDERING = (("bernoulli", "life"), ("life", "perlin"), ("life", "triangles"))  # gentler, worse: seed 004's finding
 DRAWS = 1000  # of the bootstrap
+HIDDEN = np.array([52, 92, 168], np.uint8)  # how a hidden pixel is drawn
 WNID = re.compile(r"n\d{8}")
 
 
@@ -149,7 +150,7 @@ def main(options: Options) -> int:
         "seconds": time.perf_counter() - start,
     }
     write_csv(options.out / "results.csv", results["curves"], COLUMNS)
-    write_report(options.out, results, examples(options, subject, fills[0]))
+    write_report(options.out, results, examples(options, subject))
     write_json(options.out / "results.json", results)
     for other in (options.out / "parts").iterdir():  # of runs with other options
         if other.name != key:
@@ -539,18 +540,14 @@ def boxed(net: Network, fit: Scenes, test: Scenes) -> dict[str, np.ndarray]:
     return {"boxes": boxes, "classes": logits(net, net.preprocess(test.images)).argmax(-1)}
 
 
-def examples(options: Options, subject: Subject, fill: str) -> dict[str, list[list[np.ndarray]]]:
-    """Family -> coverage -> frames uint8 `[h, w, 3]` of the first video, as the classifier sees them."""
+def examples(options: Options, subject: Subject) -> dict[str, list[list[np.ndarray]]]:
+    """Family -> coverage -> frames uint8 `[h, w, 3]` of the first video, what is hidden in one colour."""
     first = replace(subject, x=subject.x[:1])
-    shown = first.fill(fill, options.seed)
+    video = subject.net.preprocess.pixels(first.x[0]).round().clip(0, 255).astype(np.uint8)
     strips = {}
     for family in options.families:
         at = masks(options, first, family)
-        seen = [np.where(at(coverage)[..., None], shown, first.x)[0] for coverage in options.coverages]
-        strips[family] = [
-            [subject.net.preprocess.pixels(frame).round().clip(0, 255).astype(np.uint8) for frame in video]
-            for video in seen
-        ]
+        strips[family] = [list(np.where(at(c)[0, ..., None], HIDDEN, video)) for c in options.coverages]
     return strips
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
+from matplotlib.ticker import MaxNLocator
 
 from localization.report import Figure, Section, Table, png, write_bytes, write_page
 
@@ -66,8 +67,9 @@ def plots(results: Mapping[str, Any], strips: Strips) -> dict[str, Plot]:
 
 
 _CAPTIONS = {
-    "masks": "One frame under masks of each family (rows) at the same shares of hidden pixels (columns).",
-    "frames": "One video under masks of about half the image, which move in each family's own way.",
+    "masks": "One image under masks of each family (rows) at the same shares of hidden pixels (columns). What is hidden"
+    " is drawn in blue here; the classifier sees the fill there.",
+    "frames": "One video under masks of about half the image (blue), which move in each family's own way.",
     "curves": "The plain classifier against the hidden share, with 95% bootstrap intervals.",
     "reliability": "Accuracy against confidence at about half the image hidden, per video; points are bins, sized by"
     " their counts. Below the diagonal the classifier is surer than it is right.",
@@ -294,13 +296,14 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str]
 
 def regression_figure(rows: Rows) -> Plot:
     figure = Plot(figsize=(3.6 * len(rows) + 1.2, 2.4))
-    for axes, row in zip(figure.subplots(1, len(rows), sharey=True, squeeze=False)[0], rows):
+    for axes, row in zip(figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0], rows):
         for y, one in enumerate(row["slopes"].values()):
             axes.hlines(y, one["low"], one["high"], color="#1f6fb4", linewidth=2)
             axes.plot(one["value"], y, "o", color="#1f6fb4", markersize=5)
         axes.axvline(0, color="#999", linewidth=0.8)
         axes.set_yticks(range(len(row["slopes"])), list(row["slopes"]), fontsize=9)
         axes.set_ylim(len(row["slopes"]) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_title(f"{row['coverage']:.0%} hidden", fontsize=9)
         axes.set_xlabel("change of accuracy", fontsize=9)
         _plain(axes)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import tyro
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from saliency.networks.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
 from saliency.preprocessing import Preprocessing
 from saliency.weights import save_network
 from scripts import cli
+from scripts.training import convolve
 
 PREPROCESSING = Preprocessing((96, 96), mode="stretch", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -40,30 +41,6 @@ class Options:
     """Peak learning rate of AdamW."""
     seed: int = 0
     quiet: bool = False
-
-
-@jax.custom_vjp
-def convolve(x: Array, kernel: Array) -> Array:
-    """3x3 convolution, stride 1, same size, whose weight gradient is nine products: XLA's own is slow on CPU."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(saved: tuple[Array, Array], up: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    _, height, width, channels = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    up_flat = up.reshape(-1, up.shape[-1])
-    products = [
-        padded[:, i : i + height, j : j + width].reshape(-1, channels).T @ up_flat for i in range(3) for j in range(3)
-    ]
-    return convolve(up, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), jnp.stack(products).reshape(kernel.shape)
-
-
-convolve.defvjp(_forward, _backward)
 
 
 class Classifier(nnx.Module):

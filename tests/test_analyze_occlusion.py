@@ -252,6 +252,7 @@ def bad_files(folder):
         ({"region": ("eye=1,2,3",)}, "four numbers"),
         ({"region": ("eye=1,2,3,x",)}, "four numbers"),
         ({"region": ("eye=50,2,30,20",)}, "nothing in the part of a.png"),
+        ({"region": ("eye=0,0,9,9",), "resize": "crop"}, "nothing in the part of a.png"),
         ({"regions": "broken.json"}, "broken.json: regions must be JSON"),
         ({"regions": "columns.csv"}, "columns.csv: regions must be JSON"),
         ({"regions": "other.json"}, "'z.png' is none of the photos"),

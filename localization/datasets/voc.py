@@ -4,6 +4,7 @@ Corners are 1-based and inclusive. A photo's name is its annotation's, whatever 
 as VOC does, unless the XML states the size of the turned photo.
 """
 
+import math
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -132,6 +133,7 @@ def _object(reader: Reader, source: str, element: Element, scale: tuple[float, f
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
