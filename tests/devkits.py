@@ -1,0 +1,39 @@
+"""Data sets written to disk by tests, in their published layouts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_photo(path: Path, size: tuple[int, int], seed: int = 0, mode: str = "RGB", **options) -> None:
+    """A photo of (height, width) with large random squares; its format is that of the options, or of the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    image = Image.fromarray(colours).resize(size[::-1], Image.Resampling.NEAREST).convert(mode)
+    image.save(path, **({"format": "JPEG"} if path.suffix == ".JPEG" else {}) | options)
+
+
+def voc_object(name: str, box: Sequence[float], *, difficult: bool = False, truncated: bool = False, extra: str = ""):
+    corners = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box))
+    flags = f"<truncated>{truncated:d}</truncated><difficult>{difficult:d}</difficult>"
+    return f"<object><name>{name}</name>{flags}{extra}<bndbox>{corners}</bndbox></object>"
+
+
+def voc_xml(objects: Sequence[str], size: tuple[int, int] | None = (60, 80), filename: str = "") -> str:
+    stated = f"<size><width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>" if size else ""
+    return f"<annotation><filename>{filename}</filename>{stated}{''.join(objects)}</annotation>"
+
+
+def write_voc(folder: Path, objects: Mapping[str, Sequence[str]], size: tuple[int, int] = (60, 80), split="trainval"):
+    """Photos of one size with these objects; all in one split."""
+    for number, (source, items) in enumerate(objects.items()):
+        write_photo(folder / "JPEGImages" / f"{source}.jpg", size, number)
+        write_text(folder / "Annotations" / f"{source}.xml", voc_xml(items, size, f"{source}.jpg"))
+    write_text(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{source}\n" for source in objects))
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,223 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from localization.datasets import load, photos
+from localization.metrics import corloc, corloc_by_class
+from localization.protocols import samples
+from saliency.errors import InputError
+from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
+
+
+def one(tmp_path, xml: str, size=(60, 80)):
+    """The annotation and notes of a devkit of a single photo."""
+    write_voc(tmp_path, {"a": []}, size)
+    write_text(tmp_path / "Annotations" / "a.xml", xml)
+    data = load("voc", tmp_path)
+    return data.annotations[0], [str(note) for note in data.notes]
+
+
+# Photos of 80x60 pixels. Corners are VOC's: 1-based, inclusive.
+HAND = {
+    "1": [voc_object("cat", (1, 1, 40, 40))],
+    "2": [voc_object("cat", (1, 1, 20, 20)), voc_object("cat", (41, 21, 80, 60))],  # two instances
+    "3": [voc_object("cat", (11, 11, 30, 30)), voc_object("dog", (41, 11, 60, 30))],  # two classes
+    "4": [voc_object("dog", (1, 1, 40, 60), difficult=True)],  # nothing but a difficult one
+    "5": [voc_object("dog", (1, 1, 40, 60)), voc_object("dog", (51, 1, 80, 60), difficult=True)],
+    "6": [voc_object("dog", (41, 31, 80, 60), truncated=True)],
+    "7": [voc_object("cat", (61, 41, 100, 80))],  # beyond the border: 61..80 and 41..60 remain
+    "8": [voc_object("dog", (21, 21, 40, 40), extra="<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>")],
+}
+
+
+def test_corloc_by_hand(tmp_path):
+    write_voc(tmp_path / "VOC2007", HAND)
+    data = load("voc", tmp_path)
+    wanted = samples(data)
+    assert list(zip([data.annotations[i].source for i in wanted.images], wanted.labels)) == [
+        *(("1", "cat"), ("2", "cat"), ("3", "cat"), ("3", "dog")),
+        *(("5", "dog"), ("6", "dog"), ("7", "cat"), ("8", "dog")),
+    ]  # photo 4 has no object that counts
+    predicted = np.array(
+        [
+            [0, 0, 40, 20],  # 1: half of the 40x40 box, IoU 800/1600 = 1/2: no hit, one with >=
+            [40, 20, 80, 60],  # 2: the second instance, exactly: hit
+            [10, 10, 30, 30],  # 3 cat: exactly: hit
+            [10, 10, 30, 30],  # 3 dog: on the cat, IoU 0: no hit
+            [50, 0, 80, 60],  # 5: on the difficult one, which does not count: IoU 0 with the other: no hit
+            [40, 30, 80, 60],  # 6: truncated objects count: hit
+            [60, 40, 80, 60],  # 7: on what lies inside the photo, 20x20: hit
+            [20, 20, 40, 40],  # 8: the dog's own box, not its head's: hit
+        ],
+        float,
+    )
+    # cats: 2, 3, 7 of 1, 2, 3, 7: 3/4. dogs: 6, 8 of 3, 5, 6, 8: 2/4. Mean over classes 5/8.
+    by_class = corloc_by_class(predicted, wanted.true, wanted.labels)
+    assert {name: figure.value for name, figure in by_class.items()} == {"cat": 0.75, "dog": 0.5}
+    assert corloc(predicted, wanted.true, wanted.labels, images=wanted.images).value == 0.625
+    assert corloc(predicted, wanted.true, wanted.labels, strict=False).value == 0.75  # photo 1 too
+    # with difficult ones: 5 is a hit, and photo 4 comes in as a miss at the same box
+    all_of = samples(data, difficult=True)
+    assert len(all_of) == 9
+    with_four = np.insert(predicted, 4, [50, 0, 80, 60], axis=0)
+    assert corloc(with_four, all_of.true, all_of.labels).value == pytest.approx((3 / 4 + 3 / 5) / 2)
+    # without truncated ones photo 6 is gone: dogs 1 of 3
+    assert len(samples(data, truncated=False)) == 7
+    # one sample an object: two of photo 2's, each with its own box
+    objects = samples(data, "object")
+    assert (len(objects), [len(boxes) for boxes in objects.true]) == (9, [1] * 9)
+
+
+def test_what_is_repaired_and_what_is_left_out(tmp_path):
+    write_voc(tmp_path, HAND)
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == ["7: box beyond the border: cat (repaired)"]
+    assert "repaired      1  box beyond the border, first in 7" in data.summary()
+    assert data.annotations[6].boxes.tolist() == [[60, 40, 80, 60]]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected", "note"),
+    [
+        ((30, 5, 10, 20), [[9, 4, 30, 20]], "corners in the wrong order: cat (repaired)"),
+        ((0, 0, 10, 20), [[0, 0, 10, 20]], "box beyond the border: cat (repaired)"),
+        ((81, 5, 99, 20), [], "box without area in the photo: cat (left out)"),
+        ((5, 5, 5, 5), [[4, 4, 5, 5]], None),
+        ((5.5, 5, 9, 9), [[4.5, 4, 9, 9]], "coordinates that are not whole: cat (kept)"),
+        (("x", 5, 9, 9), [], "box without four numbers: cat (left out)"),
+        (("nan", 5, 9, 9), [], "box without four numbers: cat (left out)"),
+    ],
+)
+def test_boxes(tmp_path, box, expected, note):
+    annotation, notes = one(tmp_path, voc_xml([voc_object("cat", box)]))
+    assert annotation.boxes.tolist() == expected
+    assert notes == ([f"a: {note}"] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("objects", "size", "expected", "note"),
+    [
+        (["<object><name>cat</name></object>"], (60, 80), [], "object without a box: cat (left out)"),
+        (["<object></object>"], (60, 80), [], "object without a name:  (left out)"),
+        ([voc_object("cat", (1, 1, 8, 6))], None, [[0, 0, 8, 6]], "size missing: taken from the photo (repaired)"),
+        ([voc_object("cat", (1, 1, 8, 6))], (0, 0), [[0, 0, 8, 6]], "size missing: taken from the photo (repaired)"),
+        (
+            [voc_object("cat", (3, 1, 8, 6))],  # pixels 2..8 of 160 are 1..4 of 80
+            (120, 160),
+            [[1, 0, 4, 3]],
+            "annotated at another size: 160x120 (repaired)",
+        ),
+    ],
+)
+def test_annotations(tmp_path, objects, size, expected, note):
+    annotation, notes = one(tmp_path, voc_xml(objects, size))
+    assert annotation.boxes.tolist() == expected
+    assert notes == [f"a: {note}"]
+
+
+def test_photos_that_are_left_out(tmp_path):
+    write_voc(tmp_path, {name: [] for name in ("good", "lost", "torn", "other", "bare", "broken", "bomb")})
+    (tmp_path / "JPEGImages" / "lost.jpg").unlink()
+    write_text(tmp_path / "JPEGImages" / "torn.jpg", "not a photo")
+    write_text(tmp_path / "Annotations" / "other.xml", voc_xml([], (100, 100)))
+    (tmp_path / "Annotations" / "bare.xml").unlink()
+    write_text(tmp_path / "Annotations" / "broken.xml", "<annotation>")
+    write_text(tmp_path / "Annotations" / "bomb.xml", '<!DOCTYPE a [<!ENTITY b "b">]><annotation>&b;</annotation>')
+    data = load("voc", tmp_path)
+    assert [a.source for a in data.annotations] == ["good"]
+    assert {note.source: note.problem.partition(":")[0] for note in data.notes} == {
+        "lost": "no photo",
+        "torn": "photo cannot be read",
+        "other": "size is another than the photo's",
+        "bare": "no annotation",
+        "broken": "annotation is no plain XML",
+        "bomb": "annotation is no plain XML",
+    }
+    assert all(note.outcome == "left out" for note in data.notes)
+
+
+def test_the_xmls_own_file_name(tmp_path):
+    write_voc(tmp_path, {"a": [], "b": []})
+    write_text(tmp_path / "Annotations" / "a.xml", voc_xml([], filename="/etc/../b.jpg"))
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == ["a: XML names another file: b.jpg (kept)"]
+    assert (data.images[0] == data.images[1]).all()  # found in the folder of photos, nowhere else
+
+
+def test_exif_where_the_annotation_was_made_on_the_turned_photo(tmp_path):
+    write_voc(tmp_path, {"a": []})
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_photo(tmp_path / "JPEGImages" / "a.jpg", (60, 80), exif=exif)
+    plain = load("voc", tmp_path)
+    assert plain[0].image.shape == (60, 80, 3) and not plain.notes
+    write_text(tmp_path / "Annotations" / "a.xml", voc_xml([voc_object("cat", (1, 1, 60, 80))], (80, 60)))
+    turned = load("voc", tmp_path)
+    assert turned[0].image.shape == (80, 60, 3)
+    assert turned.annotations[0].size == (80, 60)
+    assert "EXIF" in turned.notes[0].problem
+
+
+def test_splits_classes_and_limit(tmp_path):
+    write_voc(tmp_path, HAND)
+    write_text(tmp_path / "ImageSets" / "Main" / "cat_trainval.txt", "1  1\n2  1\n4 -1\n5  0\n")
+    assert [a.source for a in load("voc", tmp_path, split="cat_trainval").annotations] == ["1", "2", "5"]
+    assert len(load("voc", tmp_path, split="all")) == 8
+    dogs = load("voc", tmp_path, classes=["dog"])
+    assert [a.source for a in dogs.annotations] == ["3", "4", "5", "6", "8"] and dogs.classes == ("dog",)
+    assert dogs.annotations[0].labels == ("dog",) and len(dogs.annotations[0].boxes) == 1
+    few = [[a.source for a in load("voc", tmp_path, limit=3, seed=seed).annotations] for seed in (0, 0, 1)]
+    assert len(few[0]) == 3 and few[0] == few[1] != few[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"split": "test"}, "no such split; there are: trainval, and 'all'"),
+        ({"split": "../../secret"}, "leads out of"),
+        ({"classes": ["cow"]}, "no object is of class cow; it has cat, dog"),
+        ({"limit": 0}, "limit must be at least 1"),
+    ],
+)
+def test_errors(tmp_path, options, says):
+    write_voc(tmp_path, HAND)
+    with pytest.raises(InputError, match=says):
+        load("voc", tmp_path, **options)
+
+
+def test_folders_that_are_no_devkit(tmp_path):
+    with pytest.raises(InputError, match="no folder with Annotations and JPEGImages"):
+        load("voc", tmp_path)
+    for year in ("VOC2007", "VOC2012"):
+        write_voc(tmp_path / "VOCdevkit" / year, {"a": []})
+    with pytest.raises(InputError, match="holds VOC2007, VOC2012; name one"):
+        load("voc", tmp_path)
+    assert len(load("voc", tmp_path / "VOCdevkit" / "VOC2012")) == 1
+
+
+def test_ids_stay_inside_the_folder(tmp_path):
+    write_voc(tmp_path / "kit", HAND)
+    write_text(tmp_path / "kit" / "ImageSets" / "Main" / "bad.txt", "../../../etc/passwd\n")
+    with pytest.raises(InputError, match="leads out of"):
+        load("voc", tmp_path / "kit", split="bad")
+
+
+def test_a_large_devkit_is_indexed_without_decoding_and_read_in_constant_memory(tmp_path, monkeypatch):
+    """2,000 photos of 480 KB each once decoded, hard links of one file: never more than a few in memory."""
+    write_photo(tmp_path / "JPEGImages" / "0.jpg", (400, 400))
+    write_text(tmp_path / "Annotations" / "0.xml", voc_xml([voc_object("cat", (1, 1, 9, 9))], (400, 400)))
+    for i in range(1, 2000):
+        for name in (f"JPEGImages/{i}.jpg", f"Annotations/{i}.xml"):
+            (tmp_path / name).hardlink_to(tmp_path / name.replace(f"/{i}.", "/0."))
+    with monkeypatch.context() as patch:
+        patch.setattr(photos, "_rgb", lambda *_: pytest.fail("decoded while indexing"))
+        data = load("voc", tmp_path, split="all")
+    assert len(data) == 2000
+    tracemalloc.start()
+    brightness = sum(int(example.image[0, 0, 0]) for example in data.select(range(0, 2000, 50)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert brightness > 0 and peak < 5 * 480_000
