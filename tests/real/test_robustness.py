@@ -1,0 +1,32 @@
+"""SqueezeNet under structured masks on real photos."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.robustness import Options, main
+
+pytestmark = pytest.mark.real
+
+
+def test_squeezenet_on_photos(shared, tmp_path):
+    photos = shared / "data" / "imagenet_photos"
+    options = Options(
+        network="squeezenet1_1",
+        weights=str(shared / "weights" / "squeezenet1_1.safetensors"),
+        images=photos,
+        classes=photos / "classes.csv",
+        families=("bernoulli", "triangles"),
+        coverages=(0.3, 0.9),
+        limit=24,
+        out=Path(tmp_path / "out"),
+        quiet=True,
+    )
+    assert main(options) == 0
+    results = json.loads((options.out / "results.json").read_text())
+    accuracy = {
+        (row["family"], row["coverage"]): row["value"] for row in results["curves"] if row["metric"] == "accuracy"
+    }
+    assert accuracy["none", 0.0] > 0.6
+    assert all(accuracy[family, 0.9] < accuracy["none", 0.0] - 0.3 for family in options.families)

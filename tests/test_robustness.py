@@ -1,0 +1,193 @@
+"""Classifiers under masks: the functions, and the script from end to end in its smallest size."""
+
+import csv
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from saliency.errors import InputError
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.robustness.calibration import resample_weights
+from saliency.robustness.evaluation import masked_log_probabilities, slopes
+from saliency.weights import random_network, save_network
+from scripts import robustness, training
+from scripts.robustness import Options, main, verdict
+
+TINY = scenes_cnn(((2,), (3,)), size=(14, 18))
+
+
+def test_masked_log_probabilities_match_a_loop(rng):
+    net = random_network(TINY)
+    x, fill = rng.normal(size=(2, 3, 2, 14, 18, 3)).astype(np.float32)
+    hidden = rng.random((3, 2, 14, 18)) < 0.4
+    found = masked_log_probabilities(net, x, hidden, fill, batch=4)
+    assert found.shape == (3, 2, 10)
+    for i in range(3):
+        for t in range(2):
+            image = np.where(hidden[i, t][..., None], fill[i, t], x[i, t])
+            np.testing.assert_allclose(found[i, t], jax.nn.log_softmax(net(image[None])[0]), atol=1e-5)
+    with pytest.raises(InputError, match="masks"):
+        masked_log_probabilities(net, x, hidden[:, :1])
+
+
+def test_slopes_match_least_squares_on_the_drawn_items(rng):
+    a, b = rng.normal(size=(2, 60))
+    values = 0.3 * a - 0.1 * b + rng.normal(size=60)
+    weights = resample_weights(np.arange(60), draws=3)
+    found = slopes(values, {"a": 5 * a + 2, "b": b, "constant": np.ones(60)}, weights)
+    design = np.stack([np.ones(60), (a - a.mean()) / a.std(), (b - b.mean()) / b.std()], 1)
+    for i, drawn in enumerate([np.ones(60, int), *weights.astype(int)]):
+        expected = np.linalg.lstsq(design.repeat(drawn, 0), values.repeat(drawn), rcond=None)[0]
+        got = [one.value if i == 0 else one.resamples[i - 1] for one in found.values()]
+        np.testing.assert_allclose(got, [*expected[1:], 0], atol=1e-9)
+
+
+def test_the_fast_weight_gradient_is_the_gradient(rng):
+    x, kernel, up = rng.normal(size=(2, 5, 7, 3)), rng.normal(size=(3, 3, 3, 4)), rng.normal(size=(2, 5, 7, 4))
+
+    def slow(x, kernel):
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return (up * y).sum()
+
+    expected = jax.grad(slow, (0, 1))(x, kernel)
+    found = jax.grad(lambda x, k: (up * training.convolve(x, k)).sum(), (0, 1))(x, kernel)
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_training_learns_and_augmentations_see_the_same_batches(rng):
+    labels = rng.integers(10, size=64)
+    images = np.zeros((64, 14, 18, 3), np.uint8)
+    images[np.arange(64), :, labels] = 255  # a bright row of pixels says which class it is
+    net, losses = random_network(TINY), []
+    options = {"epochs": 25, "batch": 32, "rate": 1e-2}
+    trained = training.train(net, images, labels, progress=lambda step, loss: losses.append(loss), **options)
+    assert len(losses) == 50 and losses[-1] < 0.8 * losses[0]
+    again = training.train(net, images, labels, **options)
+    for layer, parameters in trained.weights.items():
+        for name, value in parameters.items():
+            np.testing.assert_array_equal(value, again.weights[layer][name])
+    assert trained.architecture == net.architecture
+
+
+def test_verdicts():
+    from saliency.robustness.calibration import Sampled
+
+    def one(value):
+        return Sampled(value, np.full(10, value))
+
+    first, second = {"accuracy": one(0.9), "nll": one(0.5)}, {"accuracy": one(0.7), "nll": one(0.4)}
+    assert verdict("video", "0", "accuracy", "a", "b", first, second)["verdict"] == "held"
+    assert verdict("video", "0", "nll", "a", "b", first, second)["verdict"] == "contradicted"
+    assert verdict("video", "0", "nll", "a", "b", first, first)["verdict"] == "undecided"
+
+
+SMALL = Options(
+    augmentations=("cutmix",),
+    families=("bernoulli", "life"),
+    coverages=(0.3, 0.6),
+    fills=("0",),
+    videos=6,
+    frames=2,
+    train_frames=64,
+    epochs=1,
+    quiet=True,
+)
+
+
+def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    options = replace(SMALL, out=tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(robustness, "evaluated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            main(options)
+    assert not (options.out / "results.json").exists()
+    monkeypatch.setattr(robustness, "train", None)  # the networks are there: nothing may be trained again
+    assert main(options) == 0
+    assert "bernoulli gentler than life" in capsys.readouterr().out
+    results = json.loads((options.out / "results.json").read_text())
+    assert {row["network"] for row in results["curves"]} == {"plain", "cutmix"}
+    accuracy = [r for r in results["curves"] if r["metric"] == "accuracy" and r["level"] == "video"]
+    assert len(accuracy) == 2 * (1 + 2 * 2)
+    assert {row["family"] for row in results["table"]} == {"none", "bernoulli", "life"}
+    assert all(abs(f["error"]) < 0.005 for row in results["regression"] for f in row["families"].values())
+    with open(options.out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(results["curves"]) and float(rows[0]["value"]) == results["curves"][0]["value"]
+    page = (options.out / "report.html").read_text()
+    assert page.count("data:image/png") == len(list((options.out / "pictures").iterdir())) == 7
+    assert "Does training with occlusions help" in page
+
+    monkeypatch.setattr(robustness, "masked_log_probabilities", None)  # nor evaluated
+    main(options)
+    again = json.loads((options.out / "results.json").read_text())
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in results.items() if k != "seconds"}
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    """Six photos of two classes, and the CSV that names ten."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(6):
+        pixels = rng.integers(0, 256, (40, 30 + i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"n0000000{i % 2}_photo{i}.png")
+    table = tmp_path / "classes.csv"
+    table.write_text("index,wnid,name\n" + "".join(f"{i},n0000000{i},class {i}\n" for i in range(10)))
+    save_network(random_network(scenes_cnn()), tmp_path / "net.safetensors", {})
+    return replace(
+        SMALL,
+        network="scenes_cnn",
+        weights=str(tmp_path / "net.safetensors"),
+        images=folder,
+        classes=table,
+        fills=(),
+        coverages=(0.5,),
+        out=tmp_path / "out",
+    )
+
+
+def test_a_pretrained_classifier_on_photos(photos):
+    assert main(photos) == 0
+    results = json.loads((photos.out / "results.json").read_text())
+    assert results["subject"] == "scenes_cnn on photos" and results["videos"] == 6
+    assert {row["level"] for row in results["curves"]} == {"video"}
+    assert {row["fill"] for row in results["curves"]} == {"grey"}
+    assert "hidden share of the digit" not in results["regression"][0]["slopes"]
+    assert results["augmentations"] == {} and results["localization"] == []
+
+
+def test_a_photo_without_a_class_is_named(photos):
+    (photos.images / "n00000001_photo1.png").rename(photos.images / "holiday.png")
+    with pytest.raises(InputError, match=r"holiday\.png: neither its name nor its folder begins with the wnid"):
+        main(photos)
+    assert not photos.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"augmentations": ("blur",)}, "unknown augmentation 'blur'"),
+        ({"families": ("clouds",)}, "unknown family 'clouds'"),
+        ({"coverages": (0.0, 0.5)}, "coverages in 0..1 without 0"),
+        ({"videos": 1}, "at least 2 --videos"),
+        ({"network": "squeezenet1_1"}, "--network and --images go together"),
+        ({"network": "squeezenet1_1", "images": "x"}, "--images needs --classes"),
+        ({"network": "a", "images": "b", "classes": "c", "localization": True}, "run it without --network"),
+    ],
+)
+def test_errors(change, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        main(replace(SMALL, out=tmp_path / "out", **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    parts = robustness.Parts(tmp_path)
+    (tmp_path / "clean.npz").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"clean.npz: damaged .* delete it"):
+        parts.get("clean", dict)
