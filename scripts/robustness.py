@@ -51,7 +51,6 @@ from saliency.robustness.evaluation import slopes
 from saliency.robustness.masks import as_family
 from saliency.scores import logits
 from scripts import cli
-from scripts.analyze_occlusion import parsed_fill
 from scripts.robustness_report import COLUMNS, write_report
 from scripts.training import train, untrained
 
@@ -74,8 +73,8 @@ class Options:
     coverages: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Hidden shares of the image, besides 0."""
     fills: tuple[str, ...] = ()
-    """What shows where an image is hidden: grey, mean, blur, noise, a level 0..255 or r,g,b. The first is trained with
-    and used throughout; of the others the curves are drawn. Default: 0, the digits' background, and grey; for photos
+    """What shows where an image is hidden: grey, mean, blur, noise or a level 0..255. The first is trained with and
+    used throughout; of the others the curves are drawn. Default: 0, the digits' background, and grey; for photos
     grey."""
     motion: Literal["animated", "still"] = "animated"
     """Whether masks move from frame to frame, each family in its own way, or stay as in the first."""
@@ -124,7 +123,15 @@ class Subject:
     def fill(self, fill: str, seed: int) -> np.ndarray:
         """What shows, for every frame."""
         frames = self.x.reshape(-1, *self.x.shape[2:])
-        return fill_images(frames, parsed_fill(fill), self.net.preprocess, seed).reshape(self.x.shape)
+        return fill_images(frames, level_or_name(fill), self.net.preprocess, seed).reshape(self.x.shape)
+
+
+def level_or_name(fill: str) -> float | str:
+    """A fill as `fill_images` takes it."""
+    try:
+        return float(fill)
+    except ValueError:
+        return fill
 
 
 def main(options: Options) -> int:
@@ -227,7 +234,7 @@ def trained_digits(options: Options, fill: str, parts: Parts) -> Subject:
     test = moving_digits("test", options.videos, frames=options.frames, size=CANVAS, seed=options.seed)
     names = (PLAIN, *(name for name in options.augmentations if name != PLAIN))
     first = untrained(digits_cnn(), DIGITS, options.seed, classes=[str(digit) for digit in range(10)])
-    shown = fill_images(np.zeros((1, 1, 1, 3), np.float32), parsed_fill(fill), DIGITS)[0, 0, 0]
+    shown = fill_images(np.zeros((1, 1, 1, 3), np.float32), level_or_name(fill), DIGITS)[0, 0, 0]
     steps = options.epochs * (options.train_frames // 64)
     bar = tqdm(total=len(names) * steps, unit="step", desc="training", disable=cli.silent(options.quiet))
 
