@@ -73,6 +73,11 @@ class Stock:
         boxes = boxes / self._from_input()
         return np.array([to_photo(box, self.placement(int(i))) for box, i in zip(boxes, images)]).reshape(-1, 4)
 
+    def typical(self) -> Float[np.ndarray, "k h w"]:
+        """The mean map of the first shard, for a picture of the weights."""
+        maps = np.stack([store.read(0).maps for store in self.stores], axis=1)
+        return maps.mean(0, dtype=np.float64).astype(np.float32)
+
     def own(self, images: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
         """Those of the images whose maps this process reads, in the order in which `rows` gives them."""
         mine = np.sort(images)[np.isin(self.where[np.sort(images), 0], self.shards)]

@@ -8,7 +8,6 @@ depends on the clock, so that a killed run, started again, ends in the same byte
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +32,7 @@ from scripts import cli
 from scripts.processes import Processes
 
 Figures = dict[str, Any]
+WEIGHTS = "How each pixel of a typical map moves each number of the box: red up, blue down. One row a method."
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def main(options: Options) -> int:
         solution.intercept,
         options.features,
         options.coding,
-        stock.size,
-        len(stock.stores),
+        stock.typical(),
         stock.source,
         record,
     )
@@ -314,6 +313,7 @@ def page(options: Options, results: Figures, linear: LinearMap) -> None:
         ]
         for row in results["rows"]
     ]
+    weights = report.png(weights_plot(linear.images(), linear.coding))
     columns = ("box", "CorLoc %", "95%", "CorLoc % below half the image", "mean IoU")
     counts = results["images"]
     report.write_page(
@@ -324,19 +324,10 @@ def page(options: Options, results: Figures, linear: LinearMap) -> None:
         [
             report.Section("CorLoc", tables=[report.Table(columns, rows, best=0)]),
             report.Section("Fit", figures=figures, wide=False),
-            *weight_section(linear),
+            report.Section("What the linear map learned", figures=[report.Figure(weights, WEIGHTS)]),
         ],
         results,
     )
-
-
-def weight_section(linear: LinearMap) -> Iterator[report.Section]:
-    images = linear.images()
-    if images is not None:
-        yield report.Section(
-            "Learned weights",
-            figures=[report.Figure(report.png(weights_plot(images, linear.coding)), "Of the pixels.")],
-        )
 
 
 def path_plot(results: Figures) -> Plot:

@@ -65,7 +65,13 @@ def fit_linear_map(
         )
     record = {"method": method, "n": len(maps), "penalty": solution.penalty, "seed": seed, **solution.trace}
     return LinearMap(
-        solution.weights, solution.intercept, features, coding, size, maps.shape[1], dict(source or {}), record
+        solution.weights,
+        solution.intercept,
+        features,
+        coding,
+        maps.mean(0, dtype=np.float64).astype(np.float32),
+        dict(source or {}),
+        record,
     )
 
 

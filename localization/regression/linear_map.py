@@ -10,36 +10,46 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from localization.boxes import as_boxes, clip, ordered
-from localization.features import Features, stacked
+from localization.features import Features, stacked, transformed
 from saliency.errors import InputError
 from saliency.files import written
 
 Coding = Literal["corners", "centre"]
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """`weights` float64 `[d, 4]`, `intercept` float64 `[4]`, of box codes in shares of the `size` (height, width).
+    """`weights` float64 `[d, 4]`, `intercept` float64 `[4]`, of box codes in shares of the maps' width and height.
 
-    `methods`: how many maps are stacked. `source` says what the maps were: method, network, score, layer and so on.
-    `record` says how the fit was made.
+    `typical` is the mean of the training maps, k methods stacked. `source` says what the maps were: method, network,
+    score, layer and so on. `record` says how the fit was made.
     """
 
     weights: Float[np.ndarray, "d 4"]
     intercept: Float[np.ndarray, " 4"]
     features: Features
     coding: Coding
-    size: tuple[int, int]
-    methods: int = 1
+    typical: Float[np.ndarray, "k h w"]
     source: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> int:
+        return self.typical.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the maps it applies to."""
+        return self.typical.shape[1], self.typical.shape[2]
 
     def predict(
         self, maps: Float[np.ndarray, "n *k h w"], *, source: Mapping[str, Any] | None = None
@@ -76,32 +86,29 @@ class LinearMap:
         """The ridge penalty, relative to the mean eigenvalue of the features' covariance."""
         return float(self.record["penalty"])
 
-    def images(self) -> Float[np.ndarray, "4 k rows columns"]:
-        """The weights as images, one for each number of the code and each stacked map: those of the pixels, or without
-        `pixels` those of the profiles, a line a quantile, the rows' profiles above the columns'."""
-        rows, columns = self.features.pooled(*self.size)
-        weights = self.weights.T.reshape(4, self.methods, -1)
-        if self.features.pixels:
-            return weights[..., : rows * columns].reshape(4, self.methods, rows, columns)
-        lines = len(self.features.profiles)
-        images = np.full((4, self.methods, 2 * lines, max(rows, columns)), np.nan)
-        images[..., :lines, :rows] = weights[..., : lines * rows].reshape(4, self.methods, lines, rows)
-        images[..., lines:, :columns] = weights[..., lines * rows :].reshape(4, self.methods, lines, columns)
-        return images
+    def images(self) -> Float[np.ndarray, "4 k h w"]:
+        """How each pixel moves each number of the code, about the typical map: for features that are pixels, the
+        weights themselves."""
+        weights = jnp.asarray(self.weights, jnp.float32)
+        return np.asarray(
+            jax.jacrev(lambda maps: transformed(maps[None], features=self.features)[0] @ weights)(self.typical)
+        )
 
     def save(self, path: Path | str) -> None:
         header = {
             "format": FORMAT,
             "features": asdict(self.features),
             "coding": self.coding,
-            "size": self.size,
-            "methods": self.methods,
             "source": dict(self.source),
             "record": dict(self.record),
         }
         with written(path) as temporary:
             save_file(
-                {"weights": np.ascontiguousarray(self.weights), "intercept": self.intercept},
+                {
+                    "weights": np.ascontiguousarray(self.weights),
+                    "intercept": np.ascontiguousarray(self.intercept),
+                    "typical": np.ascontiguousarray(self.typical),
+                },
                 temporary,
                 metadata={"linear_map": json.dumps(header)},
             )
@@ -127,8 +134,7 @@ def load_linear_map(path: Path | str) -> LinearMap:
         tensors["intercept"],
         Features(**features),
         header["coding"],
-        tuple(header["size"]),
-        header["methods"],
+        tensors["typical"],
         header["source"],
         header["record"],
     )
