@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saliency import attribution
+from localization.datasets.scenes import scenes
+from saliency import attribution, load_network
 from saliency.attribution import InputXGradient, IntegratedGradients, NoisyGradients, Sensitivity, attribution_maps
 from saliency.errors import InputError
 from saliency.gradient import gradient_maps, input_gradient
@@ -67,6 +68,16 @@ def test_integrated_gradients_are_complete_within_a_hundredth(net, x, fill):
     maps = attribution_maps(net, x, IntegratedGradients(128), target=2, fill=fill)
     difference = scores(net, x, 2) - scores(net, np.asarray(fill_images(x, fill, net.preprocess)), 2)
     np.testing.assert_allclose(maps.sum((1, 2)), difference, rtol=0.01)
+
+
+def test_the_trained_classifier_s_integrated_gradients_are_complete():
+    """Within a hundredth too; of the mean difference, since one scene's may be next to nothing."""
+    drawn, net = scenes("test", 3), load_network("scenes_cnn")
+    x, targets = net.preprocess(drawn.images), drawn.labels.astype(np.int32)
+    maps = attribution_maps(net, x, IntegratedGradients(100), target=targets)
+    baseline = np.asarray(fill_images(x, "grey", net.preprocess))
+    difference = score_values(net, x, Score(), targets) - score_values(net, baseline, Score(), targets)
+    np.testing.assert_allclose(maps.sum((1, 2)), difference, rtol=0.01, atol=0.01 * np.abs(difference).mean())
 
 
 def test_integrated_gradients_equal_a_loop_over_the_steps(net, x):
