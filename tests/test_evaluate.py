@@ -1,0 +1,179 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from localization import tables
+from localization.boxes import iou
+from localization.published import TABLE_2, VOC
+from saliency.errors import InputError
+from scripts import evaluate
+from scripts.evaluate import Options
+from tests.devkits import voc_object, write_text, write_voc
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    """Ten photos for training and ten for test; cats grow to the right, dogs downwards, one of each a photo."""
+    folder = tmp_path / "VOC2007"
+    for split, first in (("trainval", 0), ("test", 10)):
+        objects = {
+            f"{i:03d}": [
+                voc_object("cat", (1, 1, 21 + 2 * (i % 10), 30)),
+                voc_object("dog", (41, 11, 60, 21 + 2 * (i % 10))),
+                voc_object("dog", (61, 1, 80, 10), difficult=True),
+            ]
+            for i in range(first, first + 10)
+        }
+        write_voc(folder, objects, split=split)
+    return folder
+
+
+def run(devkit, tmp_path, **options) -> dict:
+    given = {"dataset": "voc", "data_root": devkit, "split": "test", "out": tmp_path / "out", "quiet": True}
+    assert evaluate.main(Options(**given | options)) == 0
+    return json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+def write_boxes(path, rows):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label", "x0", "y0", "x1", "y1"])
+        writer.writerows(rows)
+
+
+def test_boxes_of_a_csv(devkit, tmp_path, capsys):
+    # all cats found exactly but one that is missing; every dog's box is the cat's
+    rows = [(f"{i:03d}", "cat", 0, 0, 21 + 2 * (i % 10), 30) for i in range(10, 19)]
+    rows += [(f"{i:03d}", "dog", 0, 0, 30, 30) for i in range(10, 20)]
+    write_boxes(tmp_path / "mine.csv", rows)
+    results = run(devkit, tmp_path, train_split="trainval", boxes=tmp_path / "mine.csv")
+    mine = results["rows"][-1]
+    assert mine["method"] == "mine"
+    assert mine["figure"]["value"] == 0.45 and mine["figure"]["missing"] == 1  # (9/10 + 0/10) / 2
+    assert {name: figure["value"] for name, figure in mine["classes"].items()} == {"cat": 0.9, "dog": 0.0}
+    assert [row["method"] for row in results["rows"][:-1]] == [
+        *("mean box", "median box", "class mean box", "centre box", "full photo"),
+    ]
+    paired = next(row for row in results["paired"] if row["against"] == "full photo")
+    assert paired["mcnemar"] == {"p": 2 / 2**9, "only_first": 9, "only_second": 0}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"results.json", "report.html", "images.csv", "table.csv", "table.md", "table.tex", "pictures"}
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 6 * 20 and sum(line["correct"] == "True" for line in lines if line["method"] == "mine") == 9
+    assert "mine" in capsys.readouterr().out
+
+
+def test_class_mean_box_by_hand(devkit, tmp_path):
+    results = run(devkit, tmp_path, train_split="trainval")
+    row = next(row for row in results["rows"] if row["method"] == "class mean box")
+    cats = np.array([[0, 0, 21 + 2 * i, 30] for i in range(10)])
+    dogs = np.array([[40, 10, 60, 21 + 2 * i] for i in range(10)])
+    expected = [float((iou(boxes.mean(0), boxes) > 0.5).mean()) for boxes in (cats, dogs)]
+    assert [figure["value"] for figure in row["classes"].values()] == expected
+
+
+def test_maps_of_another_tool(devkit, tmp_path):
+    """Maps that are bright on the cat alone: half of the samples can be hit, through the heuristic and MaxBoxAcc."""
+    for i in range(20):
+        map = np.zeros((30, 40), np.float32)
+        map[:15, : round((21 + 2 * (i % 10)) / 2)] = 1
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        np.save(tmp_path / "maps" / f"{i:03d}.npy", map)
+    given = {"maps": tmp_path / "maps", "train_split": "trainval"}
+    for protocol in ("maxboxacc", "wsol"):
+        figures = run(devkit, tmp_path, protocol=protocol, **given)["figures"]
+        assert {name: figure["value"] for name, figure in figures.items()} == {
+            "oracle threshold": 0.5,
+            "threshold from training photos": 0.5,
+        }
+    row = run(devkit, tmp_path, route="heuristic", **given)["rows"][-1]
+    assert row["classes"]["cat"]["value"] > 0.5 and row["classes"]["dog"]["value"] == 0
+
+
+def test_a_network_end_to_end(tmp_path):
+    options = Options(limit=20, network="scenes_cnn", protocol="top1-loc", out=tmp_path, quiet=True)
+    assert evaluate.main(options) == 0
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert rows[-1]["method"] == "gradient-max" and 0 <= rows[-1]["figure"]["value"] <= 1
+    assert rows[-1]["figure"]["n"] == 20
+
+
+def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
+    write_voc(devkit, {"090": [voc_object("cat", (70, 1, 99, 30))]}, split="odd")
+    options = Options("voc", devkit, "odd", check=True, out=tmp_path / "out")
+    assert evaluate.main(options) == 0
+    said = capsys.readouterr().out
+    assert "VOC2007 odd: 1 photos, 1 objects" in said
+    assert "    090: box beyond the border: cat (repaired)" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_paper_protocols(devkit, tmp_path):
+    write_boxes(tmp_path / "mine.csv", [(f"{i:03d}", "cat", 0, 0, 9, 9) for i in range(20)])
+    given = {"boxes": tmp_path / "mine.csv", "train_split": "trainval"}
+    results = run(devkit, tmp_path, protocol="paper-voc07", **given)
+    assert results["samples"] == 20 and results["published"] == []  # other classes than the paper's
+    results = run(devkit, tmp_path, protocol="paper-imagenet", split="all", **given | {"train_split": None})
+    assert results["photos"] == 3  # 15% of 20
+    assert [row[0] for row in results["published"]][-1] == "Sensitivity maps (seed 003)"
+
+
+def test_published_rows_stand_beside_the_same_classes():
+    protocol = evaluate.PROTOCOLS["paper-voc07"]
+    rows = {name: (mean, classes) for name, mean, classes in evaluate.published_rows(protocol, sorted(VOC))}
+    assert rows.keys() == TABLE_2.keys()
+    mean, classes = rows["Sensitivity maps (seed 003)"]
+    assert (mean, classes["aeroplane"], classes["tvmonitor"]) == (40.1, 63.8, 41.2)
+    # the paper's mean is that of its classes, but for rounding
+    assert np.mean(list(classes.values())) == pytest.approx(mean, abs=0.9)
+    six = list(evaluate.published_rows(protocol, ["aeroplane", "bicycle", "boat", "bus", "horse", "motorbike"]))
+    assert six[-1] == ("Sensitivity maps (seed 003)", 55.0, {})
+    assert not list(evaluate.published_rows(evaluate.PROTOCOLS["corloc"], sorted(VOC)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"protocol": "voc"}, "--protocol must be one of corloc"),
+        ({"protocol": "wsol"}, "--protocol wsol scores maps: give --maps or --network"),
+        ({"protocol": "top1-loc"}, "--protocol top1-loc needs --network"),
+        ({"network": "scenes_cnn", "boxes": "x.csv"}, "--boxes and --network exclude each other"),
+        ({"bundle": "x"}, "--bundle needs --network"),
+        ({"method": "magic"}, "unknown method 'magic'"),
+        ({"network": "scenes_cnn"}, "nothing to learn boxes from"),
+        ({"network": "scenes_cnn", "protocol": "gt-known", "train_split": "trainval"}, "scenes_cnn has no class 'cat'"),
+    ],
+)
+def test_errors(devkit, tmp_path, options, says):
+    with pytest.raises(InputError, match=says):
+        run(devkit, tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_files(devkit, tmp_path):
+    write_text(tmp_path / "a.csv", "image,x0\n1,2\n")
+    with pytest.raises(InputError, match="must have the columns image,x0,y0,x1,y1"):
+        run(devkit, tmp_path, boxes=tmp_path / "a.csv")
+    write_boxes(tmp_path / "b.csv", [("999", "cat", 0, 0, 1, 1)])
+    with pytest.raises(InputError, match="names none of the 10 photos, such as '010'"):
+        run(devkit, tmp_path, boxes=tmp_path / "b.csv")
+    given = {"maps": tmp_path, "train_split": "trainval", "protocol": "maxboxacc"}
+    with pytest.raises(InputError, match=r"010\.npy: no such file"):
+        run(devkit, tmp_path, **given)
+    np.save(tmp_path / "010.npy", np.zeros((2, 2, 3)))
+    with pytest.raises(InputError, match="a map must be numbers"):
+        run(devkit, tmp_path, **given)
+    write_text(tmp_path / "010.npy", "text")
+    with pytest.raises(InputError, match="not an array that can be read"):
+        run(devkit, tmp_path, **given)
+
+
+def test_tables():
+    columns, rows = ["method", "a|b_%"], [["x & y", 12.345], ["none", None]]
+    assert tables.text(columns, rows) == "method  a|b_%\nx & y    12.3\nnone"
+    assert tables.markdown(columns, rows) == "| method | a\\|b_% |\n| --- | ---: |\n| x & y | 12.3 |\n| none |  |\n"
+    assert r"method & a|b\_\% \\" in tables.latex(columns, rows) and r"x \& y & 12.3 \\" in tables.latex(columns, rows)
+    assert tables.comma_separated(columns, rows) == "method,a|b_%\nx & y,12.3\nnone,\n"
