@@ -133,7 +133,7 @@ class Windows:
 
 def pair(value: int | Pair, name: str) -> Pair:
     """One number for both axes, or (height, width)."""
-    values = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
     if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
         raise InputError(f"{name} must be a whole number of pixels or a pair (height, width), not {value!r}")
     return int(values[0]), int(values[1])

@@ -1,0 +1,219 @@
+"""The incremental engine computes the dense path's numbers: every network, layer, score, border and phase."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from saliency import InputError, Score, occlusion_maps
+from saliency.networks.alexnet import alexnet, alexnet_2012
+from saliency.networks.architecture import Architecture, Builder
+from saliency.networks.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    LocalResponseNorm,
+    MaxPool,
+    Relu,
+)
+from saliency.networks.resnet import resnet50
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.networks.squeezenet import squeezenet1_1
+from saliency.networks.vgg import vgg16
+from saliency.occlusion import Windows, winograd
+from saliency.occlusion.dense import dense_scores
+from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
+from saliency.occlusion.plan import _plan, plan_for
+from tests.conftest import random_network
+
+LOGIT = Score()
+SMALL = {
+    "scenes_cnn": scenes_cnn(((4,), (6, 5)), classes=3, size=(21, 26)),
+    "vgg16": vgg16(((4,), (6,), (5,)), hidden=7, classes=3, size=(32, 26)),
+    "alexnet": alexnet((4, 5, 6, 5, 4), hidden=6, classes=3, size=(70, 63)),
+    "alexnet_2012": alexnet_2012((6, 4, 6, 4, 4), hidden=6, classes=3, size=(71, 67)),
+    "squeezenet1_1": squeezenet1_1(4, ((2, 3), None, (3, 4)), classes=3, size=(38, 45)),
+    "resnet50": resnet50((2, 3), (1, 2), classes=3, size=(40, 33)),
+}
+
+
+def differences(architecture, windows, score=LOGIT, *, most=1, chunk=3, seed=0, target=1):
+    """Incremental minus dense scores of all positions in float64, and the dense ones."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(seed)
+        image, fill = rng.normal(size=(2, *windows.image, 3))
+        weights = random_network(architecture, seed, np.float64).weights
+        plan = _plan(architecture, windows, score, most)
+        mine = incremental_scores(
+            plan, prepared(plan, weights), image, fill, score=score, target=target,
+            work=jobs(plan, 2**20, chunk), step=lambda count: None,
+        )  # fmt: skip
+        dense = dense_scores(
+            architecture, weights, image, fill, windows, score=score, target=target, chunk=64, step=lambda count: None
+        )
+    assert mine.dtype == dense.dtype == np.float64
+    return mine - dense, dense
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_position_of_every_network(name):
+    architecture = SMALL[name]
+    height, width = architecture.size
+    windows = Windows(architecture.size, (height // 4, width // 5), (height // 6, width // 7))
+    off, dense = differences(architecture, windows, most=2 if name == "scenes_cnn" else 1)
+    assert np.ptp(dense) > 1e-3
+    assert_allclose(off, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("score", [Score("log_probability"), Score("gestalt"), Score("gestalt", "pool1")], ids=str)
+def test_every_score(score):
+    architecture = SMALL["scenes_cnn"]
+    off, dense = differences(architecture, Windows(architecture.size, (7, 9), (7, 8), "gaussian"), score)
+    assert np.ptp(dense) > 1e-4
+    assert_allclose(off, 0, atol=1e-9)
+
+
+def test_a_bypassed_relu_is_left_out_of_logits_only():
+    architecture = SMALL["squeezenet1_1"]
+    windows = Windows(architecture.size, (12, 15), (12, 15))
+    assert "relu10" not in plan_for(architecture, windows, Score()).architecture.by_name
+    off, _ = differences(architecture, windows, Score("log_probability"))
+    assert_allclose(off, 0, atol=1e-9)
+
+
+def layers(draw, build: Builder) -> None:
+    """One more layer, or a branch that meets again."""
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    kind = draw(st.sampled_from(["conv", "groups", "relu", "max", "avg", "norm", "fork", "add"]))
+    last, i = build.nodes[-1].name, len(build.nodes)
+    match kind:
+        case "conv" | "groups":
+            kernel, stride = draw(pair), draw(pair)
+            padding = tuple((draw(st.integers(0, k // 2)), draw(st.integers(0, k // 2))) for k in kernel)
+            build.add(f"conv{i}", Conv(6, kernel, stride, padding, groups=3 if kind == "groups" else 1))
+        case "relu":
+            build.add(f"relu{i}", Relu())
+        case "max" | "avg":
+            layer = MaxPool if kind == "max" else AvgPool
+            window = draw(st.tuples(st.integers(2, 3), st.integers(2, 3)))
+            build.add(f"pool{i}", layer(window, draw(pair), ((1, 0), (0, 1)), draw(st.booleans())))
+        case "norm":
+            build.add(f"norm{i}", LocalResponseNorm(alpha=0.5))
+        case "fork":
+            build.add(f"a{i}", Conv(3, (1, 1)), last)
+            build.add(f"b{i}", Conv(3, (3, 3), padding=((1, 1), (1, 1))), last)
+            build.add(f"both{i}", Concat(), f"a{i}", f"b{i}")
+        case "add":
+            build.add(f"c{i}", Conv(6, (1, 1)), last)
+            build.add(f"d{i}", Conv(6, (3, 1), padding=((1, 1), (0, 0))), f"c{i}")
+            build.add(f"sum{i}", Add(), f"c{i}", f"d{i}")
+
+
+@st.composite
+def architectures(draw) -> Architecture:
+    build = Builder()
+    for _ in range(draw(st.integers(1, 4))):
+        layers(draw, build)
+    gestalt = build.nodes[-1].name
+    build.add("head", draw(st.sampled_from([GlobalAvgPool(), GlobalMaxPool(), Flatten()])))
+    build.add("logits", Dense(3))
+    size = draw(st.integers(14, 20)), draw(st.integers(14, 20))
+    return Architecture("random", tuple(build.nodes), gestalt, size)
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_random_stacks(data):
+    architecture = data.draw(architectures())
+    try:
+        architecture.shapes(*architecture.size)
+    except InputError:
+        return  # too many strides: nothing is left
+    patch = data.draw(st.tuples(st.integers(1, 14), st.integers(1, 14)))
+    stride = tuple(data.draw(st.integers(max(1, side // 2), side)) for side in patch)
+    convention = data.draw(st.sampled_from(["captum", "xplique"]))
+    windows = Windows(architecture.size, patch, stride, "rectangle", convention)
+    off, dense = differences(architecture, windows, most=data.draw(st.integers(1, 2)), chunk=8)
+    assert_allclose(off, 0, atol=1e-9 * (1 + np.abs(dense).max()))
+
+
+def test_panes_are_where_changes_can_be():
+    """Known by hand: VGG16's panes for a patch of 32 px every 16, without border classes."""
+    windows = Windows((224, 224), (32, 32), (16, 16))
+    plan = _plan(vgg16(), windows, Score(), 1)
+    pane = plan.classes[0].layout.pane
+    assert [pane[f"conv{i}_1"][0] for i in range(1, 6)] == [34, 20, 14, 12, 10]
+    assert plan.full_from == "conv5_3"
+    assert plan.macs["fc8"] == 4096 and plan.macs_dense["fc8"] == 4096 * 1000
+    assert 5 < plan.speedup < 5.2
+
+
+def test_classes_save_work_and_cover_every_position_once():
+    windows = Windows((224, 224), (32, 24), (16, 12))
+    one, nine = (_plan(vgg16(), windows, Score(), most) for most in (1, 3))
+    assert nine.speedup > 1.1 * one.speedup
+    for plan in (one, nine):
+        for chunk in (None, 5):
+            positions = np.concatenate([job.positions for job in jobs(plan, 2**22, chunk)])
+            assert sorted(positions) == list(range(len(windows.positions)))
+
+
+def test_more_work_pays_for_more_classes():
+    windows = Windows((96, 96), (16, 16), (8, 8))
+    few, many = (plan_for(scenes_cnn(), windows, Score(), images) for images in (1, 10_000))
+    assert len(few.classes) == 1 < len(many.classes)
+
+
+def test_the_budget_bounds_what_a_call_holds():
+    plan = _plan(vgg16(), Windows((224, 224), (8, 8), (4, 4)), Score(), 1)
+    budget = 32 * 2**20
+    for job in jobs(plan, budget):
+        chunks, at_once = job.starts["image"].shape[:2]
+        assert at_once * plan.position_bytes(plan.classes[0]) <= budget
+        assert (chunks - 1) * at_once * plan.edge_bytes <= budget
+
+
+def test_the_plan_prints_every_layer_that_multiplies():
+    plan = plan_for(SMALL["vgg16"], Windows((32, 26), (8, 6), (4, 4)), Score())
+    text = str(plan)
+    assert all(name in text for name in ("conv1_1", "conv3_1", "fc6", "fc8"))
+    assert "predicted speed-up" in text and f"{len(plan.windows.positions)} positions" in text
+
+
+def test_auto_takes_what_the_plan_finds_cheaper(rng):
+    net = random_network(scenes_cnn(((4,), (4,)), classes=3, size=(24, 24)))
+    x = rng.normal(size=(2, 24, 24, 3)).astype(np.float32)
+    small = occlusion_maps(net, x, patch=4, stride=4)
+    assert small.engine == "incremental"
+    assert occlusion_maps(net, x[:1], patch=24, stride=24).engine == "dense"
+    dense = occlusion_maps(net, x, patch=4, stride=4, engine="dense")
+    assert dense.engine == "dense"
+    assert_allclose(small.maps, dense.maps, atol=1e-5)
+
+
+def test_winograd_is_the_convolution(rng):
+    x = jnp.asarray(rng.normal(size=(2, 9, 6, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 5, 4)), jnp.float32)
+    expected = Conv(4, (3, 3)).linear(kernel, x)
+    assert_allclose(winograd.convolved(x, winograd.transformed(kernel)), expected, atol=2e-5)
+    assert winograd.suits(Conv(64, (3, 3), padding=((1, 1), (1, 1))), 64)
+    assert not winograd.suits(Conv(64, (3, 3), (2, 2)), 64) and not winograd.suits(Conv(64, (3, 3)), 3)
+
+
+def test_maximum_outside_a_pane(rng):
+    x = rng.normal(size=(5, 4, 3))
+    starts = np.array([[0, 0], [2, 1], [3, 2]])
+    for pane in ((2, 2), (2, 1), (1, 2)):
+        for start, found in zip(starts, maximum_outside(jnp.asarray(x), jnp.asarray(starts), pane)):
+            rest = x.copy()
+            rest[start[0] : start[0] + pane[0], start[1] : start[1] + pane[1]] = -np.inf
+            assert_allclose(found, rest.max((0, 1)), rtol=1e-6)
+    assert (maximum_outside(jnp.asarray(x), jnp.zeros((1, 2), int), (5, 4)) == -np.inf).all()
