@@ -118,7 +118,7 @@ class Store:
         if not all(self.path(number).exists() for number in self.shards):
             return False
         headers = [self._opened(number, tensors=False)[0] for number in self.shards]
-        problems = [
+        problems = list(self.description.get("left_out", ())) + [
             {"image": record["source"], "problem": record["problem"]}
             for header in headers
             for record in header["records"]

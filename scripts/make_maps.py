@@ -95,9 +95,12 @@ def main(options: Options) -> int:
         limit=options.limit,
         seed=options.seed,
     )
+    if options.strict:
+        refuse([f"{one['image']}: {one['problem']}" for one in left_out(data)])
     targets = targets_of(data, net) if options.target == "label" else np.full(len(data), -1)
     store = create_store(options.out, description(options, net, data), len(data), options.shard_size)
-    start, made, problems = time.perf_counter(), 0, []
+    start, made = time.perf_counter(), 0
+    problems = [f"{one['image']}: {one['problem']}" for one in store.description["left_out"]]
     own = [number for number in store.shards if number % parts == part]
     with tqdm(total=sum(len(store.images(n)) for n in own), unit="img", disable=cli.silent(options.quiet)) as progress:
         for number, decoded in ahead(data, targets, net, store, own):
@@ -105,7 +108,7 @@ def main(options: Options) -> int:
             if shard is None:
                 shard = computed(METHODS[options.method], net, decoded, options)
                 if options.strict:
-                    refuse_problems(shard)
+                    refuse([f"{record.source}: {record.problem}" for record in shard.records if record.problem])
                 store.write(number, shard)
                 made += len(decoded)
             problems += [f"{record.source}: {record.problem}" for record in shard.records if record.problem]
@@ -129,7 +132,7 @@ def description(options: Options, net: Network, data: Dataset) -> dict[str, Any]
             "dataset": data.name,
             "split": data.split,
             "images": content_hash([annotation.source for annotation in data.annotations]),
-            "left_out": [str(note) for note in data.notes if note.outcome == "left out"],
+            "left_out": left_out(data),
             "network": net.name,
             "weights": net.digest,
             "preprocessing": net.preprocess.record(),
@@ -140,6 +143,13 @@ def description(options: Options, net: Network, data: Dataset) -> dict[str, Any]
             "precision": options.precision,
         }
     )
+
+
+def left_out(data: Dataset) -> list[dict[str, str]]:
+    """The images that the data set's reader found unusable."""
+    usable = {annotation.source for annotation in data.annotations}
+    notes = [note for note in data.notes if note.outcome == "left out" and note.source not in usable]
+    return [{"image": note.source, "problem": note.problem} for note in notes]
 
 
 def targets_of(data: Dataset, net: Network) -> np.ndarray:
@@ -218,10 +228,9 @@ def pooled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return rows @ maps @ columns.T
 
 
-def refuse_problems(shard: Shard) -> None:
-    for record in shard.records:
-        if record.problem:
-            raise InputError(f"{record.source}: {record.problem}; without --strict such images are listed and left out")
+def refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError(f"{problems[0]}; without --strict such images are listed and left out")
 
 
 if __name__ == "__main__":

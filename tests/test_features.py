@@ -1,4 +1,4 @@
-"""Features against slow loops, on maps that are not square: what a Gaussian, an area, a profile, a normalisation are."""
+"""Features against slow loops, on maps that are not square: a Gaussian, an area, a profile, a normalisation."""
 
 import numpy as np
 import pytest

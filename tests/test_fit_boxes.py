@@ -1,0 +1,150 @@
+"""fit_boxes on stores made by hand: the same solution by every route, figures, and what it refuses."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from localization import Features, load_linear_map
+from localization.regression import ridge
+from localization.stock import open_stock
+from localization.store import Record, Shard, create_store
+from saliency.errors import InputError
+from saliency.preprocessing import Preprocessing
+from scripts.fit_boxes import Options, main
+
+N, SIZE, PHOTO = 120, (12, 16), (60, 90)  # maps are 12 x 16 of inputs 24 x 32, photos 60 x 90
+FEATURES = Features(size=(6, 8), smooth=0, focus=0)
+
+
+@pytest.fixture(scope="module")
+def boxes():
+    rng = np.random.default_rng(3)
+    x, y = (np.sort(rng.uniform(0, size, (N, 2)), 1) for size in (PHOTO[1] - 15, PHOTO[0] - 10))
+    return np.stack([x[:, 0], y[:, 0], x[:, 1] + 15, y[:, 1] + 10], 1)
+
+
+def make_store(folder, boxes, method, noise, **description):
+    """Maps bright where the box is; image 7 has no map, image 11 no box."""
+    rng = np.random.default_rng(noise)
+    described = {
+        **{"dataset": "hand", "split": "all", "images": "abc", "left_out": [], "network": "vgg16", "weights": "123"},
+        **{"preprocessing": Preprocessing((24, 32), mode="stretch").record(), "method": method, "target": "predicted"},
+        **{"options": {}, "size": list(SIZE), "precision": "float32"},
+        **description,
+    }
+    store = create_store(folder, described, N, 25)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    for number in store.shards:
+        maps, records = [], []
+        for i in store.images(number):
+            a, b, c, d = boxes[i] * np.array([SIZE[1] / PHOTO[1], SIZE[0] / PHOTO[0]] * 2)
+            inside = (columns > a) & (columns < c) & (rows > b) & (rows < d)
+            maps.append((inside + 0.02 + noise / 100 * rng.random(SIZE)).astype(np.float32))
+            own = () if i == 11 else (tuple(boxes[i]),)
+            labels = ("cat",) * len(own)
+            problem = "damaged image" if i == 7 else ""
+            records.append(Record(f"photo{i}", PHOTO, labels, own, f"hash{i}", problem=problem))
+        store.write(number, Shard(np.array(maps), tuple(records)))
+    store.finish()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory, boxes):
+    folder = tmp_path_factory.mktemp("stores")
+    return tuple(make_store(folder / name, boxes, name, noise) for noise, name in enumerate(("gradient", "gestalt"), 1))
+
+
+def fitted(folders, out, **changes):
+    given = {"stores": folders[:1], "method": "ridge", "features": FEATURES, "quiet": True, "lambdas": (0.01, 0.1, 1.0)}
+    assert main(Options(**{**given, "out": out, **changes})) == 0
+    return load_linear_map(out / "linear_map.safetensors")
+
+
+def test_the_stock_holds_the_usable_images_and_their_boxes(stores, boxes):
+    stock = open_stock(stores, FEATURES)
+    assert [record.source for record in stock.records] == [f"photo{i}" for i in range(N) if i not in (7, 11)]
+    usable = np.delete(np.arange(N), [7, 11])
+    np.testing.assert_allclose(stock.learned(), boxes[usable] * np.array([16 / 90, 12 / 60] * 2))
+    np.testing.assert_allclose(stock.to_photos(stock.learned(), np.arange(len(stock))), boxes[usable])
+    assert stock.width == 2 * FEATURES.count(*SIZE)
+
+
+def test_processes_share_the_rows_and_lose_none(stores):
+    targets = np.arange(N - 2)[:, None].astype(float)
+    chosen = np.array([90, 3, 40, 41, 8, 117, 26])
+    parts = [open_stock(stores, FEATURES, part=part, parts=3).rows(chosen, targets) for part in range(3)]
+    assert sorted(np.concatenate([rows.targets[:, 0] for rows in parts])) == sorted(chosen)
+    whole = open_stock(stores, FEATURES, cache=0).rows(chosen, targets)
+    x = np.concatenate([np.concatenate([*rows.blocks(), np.empty((0, rows.width))]) for rows in parts])
+    order = np.argsort(np.concatenate([rows.targets[:, 0] for rows in parts]))
+    np.testing.assert_array_equal(np.concatenate(list(whole.blocks())), x[order])
+
+
+def test_the_boxes_are_found_and_the_files_written(stores, tmp_path):
+    linear = fitted(stores, tmp_path, few_shot=(10, 40), repeats=2)
+    results = json.loads((tmp_path / "results.json").read_text())
+    row = {row["route"]: row for row in results["rows"]}
+    assert row["linear map"]["mean_iou"] > row["median box"]["mean_iou"] + 0.2
+    assert [one["n"] for one in results["few_shot"]] == [10, 40]
+    assert set(results["path"]) == {"0.01", "0.1", "1.0"}
+    assert linear.source["method"] == "gradient"
+    assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 1 + results["images"]["score"]
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_a_second_run_writes_the_same_bytes(stores, tmp_path):
+    fitted(stores, tmp_path / "a", method="lad", few_shot=(10,))
+    fitted(stores, tmp_path / "b" / "a", method="lad", few_shot=(10,))
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "a" / path.name).read_bytes()
+
+
+def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):
+    """88 rows of 126 features by the dual form; conjugate gradients where no matrix fits; fewer features by moments."""
+    dual = fitted(stores, tmp_path / "dual")
+    few = Features(size=(3, 4), smooth=0, focus=0)
+    primal = fitted(stores, tmp_path / "primal", features=few, lambdas=(0.1,))
+    gradients = fitted(stores, tmp_path / "gradients", features=few, lambdas=(0.1,), budget=0)
+    np.testing.assert_allclose(primal.weights, gradients.weights, rtol=1e-3, atol=1e-5)
+    stock = open_stock(stores[:1], FEATURES)
+    assert dual.record["n"] < stock.width
+    assert primal.record["n"] >= open_stock(stores[:1], few).width
+
+
+def test_stacked_methods_and_refinements_are_fitted(stores, tmp_path):
+    for method, steps in (("lad", 20), ("iou", 3), ("sgd", 50)):
+        linear = fitted(stores, tmp_path / method, stores=stores, method=method, steps=steps, coding="centre")
+        assert linear.methods == 2
+        assert linear.source["method"] == "gradient+gestalt"
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"shares": (0.5, 0.5, 0.5)}, "--shares must be"),
+        ({"lambdas": ()}, "--lambdas must be"),
+        ({"few_shot": (2,)}, "--few-shot needs"),
+        ({"stores": ()}, "no store of maps"),
+        ({"method": "lad", "budget": 0, "features": Features(size=(2, 2), profiles=(0.5,))}, "need more than --budget"),
+    ],
+)
+def test_bad_options_are_told(stores, tmp_path, changes, part):
+    with pytest.raises(InputError, match=part):
+        fitted(stores, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_stores_that_do_not_belong_together_are_told(stores, boxes, tmp_path):
+    other = make_store(tmp_path / "other", boxes, "gestalt", 2, images="other")
+    with pytest.raises(InputError, match="differ in images"):
+        open_stock((stores[0], other), FEATURES)
+
+
+def test_options_are_recorded(stores, tmp_path):
+    fitted(stores, tmp_path)
+    config = json.loads((tmp_path / "results.json").read_text())["config"]
+    assert config["features"]["softness"] == asdict(FEATURES)["softness"]
+    assert config["lambdas"] != list(ridge.LAMBDAS)

@@ -1,0 +1,142 @@
+"""make_maps on a small network: what the store holds, going on after damage, shares, and bad images."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from localization import datasets
+from localization.datasets.dataset import Photos
+from localization.store import open_store
+from saliency import gradient_maps, load_network
+from saliency.errors import InputError
+from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.weights import save_network
+from scripts.make_maps import Options, main, pooled
+from scripts.processes import Processes
+from tests.conftest import random_network
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A file of random weights of the embedded classifier."""
+    path = tmp_path_factory.mktemp("network") / "random.safetensors"
+    save_network(random_network(scenes_cnn()), path, {})
+    return str(path)
+
+
+def options(out, network, **changes):
+    return Options(
+        **{"out": out, "weights": network, "limit": 5, "shard_size": 2, "size": (12, 16), "quiet": True, **changes}
+    )
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_store_holds_the_methods_maps(network, tmp_path):
+    assert main(options(tmp_path, network, precision="float32", size=None)) == 0
+    store = open_store(tmp_path)
+    data, net = datasets.load("scenes", limit=5), load_network("scenes_cnn", network)
+    expected = gradient_maps(net, net.preprocess([data.images[i] for i in range(5)]))
+    np.testing.assert_array_equal(np.concatenate([shard.maps for shard in store]), expected)
+    records = [record for shard in store for record in shard.records]
+    assert [record.source for record in records] == [annotation.source for annotation in data.annotations]
+    np.testing.assert_array_equal([record.boxes[0] for record in records], [a.boxes[0] for a in data.annotations])
+
+
+def test_pooling_is_the_mean_over_areas(rng):
+    maps = rng.random((3, 6, 8)).astype(np.float32)
+    expected = maps.reshape(3, 3, 2, 2, 4).mean((2, 4))
+    np.testing.assert_allclose(pooled(maps, (3, 2)), expected, rtol=1e-6)
+
+
+def test_a_damaged_shard_is_made_again_and_a_whole_one_is_not(network, tmp_path, capsys):
+    main(options(tmp_path, network))
+    whole = files(tmp_path)
+    (tmp_path / "maps-00001.safetensors").write_bytes(whole["maps-00001.safetensors"][:100])
+    (tmp_path / "maps-00002.safetensors").unlink()
+    main(options(tmp_path, network))
+    assert "3 maps made" in capsys.readouterr().out
+    assert files(tmp_path) == whole
+
+
+def test_shares_make_the_same_store(network, tmp_path):
+    main(options(tmp_path / "one", network))
+    main(options(tmp_path / "two", network, shard="1/2"))
+    assert not (tmp_path / "two" / "index.json").exists()
+    main(options(tmp_path / "two", network, shard="0/2"))
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_photo_that_the_reader_leaves_out_is_listed(network, tmp_path, photos, capsys):
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:100])
+    given = {"dataset": "folder", "root": photos, "limit": None}
+    assert main(options(tmp_path / "store", network, **given)) == 0
+    assert "no map: " in capsys.readouterr().out
+    (problem,) = json.loads((tmp_path / "store" / "index.json").read_text())["problems"]
+    assert "b" in problem["image"]
+    with pytest.raises(InputError, match="without --strict"):
+        main(options(tmp_path / "strict", network, strict=True, **given))
+
+
+def test_an_image_that_cannot_be_decoded_later_is_listed_and_the_run_goes_on(network, tmp_path, monkeypatch):
+    data = datasets.load("scenes", limit=5)
+
+    def broken():
+        raise InputError("photo.jpg: damaged image")
+
+    decoders = (*data.images.decoders[:3], broken, data.images.decoders[4])
+    changed = replace(data, images=Photos(decoders))
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: changed)
+    assert main(options(tmp_path / "store", network)) == 0
+    (problem,) = json.loads((tmp_path / "store" / "index.json").read_text())["problems"]
+    assert problem == {"image": data.annotations[3].source, "problem": "photo.jpg: damaged image"}
+    maps = np.concatenate([shard.maps for shard in open_store(tmp_path / "store")])
+    assert (maps.max((1, 2)) > 0).tolist() == [True, True, True, False, True]
+    with pytest.raises(InputError, match=r"photo.jpg: damaged image; without --strict"):
+        main(options(tmp_path / "strict", network, strict=True))
+
+
+def test_another_photo_under_the_same_name_is_noticed(network, tmp_path, photos, rng, capsys):
+    given = {"dataset": "folder", "root": photos, "limit": None, "shard_size": 1}
+    main(options(tmp_path / "store", network, **given))
+    Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(photos / "b.png")
+    main(options(tmp_path / "store", network, **given))
+    assert "1 maps made" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"method": "magic"}, "unknown method"),
+        ({"shard": "2/2"}, "I/N"),
+        ({"shard": "half"}, "I/N"),
+        ({"shard_size": 0}, "at least 1"),
+        ({"processes": Processes(coordinator="localhost:1")}, "belong together"),
+        ({"processes": Processes("localhost:1", 2, 2)}, "must lie in 0..1"),
+    ],
+)
+def test_bad_options_leave_nothing_behind(network, tmp_path, changes, part):
+    with pytest.raises(InputError, match=part):
+        main(options(tmp_path / "store", network, **changes))
+    assert not (tmp_path / "store").exists()
+
+
+def test_labels_that_the_network_does_not_know_are_told(tmp_path):
+    net = random_network(scenes_cnn())
+    save_network(net, tmp_path / "nameless.safetensors", {})
+    with pytest.raises(InputError, match="use --target predicted"):
+        main(options(tmp_path / "store", str(tmp_path / "nameless.safetensors"), target="label"))
