@@ -26,7 +26,7 @@ from localization.report import content_hash
 from saliency import InputError, Score, load_network
 from saliency.files import written
 from saliency.networks.network import Network
-from saliency.occlusion import Windows, fill_images
+from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
 from saliency.scores import score_values
 from saliency.zeiler_fergus import (
@@ -69,6 +69,8 @@ class Options:
     fills: tuple[str, ...] = ("grey", "mean", "blur", "noise")
     """What hides: grey, mean, blur, noise, a level 0..255, or r,g,b. The first is the one that all figures but the
     comparison use."""
+    engine: Engine = "auto"
+    """How hidden photos are computed: dense, incremental (the same numbers), or whichever is expected to be cheaper."""
     region: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """name=x0,y0,x1,y1 in pixels of the photo, or with % signs in percent of what the network sees; for all photos."""
     regions: Path | None = None
@@ -224,7 +226,7 @@ def measured(
         pass  # nothing there yet, or not ours: measured anew
     before = bar.n
     sweeps = sweep(
-        net, subject.x, subject.target, sizes, fill=fill, seed=options.seed,
+        net, subject.x, subject.target, sizes, fill=fill, engine=options.engine, seed=options.seed,
         progress=lambda done, _: bar.update(before + done - bar.n),
     )  # fmt: skip
     arrays = {f"{field}{i}": getattr(one, field) for i, one in enumerate(sweeps) for field in fields}

@@ -37,6 +37,7 @@ def options(folder, **changes) -> Options:
         "fills": ("grey", "noise"),
         "draws": 3,
         "windows": 3,
+        "engine": "dense",
         "out": folder / "out",
         "quiet": True,
     }

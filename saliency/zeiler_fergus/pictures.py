@@ -96,8 +96,11 @@ def traces(sweeps: Sequence[Sweep]) -> Figure:
 def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Figure:
     """Zeiler & Fergus' figure 7 d and e for each size: probability, predicted class, drop."""
     limit = max(np.abs(sweep.drop).max() for sweep in sweeps) or 1.0
-    figure = Figure(figsize=(1.35 + 1.36 * (len(sweeps) + 1), 5.1))
-    grid = figure.subplots(3, len(sweeps) + 1, squeeze=False)
+    shape = photo.shape[0] / photo.shape[1]
+    figure = Figure(figsize=(1.35 + 1.36 * (len(sweeps) + 1), 4.1 * shape + 1))
+    widths = [1.0] * (len(sweeps) + 1) + [0.07]  # the bars have a column, or rows with and without would not align
+    every = figure.subplots(3, len(widths), squeeze=False, width_ratios=widths)
+    grid, bars = every[:, :-1], every[:, -1]
     shown = _palette(sweeps)
     colours = ListedColormap([*shown.values(), REST])
     for row, label in enumerate(("probability\nof the target", "predicted\nclass", "drop of the\nprobability")):
@@ -119,8 +122,9 @@ def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Fig
         _grid(grid[1, column], sweep, classes, photo.shape, cmap=colours, vmin=-0.5, vmax=len(order) + 0.5)
         _grid(grid[2, column], sweep, sweep.drop, photo.shape, cmap=DROP, vmin=-limit, vmax=limit)
         grid[0, column].set_title(f"{_side(sweep)} px")
-    figure.colorbar(ScalarMappable(Normalize(0, 1), BELIEF), ax=grid[0, 1:], shrink=0.85, pad=0.02)
-    figure.colorbar(ScalarMappable(Normalize(-limit, limit), DROP), ax=grid[2, 1:], shrink=0.85, pad=0.02)
+    figure.colorbar(ScalarMappable(Normalize(0, 1), BELIEF), cax=bars[0])
+    figure.colorbar(ScalarMappable(Normalize(-limit, limit), DROP), cax=bars[2])
+    bars[1].set_visible(False)
     patches = [Patch(color=colour, label=names(k)) for k, colour in shown.items()]
     if any((~np.isin(sweep.top, order)).any() for sweep in sweeps):
         patches.append(Patch(color=REST, label="another class"))

@@ -7,7 +7,8 @@ For photo i, let x_i be the features of a layer and y_i those with a box hidden.
 - correspondence (Zeiler & Fergus 2014, section 4.4): with e_i = x_i - y_i, the Hamming distance between sign(e_i) and
   sign(e_j), as a share of the features, averaged over all pairs of photos i < j. Small: hiding this part moves
   the features of all photos alike, so the network knows it as the same part. A change below `NOISE` of the layer's
-  largest activation counts as none.
+  largest activation counts as none. Features are compared place by place: where a layer still has a height and a
+  width, boxes at the same place of every photo come out small for that reason alone, and random ones do not.
 
 Every figure is repeated. The region's own box is moved by up to `JITTER` of its sides, for a box drawn by hand is no
 more exact, and boxes of the same size are put anywhere in each photo ("random"). The p-value is a permutation test's:

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from scipy.stats import rankdata
 
 from saliency.networks.network import Network
-from saliency.occlusion import Progress, Windows, occluded_logits
+from saliency.occlusion import Engine, Progress, Windows, occluded_logits
 from saliency.occlusion.windows import Fill
 from saliency.scores import logits
 
@@ -82,13 +82,15 @@ def sweep(
     sizes: Sequence[Windows],
     *,
     fill: Fill = "grey",
+    engine: Engine = "auto",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Sweep]:
     """The classifier's belief under each window of each size. Errors are those of `occluded_logits`."""
     base = float(probabilities(net, image[None])[0, target])
+    every = occluded_logits(net, image, sizes, fill=fill, engine=engine, seed=seed, progress=progress)
     sweeps = []
-    for windows, values in zip(sizes, occluded_logits(net, image, sizes, fill=fill, seed=seed, progress=progress)):
+    for windows, values in zip(sizes, every):
         belief = softmax(values.astype(float), axis=-1)
         sweeps.append(Sweep(windows, target, base, belief[..., target], belief.argmax(-1), belief.max(-1)))
     return sweeps
