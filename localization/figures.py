@@ -134,8 +134,8 @@ def linear_weights(weights: np.ndarray, names: Sequence[str]) -> Figure:
     """The learned linear map as images, one a box coordinate: red pixels push it up, blue ones down."""
     figure = Figure(figsize=(2.5 * len(weights), 2.7))
     for axes, image, name in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, names):
-        scale = np.nanmax(np.abs(image)) or 1.0
-        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto")
+        scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
+        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale)
         axes.set_title(name, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -219,10 +219,8 @@ def _case_sections(pictures: Mapping[str, Figure]) -> Iterator[Section]:
     yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
     yield Section(
         "What the linear map learned",
-        "The weights of each method's linear map, one image a box edge. A line belongs to a quantile of the map's"
-        " mass, those of the rows' profile in the upper half, those of the columns' in the lower; along it runs the"
-        " position in the image. Where mass lies beyond a position, red pushes the edge right or down, blue left"
-        " or up.",
+        "Each method's linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
+        " Red pushes it right or down, blue left or up.",
         figures=[figure for name, figure in pictures.items() if name.startswith("weights-")],
         wide=False,
     )
