@@ -219,7 +219,7 @@ def _case_sections(pictures: Mapping[str, Figure]) -> Iterator[Section]:
     yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
     yield Section(
         "What the linear map learned",
-        "Each method's linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
+        "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
         " Red pushes it right or down, blue left or up.",
         figures=[figure for name, figure in pictures.items() if name.startswith("weights-")],
         wide=False,
