@@ -185,7 +185,7 @@ def dependence(
     """Rank correlations between the drop maps of all fills and sizes; above them the maps of one size, by fill."""
     figure = Figure(figsize=(7.2, 5.6 + 5.2 / len(examples)))
     above, below = figure.subfigures(2, 1, height_ratios=(5.2 / len(examples), 5.6))  # type: ignore[misc]
-    limit = max(np.abs(sweep.drop).max() for sweep in examples.values()) or 1.0
+    limit = max(np.nanmax(np.abs(sweep.drop_map)) for sweep in examples.values()) or 1.0
     panels = np.atleast_1d(above.subplots(1, len(examples)))
     for axes, (name, sweep) in zip(panels, examples.items()):
         _overlay(axes, photo, sweep.drop_map, limit)
