@@ -1,7 +1,6 @@
 """Every method that captum has, against captum: 1e-4 of the largest value, on random weights and images."""
 
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -39,36 +38,14 @@ TARGETS = [0, 3, 6]
 OPTIONS = Options(patch=(11, 8), stride=(6, 8), samples=4, steps=10, seed=2)
 
 
-class Pool(nn.Module):
-    """A max-pool that, like ours, shares the derivative among equal values; torch's gives it to the first."""
-
-    def __init__(self, layer: layers.MaxPool):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width, _ = self.layer.shape((*x.shape[2:], 1))
-        (rows, cols), (down, right) = self.layer.window, self.layer.stride
-        reach = (height - 1) * down + rows, (width - 1) * right + cols
-        x = nn.functional.pad(x, (0, max(0, reach[1] - x.shape[3]), 0, max(0, reach[0] - x.shape[2])), value=-torch.inf)
-        views = [
-            x[:, :, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * right + 1 : right]
-            for i in range(rows)
-            for j in range(cols)
-        ]
-        return reduce(torch.maximum, views)
-
-
 class Twin(nn.Module):
     """Our network in torch, layer by layer; every ReLU a module of its own, as captum's hooks need them."""
 
-    def __init__(self, net: Network, shared_ties: bool = False):
+    def __init__(self, net: Network):
         super().__init__()
         self.nodes = net.architecture.without(*net.architecture.logit_bypass).nodes[1:]
         weights = net.weights
-        self.steps = nn.ModuleDict(
-            {node.name: step(node.layer, weights.get(node.name, {}), shared_ties) for node in self.nodes}
-        )
+        self.steps = nn.ModuleDict({node.name: step(node.layer, weights.get(node.name, {})) for node in self.nodes})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         done = {"image": x}
@@ -82,7 +59,7 @@ class Concat(nn.Module):
         return torch.cat(xs, 1)
 
 
-def step(layer: layers.Layer, weights: layers.Parameters, shared_ties: bool) -> nn.Module:
+def step(layer: layers.Layer, weights: layers.Parameters) -> nn.Module:
     match layer:
         case layers.Conv(features, kernel, stride, ((top, _), (left, _))):
             return filled(nn.Conv2d(weights["kernel"].shape[2], features, kernel, stride, (top, left)), weights)
@@ -91,7 +68,7 @@ def step(layer: layers.Layer, weights: layers.Parameters, shared_ties: bool) -> 
         case layers.Relu():
             return nn.ReLU()
         case layers.MaxPool(window, stride, _, ceil):
-            return Pool(layer) if shared_ties else nn.MaxPool2d(window, stride, ceil_mode=ceil)
+            return nn.MaxPool2d(window, stride, ceil_mode=ceil)
         case layers.GlobalAvgPool():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case layers.GlobalMaxPool():
@@ -172,9 +149,8 @@ def test_guided_backprop(net, twin):
     close(ours("guided-backprop", net), largest(GuidedBackprop(twin).attribute(images(SIZE)[1], target=TARGETS)), 1e-4)
 
 
-def test_deconvolution(net):
-    """Against pools that share ties as ours do: this rule sends signals through zeros too, and zeros tie in a pool."""
-    twin = Twin(net, shared_ties=True).eval()
+def test_deconvolution(net, twin):
+    """Its signals pass zeros too, and zeros tie in a pool: both libraries then take the first."""
     close(ours("deconvolution", net), largest(Deconvolution(twin).attribute(images(SIZE)[1], target=TARGETS)), 1e-4)
 
 
