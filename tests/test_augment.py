@@ -133,7 +133,7 @@ def test_mixup_and_cutmix_weights_follow_their_beta():
     height, width = masks.any(2).sum(1), masks.any(1).sum(1)
     np.testing.assert_array_equal(masks.sum((1, 2)), height * width)
     whole = ~(masks[:, 0].any(1) | masks[:, -1].any(1) | masks[:, :, 0].any(1) | masks[:, :, -1].any(1)) & (height > 5)
-    np.testing.assert_allclose((width / height)[whole], 1.5, atol=0.25)  # the image's own aspect
+    np.testing.assert_allclose(width[whole] / height[whole], 1.5, atol=0.25)  # the image's own aspect
 
 
 def test_visible_share_matches_a_fine_grid(rng):

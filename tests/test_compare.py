@@ -11,13 +11,13 @@ from saliency import InputError
 from saliency.methods import Options as MethodOptions
 from scripts import compare
 
-SMALL = compare.Options(methods=("gradient-max", "occlusion"), n_train=20, n_test=6, quiet=True)
+SMALL = compare.Options(methods=("gradient-max", "occlusion"), n_train=20, n_test=6, quality=2, quiet=True)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A finished run, and its options."""
-    options = replace(SMALL, out=tmp_path_factory.mktemp("compare"), map=MethodOptions(patch=48, stride=24))
+    options = replace(SMALL, out=tmp_path_factory.mktemp("compare"), settings=MethodOptions(patch=48, stride=24))
     assert compare.main(options) == 0
     return options
 
@@ -102,14 +102,13 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     ("change", "says"),
     [
         ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from gradient-max"),
-        ({"target": "dog"}, '--target must be "predicted" or "label"'),
         ({"n_train": 3}, "--n-train must be at least 20"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
-        ({"map": MethodOptions(patch=97)}, "patch must be 1 to 96 px"),
-        ({"map": MethodOptions(patch=8, stride=0)}, "stride must be at least 1 px"),
-        ({"map": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
-        ({"map": MethodOptions(layer="conv9")}, "no layer 'conv9'"),
+        ({"settings": MethodOptions(patch=97)}, "patch must be 1 to 96 px"),
+        ({"settings": MethodOptions(patch=8, stride=0)}, "stride must be at least 1 px"),
+        ({"settings": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
+        ({"settings": MethodOptions(layer="conv9")}, "no layer 'conv9'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, says):
