@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal, get_args
 
 import jax
@@ -99,14 +100,7 @@ def occlusion_maps(
     x = np.asarray(x)
     windows = Windows((x.shape[1], x.shape[2]), pair(patch, "patch"), pair(stride, "stride"), shape, convention)
     fills = fill_images(x, fill, preprocess or _AS_IT_IS, seed)
-    total, done = len(x) * len(windows.positions), 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
+    step = _counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
         architecture, weights = net.architecture, net.weights
         targets = as_targets(target, len(x), class_count(architecture))
@@ -167,6 +161,20 @@ def _incremental(
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
 
 
+def _counter(total: int, progress: Progress | None) -> Step:
+    """Counts positions that several threads have done."""
+    done, turn = 0, Lock()
+
+    def step(count: int) -> None:
+        nonlocal done
+        with turn:
+            done += count
+            if progress:
+                progress(done, total)
+
+    return step
+
+
 def _threads() -> int:
     """The cores that this process may use; an accelerator wants one thread to feed it."""
     return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
@@ -193,14 +201,7 @@ def occluded_logits(
     check_input(net, image[None])
     architecture, weights = net.architecture, net.weights
     filled = fill_images(image[None], fill, net.preprocess, seed)[0]
-    total, done = sum(len(windows.positions) for windows in sizes), 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
+    step = _counter(sum(len(windows.positions) for windows in sizes), progress)
     score = Score("log_probability")  # needs every logit, as this does
     plans = [plan_for(architecture, windows, score) for windows in sizes]
     if engine == "auto":
