@@ -21,7 +21,7 @@ import tyro
 from tqdm import tqdm
 
 from localization import figures, report, tables
-from localization.boxes import to_input, to_photo
+from localization.boxes import to_input, to_photo, visible
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import inside
 from localization.features import areas
@@ -114,13 +114,15 @@ def main(options: Options) -> int:
     net = load_network(options.network, options.weights, classes=options.classes) if options.network else None
     class_of = class_indices(options, net)
     source = map_source(options, protocol, net, class_of)
+    origin = report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test))
     results: dict[str, Any] = {
-        **report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test)),
+        **origin,
         "protocol": protocol,
         "dataset": f"{test.name} {test.split}",
         "photos": len(test),
         "samples": len(wanted),
         "notes": [str(note) for note in test.notes],
+        "cropped_away": cropped_away(net, test, wanted) if net else 0,
     }
     if protocol.name in MAP_PROTOCOLS:
         assert source is not None  # checked
@@ -135,7 +137,7 @@ def main(options: Options) -> int:
         results |= box_figures(found, protocol, wanted, right, options.settings.seed)
         images = image_rows(found, protocol, test, wanted)
         report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
-        write_page(options.out, found, test, wanted, results)
+        write_page(options.out, found, test, wanted, results, origin)
     columns, rows = table(results)
     for suffix, form in (("csv", tables.comma_separated), ("md", tables.markdown), ("tex", tables.latex)):
         report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
@@ -309,6 +311,12 @@ def sizes(data: Dataset, wanted: Samples) -> np.ndarray:
     return np.array([data.annotations[i].size for i in wanted.images], float)
 
 
+def cropped_away(net: Network, data: Dataset, wanted: Samples) -> int:
+    """Samples of which no true box is in the network's input at all."""
+    photos = (data.annotations[i].size for i in wanted.images)
+    return sum(not visible(true, net.preprocess.placement(photo)).any() for photo, true in zip(photos, wanted.true))
+
+
 def baseline_boxes(
     test: Dataset, wanted: Samples, train: Dataset | None, learned: Samples | None
 ) -> dict[str, np.ndarray]:
@@ -448,7 +456,12 @@ def image_rows(
 
 
 def write_page(
-    out: Path, found: Mapping[str, np.ndarray], data: Dataset, wanted: Samples, results: Mapping[str, Any]
+    out: Path,
+    found: Mapping[str, np.ndarray],
+    data: Dataset,
+    wanted: Samples,
+    results: Mapping[str, Any],
+    origin: Mapping[str, object],
 ) -> None:
     """The table, and the last method's boxes: sampled in each class, the best, the worst."""
     method, boxes = list(found.items())[-1]
@@ -490,7 +503,9 @@ def write_page(
         against = report.Table(["difference", "points", "95% interval", "McNemar p"], differences)
         sections.insert(1, report.Section("On the same samples", tables=[against]))
     lead = f"{results['photos']:,} photos, {results['samples']:,} samples, protocol {results['protocol'].name}"
-    report.write_page(out / "report.html", results["dataset"], lead, sections, report.plain(results["config"]))
+    if results["cropped_away"]:
+        lead += f"; the network's crop hides {results['cropped_away']:,} samples' boxes wholly"
+    report.write_page(out / "report.html", results["dataset"], lead, sections, origin)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from localization import tables
+from localization import fit_linear_map, tables
 from localization.boxes import iou
+from localization.datasets import load, scenes
+from localization.protocols import Samples
 from localization.published import TABLE_2, VOC
+from saliency import load_network
 from saliency.errors import InputError
+from saliency.methods import METHODS
+from saliency.preprocessing import Preprocessing
 from scripts import evaluate
 from scripts.evaluate import Options
 from tests.devkits import voc_object, write_text, write_voc
@@ -99,6 +105,35 @@ def test_a_network_end_to_end(tmp_path):
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert rows[-1]["method"] == "gradient-max" and 0 <= rows[-1]["figure"]["value"] <= 1
     assert rows[-1]["figure"]["n"] == 20
+
+
+def test_a_saved_linear_map(tmp_path):
+    train = scenes("train", 12)
+    net = load_network("scenes_cnn")
+    maps = METHODS["gradient-max"].maps(net, net.preprocess(train.images))
+    linear = fit_linear_map(maps, train.boxes, method="ridge", source={"method": "gradient-max"})
+    linear.save(tmp_path / "linear.safetensors")
+    options = Options(
+        limit=10, network="scenes_cnn", bundle=tmp_path / "linear.safetensors", out=tmp_path / "out", quiet=True
+    )
+    assert evaluate.main(options) == 0
+    test = scenes("test", 10)
+    expected = linear.predict(METHODS["gradient-max"].maps(net, net.preprocess(test.images)))
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] == "gradient-max"]
+    assert np.allclose([[float(line[k]) for k in ("x0", "y0", "x1", "y1")] for line in lines], expected, atol=2e-3)
+    with pytest.raises(InputError, match="fitted to maps of method 'gradient-max'"):
+        evaluate.main(replace(options, method="gestalt-max", out=tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_boxes_that_a_crop_removed_are_counted():
+    net = load_network("scenes_cnn")
+    net.preprocess = Preprocessing((96, 96), mode="crop", shorter=96)
+    data = load("scenes", limit=2)
+    wide = replace(data, annotations=tuple(replace(a, size=(96, 400)) for a in data.annotations))
+    true = (np.array([[0.0, 0, 90, 50]]), np.array([[0.0, 0, 90, 50], [150, 0, 200, 50]]))  # 152..248 is seen
+    assert evaluate.cropped_away(net, wide, Samples(np.array([0, 1]), ("0", "1"), true)) == 1
 
 
 def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
