@@ -83,6 +83,7 @@ def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: 
     for _ in range(steps):
         z = next(blocks, None)
         z = np.zeros((local, width), np.float32) if z is None else z
+        jax.block_until_ready(state)  # or blocks would queue up, and memory grow with the rows
         state = _added(state, jax.make_array_from_process_local_data(sharding, z), edges=edges, mesh=mesh)
     matrix = np.empty((width, width))
     for start, end, high, low in zip(edges, edges[1:], *state):
@@ -123,7 +124,9 @@ def _added(state: tuple[Panels, Panels], z: Array, *, edges: tuple[int, ...], me
     def add(sums: Panels, errors: Panels, z: Array) -> tuple[Panels, Panels]:
         pairs = []
         for start, end, high, low in zip(edges, edges[1:], sums, errors):
-            product = jnp.matmul(z[:, :end].T, z[:, start:end], precision=jax.lax.Precision.HIGHEST)[None]
+            product = jax.lax.dot_general(
+                z[:, :end], z[:, start:end], (((0,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST
+            )[None]
             new = high + product
             kept = new - high  # Knuth: (high + product) - new, exactly
             pairs.append((new, low + ((high - (new - kept)) + (product - kept))))

@@ -87,7 +87,7 @@ def main(options: Options) -> int:
 
 
 def _one_core() -> None:
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def written_data(folder: Path, n: int, d: int, seed: int) -> Path:
