@@ -92,6 +92,34 @@ def cam(
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 
+def activation_maps(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    layer: str | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """The mean over channels of a layer's activations (default: the Gestalt layer's): the Gestalt total before it is
+    averaged over places. One forward pass; it knows of no class. Raises InputError for an unknown layer, or for one
+    without a height and width.
+    """
+    layer = net.architecture.require(layer or net.architecture.gestalt_layer)
+    check_input(net, x, layer)
+    if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
+        raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
+    weights, parts = net.weights, []
+    for i in batches(len(x), default_batch()):
+        parts.append(np.asarray(_mean_activations(weights, x[i], architecture=net.architecture, layer=layer)))
+        if progress:
+            progress(min(int(i[-1]) + 1, len(x)), len(x))
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer"))
+def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture, layer: str) -> Array:
+    return jax.image.resize(architecture.upto(weights, x, layer).mean(-1), x.shape[:3], "bilinear")
+
+
 @cache
 def local_head(architecture: Architecture) -> Architecture:
     """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""

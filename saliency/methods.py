@@ -23,7 +23,7 @@ from saliency.attribution import (
     attribution_maps,
 )
 from saliency.black_box import Classifier
-from saliency.cam import cam, grad_cam, local_head
+from saliency.cam import activation_maps, cam, grad_cam, local_head
 from saliency.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
 from saliency.errors import InputError
 from saliency.gradient import Aggregate, Progress, gradient_maps
@@ -315,6 +315,15 @@ _MENU = (
         "one forward pass, enlarged to the image.",
         lambda net, x, target, o, tell: cam(net, x, target=target, progress=tell),
         _cam_cost,
+    ),
+    _method(
+        "activation",
+        "magnitude",
+        "seed 003, Eq. 3, before the mean over places",
+        "The mean activation of a layer at each place, whatever the class:\n"
+        "one forward pass up to the last convolution, enlarged to the image.",
+        lambda net, x, target, o, tell: activation_maps(net, x, layer=o.layer, progress=tell),
+        _passes(1, 0),
     ),
     _method(
         "occlusion",

@@ -77,6 +77,9 @@ class Options:
     """Names from --list."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
     """Methods whose maps one more linear map sees together, where all of them are compared."""
+    fit: boxes.Fitting = "auto"
+    """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
+    ("mirrored"); auto takes the latter below 1000 training boxes of photos."""
     maps: tuple[str, ...] = ()
     """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id."""
     boxes: tuple[str, ...] = ()
@@ -205,10 +208,10 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
         results["accuracy"] = float((classes[known].argmax(-1) == samples.targets[known]).mean())
     fits: dict[str, boxes.Fit] = {}
     if samples.true:
-        fits = {name: boxes.localize((name,), made, samples) for name in made}
+        fits = {name: boxes.localize((name,), made, samples, options.fit) for name in made}
         costs = {name: one.record(name) for name, one in made.items()}
         if len(options.stack) > 1 and set(options.stack) <= set(made):
-            fits[boxes.STACKED] = boxes.localize(options.stack, made, samples)
+            fits[boxes.STACKED] = boxes.localize(options.stack, made, samples, options.fit)
             costs[boxes.STACKED] = together([costs[name] for name in options.stack])
         fits |= strange_boxes | {"baseline": boxes.baselines(samples)}
         results["rows"] = boxes.rows(fits, samples, costs)

@@ -4,14 +4,16 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from localization.boxes import to_photo
+from localization.features import areas
 from localization.heuristics import fit_heuristic
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
+from localization.regression.mirrored import fit_mirrored
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.errors import InputError
 from scripts.comparison.maps import Made
@@ -20,6 +22,9 @@ from scripts.comparison.samples import Samples
 LINEAR, HEURISTIC, EXTERNAL, NONE = "linear map", "heuristic", "external", "none"
 STACKED = "stacked"
 Label = tuple[str, str]  # method, route
+Fitting = Literal["auto", "lad", "mirrored"]
+SIDE = 96  # pixels of the maps that boxes are made from
+FEW = 1000  # boxes, below which photos are better served by the mirrored ridge
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
     *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
@@ -37,7 +42,7 @@ class Fit:
     weights: np.ndarray | None = None
 
 
-def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -> Fit:
+def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, fitting: Fitting = "auto") -> Fit:
     """The box routes of one method, or the linear map of several methods' maps side by side."""
     name = names[0] if len(names) == 1 else STACKED
     routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
@@ -45,9 +50,12 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -
     said: dict[int, str] = {}
     settings, images = [], []
     for train, test in samples.parts:
-        maps, known = _maps(names, made, train), samples.learned[train]
+        maps, scale = _maps(names, made, train)
+        known = samples.learned[train] * scale
         usable = status(maps) == "ok"
-        linear = fit_linear_map(maps[usable], known[usable])
+        few = usable.sum() < FEW and samples.name != "scenes"
+        mirrored = fitting == "mirrored" or (fitting == "auto" and few)
+        linear = (fit_mirrored if mirrored else fit_linear_map)(maps[usable], known[usable])
         predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
         chosen: dict[str, Any] = {LINEAR: linear.record}
         if HEURISTIC in routes:
@@ -55,11 +63,11 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -
             predict[HEURISTIC] = heuristic.predict
         settings.append(chosen)
         images.append(linear.images())
-        maps = _maps(names, made, test)
+        maps, _ = _maps(names, made, test)
         said |= zip(test.tolist(), status(maps).tolist())
         for route in routes:
             boxes = np.where((status(maps) == "ok")[:, None], predict[route](maps), np.nan)
-            found[name, route] |= zip(test.tolist(), boxes)
+            found[name, route] |= zip(test.tolist(), boxes / scale)
     return Fit(
         {label: _to_photos(boxes, samples) for label, boxes in found.items()},
         np.array([said[i] for i in samples.test.tolist()]),
@@ -68,10 +76,16 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples) -
     )
 
 
-def _maps(names: Sequence[str], made: Mapping[str, Made], indices: np.ndarray) -> np.ndarray:
-    """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`."""
+def _maps(names: Sequence[str], made: Mapping[str, Made], indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`, averaged to at most SIDE pixels a side, which
+    no box needs finer; and what takes boxes of the input there."""
     maps = [made[name].maps(indices) for name in names]
-    return maps[0] if len(maps) == 1 else np.stack(maps, axis=1)
+    height, width = maps[0].shape[1:]
+    shrink = -(-max(height, width) // SIDE)
+    rows, columns = (areas(size, -(-size // shrink)).astype(np.float32) for size in (height, width))
+    small = [rows @ own @ columns.T for own in maps] if shrink > 1 else maps
+    scale = np.array([len(columns) / width, len(rows) / height] * 2)
+    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), scale
 
 
 def _to_photos(boxes: Mapping[int, np.ndarray], samples: Samples) -> np.ndarray:
