@@ -319,7 +319,7 @@ _MENU = (
     _method(
         "activation",
         "magnitude",
-        "seed 003, Eq. 3, before the mean over places",
+        f"{_PAPER}, Eq. 3, before the mean over places",
         "The mean activation of a layer at each place, whatever the class:\n"
         "one forward pass up to the last convolution, enlarged to the image.",
         lambda net, x, target, o, tell: activation_maps(net, x, layer=o.layer, progress=tell),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from saliency.cam import cam, grad_cam
+from saliency.cam import activation_maps, cam, grad_cam
 from saliency.errors import InputError
 from saliency.networks.resnet import resnet50
 from saliency.networks.scenes_cnn import scenes_cnn
@@ -85,3 +85,16 @@ def test_bad_arguments(net, x):
 
 def test_no_images(net, x):
     assert grad_cam(net, x[:0]).shape == (0, 10, 14)
+
+
+def test_activation_maps_average_the_channels(rng):
+    net = random_network(scenes_cnn(blocks=((4,), (6,))))
+    x = rng.normal(size=(2, 12, 20, 3)).astype(np.float32)
+    inner = np.asarray(net.upto(x, "relu2_1"))  # 6 x 10
+    own = activation_maps(net, x)
+    np.testing.assert_allclose(own, jax.image.resize(inner.mean(-1), (2, 12, 20), "bilinear"), rtol=1e-5, atol=1e-6)
+    assert activation_maps(net, x[:0]).shape == (0, 12, 20)
+    with pytest.raises(InputError, match="needs a layer with height and width, which logits"):
+        activation_maps(net, x, layer="logits")
+    with pytest.raises(InputError, match="no layer 'conv7'"):
+        activation_maps(net, x, layer="conv7")

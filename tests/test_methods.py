@@ -13,7 +13,7 @@ from tests.conftest import random_network
 
 SIZE = (20, 14)
 OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, seed=3)
-CLASSLESS = {"gestalt-max", "gestalt-mean", "occlusion-gestalt", "random", "centre-gaussian", "edges"}
+CLASSLESS = {"activation", "gestalt-max", "gestalt-mean", "occlusion-gestalt", "random", "centre-gaussian", "edges"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_costs(net):
     assert costs["gradient-max"] == costs["guided-backprop"] == costs["grad-cam"] == Cost(1, 1)
     assert costs["smoothgrad"] == Cost(3, 3)
     assert costs["integrated-gradients"] == Cost(4, 4)
-    assert costs["cam"] == Cost(1, 0)
+    assert costs["cam"] == costs["activation"] == Cost(1, 0)
     assert costs["occlusion"] == costs["occlusion-gestalt"] == Cost(1 + 5 * 4, 0)
     assert costs["rise"] == Cost(20, 0)
     assert costs["finite-differences"] == Cost(6 * 4 * 3, 0)
