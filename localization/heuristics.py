@@ -46,7 +46,7 @@ def fit_heuristic(
     sigmas: tuple[float, ...] = SIGMAS,
     shares: tuple[float, ...] = SHARES,
     components: tuple[bool, ...] = (False, True),
-    limit: int = 500,
+    limit: int = 250,
     seed: int = 0,
 ) -> Heuristic:
     """The setting with the best CorLoc on these training boxes, of equals the one with the best mean IoU.

@@ -18,7 +18,7 @@ from saliency.gradient import Progress
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.networks.network import Network, check_input
-from saliency.scores import Score, as_targets, batches, class_count, default_batch, settled_targets, spread
+from saliency.scores import Score, as_targets, class_count, default_batch, in_batches, settled_targets, spread
 
 
 def grad_cam(
@@ -42,13 +42,12 @@ def grad_cam(
     if len(shape) != 3:
         raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
     targets = as_targets(target, len(x), class_count(architecture))
-    weights, parts = net.weights, []
-    size = x.shape[1:3] if resize else shape[:2]
-    for index in batches(len(x), default_batch() * jax.local_device_count()):
-        batch = spread(x[index]), spread(targets[index])
-        parts.append(np.asarray(_maps(weights, *batch, architecture=architecture, layer=layer, size=size)))
-        if progress:
-            progress(min(int(index[-1]) + 1, len(x)), len(x))
+    weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
+
+    def maps(i: np.ndarray) -> Array:
+        return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
+
+    parts = in_batches(maps, len(x), default_batch() * jax.local_device_count(), progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
 
 
@@ -84,11 +83,10 @@ def cam(
     check_input(net, x)
     architecture = local_head(net.architecture)
     targets = settled_targets(net, x, Score(), target)
-    weights, parts = net.weights, []
-    for i in batches(len(x), default_batch()):
-        parts.append(np.asarray(_local_logits(weights, x[i], targets[i], architecture=architecture)))
-        if progress:
-            progress(min(int(i[-1]) + 1, len(x)), len(x))
+    weights = net.weights
+    parts = in_batches(
+        lambda i: _local_logits(weights, x[i], targets[i], architecture=architecture), len(x), default_batch(), progress
+    )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 
@@ -107,11 +105,13 @@ def activation_maps(
     check_input(net, x, layer)
     if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
-    weights, parts = net.weights, []
-    for i in batches(len(x), default_batch()):
-        parts.append(np.asarray(_mean_activations(weights, x[i], architecture=net.architecture, layer=layer)))
-        if progress:
-            progress(min(int(i[-1]) + 1, len(x)), len(x))
+    weights, architecture = net.weights, net.architecture
+    parts = in_batches(
+        lambda i: _mean_activations(weights, x[i], architecture=architecture, layer=layer),
+        len(x),
+        default_batch(),
+        progress,
+    )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from saliency.errors import InputError
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.network import Network, check_input
-from saliency.scores import Score, as_score, as_targets, batches, class_count, default_batch, spread
+from saliency.scores import Score, as_score, as_targets, class_count, default_batch, in_batches, spread
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -44,14 +44,13 @@ def gradient_maps(
     score = as_score(score)
     check_input(net, x, score.layer_in(net.architecture))
     targets = as_targets(target, len(x), class_count(net.architecture))
-    weights, parts = net.weights, []
-    for index in batches(len(x), batch or default_batch() * jax.local_device_count()):
-        gradient = input_gradient(
-            weights, spread(x[index]), spread(targets[index]), architecture=net.architecture, score=score
-        )
-        parts.append(np.asarray(joined(gradient, aggregate)))
-        if progress:
-            progress(min(int(index[-1]) + 1, len(x)), len(x))
+    weights, size = net.weights, batch or default_batch() * jax.local_device_count()
+
+    def maps(i: np.ndarray) -> Array:
+        inputs = spread(x[i]), spread(targets[i])
+        return joined(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
+
+    parts = in_batches(maps, len(x), size, progress)
     shape = x.shape if aggregate == "signed" else x.shape[:3]
     return np.concatenate(parts)[: len(x)].astype(np.float32) if parts else np.empty(shape, np.float32)
 

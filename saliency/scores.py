@@ -8,7 +8,9 @@
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -102,6 +104,23 @@ def default_batch() -> int:
     return 1 if jax.default_backend() == "cpu" else 64
 
 
+def in_batches(
+    function: Callable[[np.ndarray], Array], n: int, size: int, progress: Callable[[int, int], None] | None = None
+) -> list[np.ndarray]:
+    """What `function` makes of the indices of each batch, in order.
+
+    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
+    """
+    alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
+    parts = []
+    with ThreadPoolExecutor(1 if alone else min(4, os.cpu_count() or 1)) as pool:
+        for index, part in zip(batches(n, size), pool.map(lambda i: np.asarray(function(i)), batches(n, size))):
+            parts.append(part)
+            if progress:
+                progress(min(int(index[-1]) + 1, n), n)
+    return parts
+
+
 def spread(x: np.ndarray) -> Array:
     """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
     devices = jax.local_devices()
@@ -115,7 +134,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch()
     weights = net.weights
-    parts = [np.asarray(_logits(weights, x[i], architecture=net.architecture)) for i in batches(len(x), batch)]
+    parts = in_batches(lambda i: _logits(weights, x[i], architecture=net.architecture), len(x), batch)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
 
 

@@ -89,7 +89,7 @@ class Options:
     quality: int = 20
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
-        default_factory=lambda: MethodOptions(patch=16, stride=8)
+        default_factory=lambda: MethodOptions(patch=16, stride=12)
     )
     """What the methods share."""
     out: Path = Path("runs/compare")

@@ -10,6 +10,8 @@ from saliency import faithfulness
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
+STEPS = 16  # of insertion and deletion
+
 
 def quality(
     samples: Samples, made: Mapping[str, Made], targets: np.ndarray, images: int, seed: int
@@ -26,8 +28,8 @@ def quality(
     rows = []
     for name, own in maps.items():
         figures = {
-            "insertion": faithfulness.insertion(net, x, own, target=goal, seed=seed).auc,
-            "deletion": faithfulness.deletion(net, x, own, target=goal, seed=seed).auc,
+            "insertion": faithfulness.insertion(net, x, own, target=goal, steps=STEPS, seed=seed).auc,
+            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS, seed=seed).auc,
             "sparsity": faithfulness.sparsity(own),
         }
         if true is not None:
