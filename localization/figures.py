@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 
 TRUE, PREDICTED = "#16a34a", "#e11d2e"
 _FAMILIES = {  # by the beginning of a method's name
@@ -68,6 +69,9 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
         front = pareto([(x, y) for x, y, _ in points])
         axes.plot(*zip(*front), color="#555", linewidth=1, drawstyle="steps-post", zorder=2)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=9)
         best: dict[str, tuple[float, float]] = {}
         for x, y, row in points:
@@ -208,6 +212,7 @@ def _labels(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
             height += gap / 4
         taken.append((x, height))
         axes.annotate(name, (x, height), textcoords="offset points", xytext=(7, -3), fontsize=8, color=colour(name))
+        axes.set_ylim(top=max(axes.get_ylim()[1], height + gap))
     left, right = axes.get_xlim()
     axes.set_xlim(left, right * (right / left) ** 0.25)
 
