@@ -16,11 +16,10 @@ from saliency.errors import InputError
 from saliency.networks.network import Network, check_input
 from saliency.occlusion import BUDGET, CPU_CHUNK
 from saliency.occlusion.dense import ScoreFunction, positions_for
-from saliency.preprocessing import Preprocessing
+from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import Score, as_score, batches, score_of_batch, settled_targets
 
 Classifier = Network | ScoreFunction
-AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def probes(

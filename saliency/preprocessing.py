@@ -120,6 +120,9 @@ class Preprocessing:
         return asdict(self)
 
 
+AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # the input holds pixels
+
+
 def from_record(record: Mapping[str, Any]) -> Preprocessing:
     """The inverse of `Preprocessing.record`, as read from JSON; InputError where it is not one."""
     try:

@@ -112,9 +112,9 @@ def in_batches(
     On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
     """
     alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
-    parts = []
+    indices, parts = batches(n, size), []
     with ThreadPoolExecutor(1 if alone else min(4, os.cpu_count() or 1)) as pool:
-        for index, part in zip(batches(n, size), pool.map(lambda i: np.asarray(function(i)), batches(n, size))):
+        for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
             if progress:
                 progress(min(int(index[-1]) + 1, n), n)
@@ -163,10 +163,11 @@ def score_values(
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
     weights = net.weights
-    parts = [
-        np.asarray(score_of_batch(weights, x[i], targets[i], architecture=net.architecture, score=score))
-        for i in batches(len(x), default_batch())
-    ]
+    parts = in_batches(
+        lambda i: score_of_batch(weights, x[i], targets[i], architecture=net.architecture, score=score),
+        len(x),
+        default_batch(),
+    )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
 
 

@@ -29,7 +29,7 @@ from saliency.occlusion.dense import (
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images, pair
-from saliency.preprocessing import Preprocessing
+from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import Score, as_score, as_targets, class_count, predicted, score_values
 
 Engine = Literal["auto", "dense", "incremental"]
@@ -99,7 +99,7 @@ def occlusion_maps(
         check_input(net, x, score.layer_in(net.architecture))
     x = np.asarray(x)
     windows = Windows((x.shape[1], x.shape[2]), pair(patch, "patch"), pair(stride, "stride"), shape, convention)
-    fills = fill_images(x, fill, preprocess or _AS_IT_IS, seed)
+    fills = fill_images(x, fill, preprocess or AS_IT_IS, seed)
     step = _counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
         architecture, weights = net.architecture, net.weights
@@ -223,6 +223,3 @@ def occluded_logits(
             chunk = min(chunk, CPU_CHUNK)
         logits = dense_logits(architecture, weights, image, filled, sizes, chunk=chunk, step=step)
     return [part.reshape(*windows.grid, -1) for part, windows in zip(logits, sizes)]
-
-
-_AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
