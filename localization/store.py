@@ -18,11 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from localization.report import content_hash, write_json
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import write_tensors
 
 Precision = Literal["float16", "float32"]
 FORMAT = 1
@@ -78,6 +77,21 @@ class Store:
         """What a shard of images with these hashes must bear."""
         return content_hash(self.description, list(pixels))
 
+    @property
+    def header(self) -> dict[str, Any]:
+        return {"format": FORMAT, "description": self.description, "n": self.n, "shard_size": self.shard_size}
+
+    def check(self) -> None:
+        """InputError where the folder is no longer this store: removed, or taken by a run with other settings."""
+        try:
+            found = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{self.folder}: was removed while maps were made; run the same command again") from None
+        except ValueError as error:
+            raise InputError(f"{self.folder / 'store.json'}: damaged ({error}); remove {self.folder}") from None
+        if found != json.loads(json.dumps(self.header)):
+            raise InputError(f"{self.folder}: holds maps of another origin or setting; choose another --out")
+
     def write(self, number: int, shard: Shard) -> None:
         """Whole or not at all; float16 maps are divided by their maximum, for a gradient would vanish otherwise."""
         precision = self.description["precision"]
@@ -93,10 +107,9 @@ class Store:
             "digest": content_hash(tensors["scales"], tensors["values"], records),
             "records": records,
         }
-        for stale in self.folder.glob(f".{self.path(number).stem}.*"):  # left by a kill
-            stale.unlink()
-        with written(self.path(number)) as temporary:
-            save_file(tensors, temporary, metadata={"shard": json.dumps(header)})
+        self.check()
+        (self.folder / "index.json").unlink(missing_ok=True)  # until it is true again
+        write_tensors(self.path(number), tensors, {"shard": json.dumps(header)})
 
     def read(self, number: int) -> Shard:
         """A verified shard; Damaged names one that is missing, broken or altered."""
@@ -115,6 +128,7 @@ class Store:
 
     def finish(self) -> bool:
         """Write the index if all shards are there (several processes may: they write the same)."""
+        self.check()
         if not all(self.path(number).exists() for number in self.shards):
             return False
         headers = [self._opened(number, tensors=False)[0] for number in self.shards]
@@ -160,14 +174,11 @@ class Store:
 
 def create_store(folder: Path, description: Mapping[str, Any], n: int, shard_size: int) -> Store:
     """A new store, or the same one to be gone on with; InputError where the folder holds other maps."""
-    header = {"format": FORMAT, "description": description, "n": n, "shard_size": shard_size}
-    path = folder / "store.json"
-    if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(header)):
-            raise InputError(f"{folder}: holds maps of another origin or setting; choose another --out")
-    else:
-        write_json(path, header)
-    return Store(folder, description, n, shard_size)
+    store = Store(folder, description, n, shard_size)
+    if not (folder / "store.json").exists():
+        write_json(folder / "store.json", store.header)
+    store.check()
+    return store
 
 
 def open_store(folder: Path) -> Store:

@@ -1,27 +1,93 @@
-"""Writing files so that nothing half-written is ever found under its final name."""
+"""Writing files so that nothing half-written is ever found under its final name, and a kill leaves nothing for good."""
 
+import glob
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from saliency.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: what a kill leaves behind stays
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def written(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not."""
+    """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not.
+
+    An OSError names `path`, not the temporary one.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary, handle = path, None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
+        temporary, handle = _partial(path)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        os.fsync(handle)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+            temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> None:
+    """A safetensors file; a full disk is an OSError, which it is not where the library opens the file itself."""
+    with written(path) as temporary:
+        temporary.write_bytes(save(dict(tensors), metadata=dict(header) or None))
+
+
+def check_writable(folder: Path) -> None:
+    """InputError before hours of work, not after them, where nothing can be written in `folder`, which need not exist.
+
+    Nothing is made.
+    """
+    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not standing.is_dir():
+        raise InputError(f"{standing}: is a file where a folder is needed; choose another --out")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: nothing can be written there; choose another --out")
+
+
+def _partial(path: Path) -> tuple[Path, int]:
+    """A new file, locked for as long as its writer lives: what is not locked was left behind by a kill."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".partial-{path.stem}-", suffix=path.suffix, dir=path.parent)
+        _lock(handle, wait=True)
+        if os.fstat(handle).st_nlink:  # else another process took it for a leftover just before it was locked
+            return Path(name), handle
+        os.close(handle)
+
+
+def _clear(path: Path) -> None:
+    """Remove what killed writers of this file left behind, and nothing that another process is writing."""
+    for leftover in path.parent.glob(f".partial-{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+        with suppress(OSError), open(leftover, "rb") as file:
+            if _lock(file.fileno(), wait=False):
+                leftover.unlink()
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    """Whether the file is ours now; False as well where the file system has no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from saliency.checkpoints import SCHEMES, Scheme, imported, own, shapes
 from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import write_tensors, written
 from saliency.networks.alexnet import alexnet, alexnet_2012
 from saliency.networks.architecture import Architecture
 from saliency.networks.network import Network
@@ -80,8 +79,7 @@ def save_network(net: Network, path: Path | str, provenance: Mapping[str, object
         "preprocessing": json.dumps(net.preprocess.record()),
         "classes": json.dumps(net.classes),
     }
-    with written(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, tensors, header)
     with written(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(provenance, indent=2) + "\n")
 

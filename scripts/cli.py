@@ -1,5 +1,6 @@
 """What every script shares: clear errors with exit code 2, and when to be silent."""
 
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import NoReturn, TypeVar
 from saliency.errors import InputError
 
 Options = TypeVar("Options")
+
+ROOM = "make room and run the same command again"
+REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM, errno.EROFS: "choose another --out"}
 
 
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
@@ -39,7 +43,8 @@ def versions() -> dict[str, str]:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        remedy = REMEDIES.get(error.errno or 0)
+        return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from safetensors.numpy import save_file
 
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import write_tensors
 from scripts import cli
 
 
@@ -29,8 +28,7 @@ class Options:
 def main(options: Options) -> int:
     tensors = read(options.source)
     out = options.out or options.source.with_suffix(".safetensors")
-    with written(out) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(out, tensors, {})
     print(f"wrote {out}: {len(tensors)} tensors, {sum(value.size for value in tensors.values()):,} values")
     return 0
 

@@ -1,6 +1,7 @@
 """Stores: what is written is read, in the same bytes each time; what was broken, cut or swapped is never used."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -57,11 +58,26 @@ def test_the_same_input_gives_the_same_bytes(store, tmp_path, rng):
     assert all((store.folder / name).read_bytes() == (again.folder / name).read_bytes() for name in names)
 
 
-def test_what_a_kill_left_behind_is_removed(store, rng):
-    stale = store.folder / ".maps-00001.abc.safetensors"
-    stale.write_bytes(b"half of one")
+def test_a_store_that_is_being_changed_is_not_complete(store, rng):
     store.write(1, shard(rng, 3, 3))
-    assert not stale.exists()
+    with pytest.raises(InputError, match="not complete"):
+        open_store(store.folder)
+    assert store.finish()
+    open_store(store.folder)
+
+
+def test_a_store_removed_or_taken_by_another_run_is_told(store, tmp_path, rng):
+    shutil.rmtree(store.folder)
+    with pytest.raises(InputError, match="was removed while maps were made; run the same command again"):
+        store.write(1, shard(rng, 3, 3))
+    with pytest.raises(InputError, match="was removed"):
+        store.finish()
+    create_store(store.folder, {**DESCRIPTION, "network": "alexnet"}, n=7, shard_size=3)
+    with pytest.raises(InputError, match="choose another --out"):
+        store.write(1, shard(rng, 3, 3))
+    (store.folder / "store.json").write_text("{")
+    with pytest.raises(InputError, match=r"store.json: damaged"):
+        create_store(store.folder, DESCRIPTION, n=7, shard_size=3)
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200, -1])

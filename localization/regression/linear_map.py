@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import write_tensors
 
 Coding = Literal["corners", "centre"]
 FORMAT = 2
@@ -102,16 +101,8 @@ class LinearMap:
             "source": dict(self.source),
             "record": dict(self.record),
         }
-        with written(path) as temporary:
-            save_file(
-                {
-                    "weights": np.ascontiguousarray(self.weights),
-                    "intercept": np.ascontiguousarray(self.intercept),
-                    "typical": np.ascontiguousarray(self.typical),
-                },
-                temporary,
-                metadata={"linear_map": json.dumps(header)},
-            )
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in ("weights", "intercept", "typical")}
+        write_tensors(path, tensors, {"linear_map": json.dumps(header)})
 
 
 def load_linear_map(path: Path | str) -> LinearMap:
