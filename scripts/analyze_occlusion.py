@@ -24,7 +24,7 @@ from localization.datasets.photos import read_photo
 from localization.datasets.scenes import scenes
 from localization.report import content_hash
 from saliency import InputError, Score, load_network
-from saliency.files import written
+from saliency.files import check_writable, written
 from saliency.networks.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
@@ -93,6 +93,7 @@ def main(options: Options) -> int:
     fills = {text: parsed_fill(text) for text in options.fills}
     if not fills:
         raise InputError("fills must name at least one fill, such as grey")
+    check_writable(options.out)
     net = load_network(options.network, options.weights, classes=options.classes)
     if options.resize:
         net.preprocess = replace(net.preprocess, mode=options.resize)

@@ -25,7 +25,7 @@ from localization.report import content_hash, plain, record, write_csv, write_js
 from saliency import load_network
 from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import check_writable, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -131,6 +131,7 @@ def check(options: Options) -> None:
         raise InputError("--folds must be at least 2: with one there is nothing left to learn from")
     if options.images and (options.data_root or options.dataset != "scenes"):
         raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+    check_writable(options.out)
 
 
 def preprocessing(options: Options, own: Preprocessing) -> Preprocessing:
@@ -175,8 +176,8 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     for name in options.methods:  # compiles, which is not timed, and finds bad settings before anything is written
         METHODS[name].maps(net, first, target=0, options=settings)
     folder = options.out / "maps"
-    if (folder / "key").is_file() and (folder / "key").read_text() != key:
-        shutil.rmtree(folder)  # another run's
+    if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
+        shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed
     with written(folder / "key") as temporary:
         temporary.write_text(key)
     start = time.perf_counter()

@@ -35,6 +35,7 @@ from localization.statistics import Estimate, mcnemar_exact, paired_difference
 from saliency import load_network
 from saliency.classes import read_classes
 from saliency.errors import InputError
+from saliency.files import check_writable
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -161,6 +162,7 @@ def checked(options: Options) -> Protocol:
         raise InputError(f"--protocol {options.protocol} scores maps: give --maps or --network")
     if options.protocol == "top1-loc" and given != ["network"]:
         raise InputError("--protocol top1-loc needs --network, whose class has to be right")
+    check_writable(options.out)
     return PROTOCOLS[options.protocol]
 
 

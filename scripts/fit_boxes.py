@@ -28,6 +28,7 @@ from localization.regression.solution import Solution
 from localization.statistics import bootstrap, mcnemar_exact
 from localization.stock import Stock, open_stock
 from saliency.errors import InputError
+from saliency.files import check_writable
 from scripts import cli
 from scripts.processes import Processes
 
@@ -117,6 +118,7 @@ def check(options: Options) -> None:
         raise InputError("--lambdas must be one or more numbers above 0")
     if options.few_shot and (min(options.few_shot) < 3 or options.processes.processes):
         raise InputError("--few-shot needs sizes of at least 3, and a single process")
+    check_writable(options.out)
 
 
 def split_of(n: int, options: Options) -> Split:

@@ -24,6 +24,7 @@ from localization.report import content_hash, plain
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency import load_network
 from saliency.errors import InputError
+from saliency.files import check_writable
 from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -86,6 +87,7 @@ def main(options: Options) -> int:
     part, parts = options.processes.share(options.shard)
     if options.shard_size < 1:
         raise InputError(f"--shard-size must be at least 1, not {options.shard_size}")
+    check_writable(options.out)
     net = load_network(options.network, options.weights)
     data = datasets.load(
         options.dataset,

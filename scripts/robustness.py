@@ -31,7 +31,7 @@ from localization.report import content_hash, record, write_csv, write_json
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
 from saliency.classes import read_classes
-from saliency.files import written
+from saliency.files import check_writable, written
 from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.networks.network import Network
@@ -159,7 +159,7 @@ def main(options: Options) -> int:
     write_csv(options.out / "results.csv", results["curves"], COLUMNS)
     write_report(options.out, results, examples(options, subject))
     write_json(options.out / "results.json", results)
-    for other in (options.out / "parts").iterdir():  # of runs with other options
+    for other in (options.out / "parts").glob("*"):  # of runs with other options
         if other.name != key:
             shutil.rmtree(other)
     print("\n".join(results["findings"]))
@@ -182,6 +182,7 @@ def check(options: Options) -> None:
         raise InputError("--images needs --classes, a CSV with index, wnid and name, to know what is right")
     if options.network and options.localization:
         raise InputError("--localization fine-tunes the scenes classifier: run it without --network")
+    check_writable(options.out)
 
 
 @dataclass(frozen=True)
