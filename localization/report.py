@@ -36,12 +36,14 @@ PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "sciki
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` hold text or numbers; numbers sort as numbers in the page. `best` marks a row index to set in bold."""
+    """`rows` hold text or numbers; numbers sort as numbers in the page. `best` marks a row index to set in bold;
+    `decimals` are those of every float (default: four digits that count)."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     caption: str = ""
     best: int | None = None
+    decimals: int | None = None
 
 
 @dataclass(frozen=True)
@@ -217,13 +219,17 @@ def _numeric(value: object) -> bool:
     return isinstance(value, int | float | np.number)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, decimals: int | None = None) -> str:
     """Numbers short, nothing for what is missing."""
     if value is None:
         return "–"
     if isinstance(value, float | np.floating):
         number = float(value)
-        return "–" if not math.isfinite(number) else f"{number:.4g}" if abs(number) < 1000 else f"{number:,.0f}"
+        if not math.isfinite(number):
+            return "–"
+        if decimals is not None:
+            return f"{number:.{decimals}f}"
+        return f"{number:.4g}" if abs(number) < 1000 else f"{number:,.0f}"
     return str(value)
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_a_record_names_versions_and_seed():
     assert origin["inputs"] == "abc"
     assert origin["config"] == {"out": "o", "size": [3, 4]}
     assert {"jax", "numpy", "python"} <= set(origin["versions"])
+
+
+def test_floats_of_a_table_have_its_decimals(tmp_path):
+    rows = [(1 / 3, 2, np.nan), (4.92e-6, 1234, None)]
+    tables = [Table("abc", rows), Table("abc", rows, decimals=3)]
+    write_page(tmp_path / "page.html", "", "", [Section("", "", tables)])
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", (tmp_path / "page.html").read_text())
+    assert cells[:6] == ["0.3333", "2", "–", "4.92e-06", "1234", "–"]
+    assert cells[6:] == ["0.333", "2", "–", "0.000", "1234", "–"]
 
 
 def test_the_page_escapes_what_data_say(tmp_path):
