@@ -5,7 +5,7 @@ space. The recipe belongs to a checkpoint, is stored with it and recorded in eve
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from saliency.errors import InputError
 
 Pixels = TypeVar("Pixels", np.ndarray, Array)
 Photos = np.ndarray | Iterable[np.ndarray]
+Mode = Literal["stretch", "crop", "letterbox"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Preprocessing:
     """
 
     size: tuple[int, int]
-    mode: Literal["stretch", "crop", "letterbox"] = "crop"
+    mode: Mode = "crop"
     shorter: int | None = None
     order: Literal["rgb", "bgr"] = "rgb"
     scale: float = 1 / 255
@@ -115,6 +116,13 @@ class Preprocessing:
         """Left and top of the input within the resized photo; negative for a letterbox."""
         # torchvision's CenterCrop rounds half to even
         return round((resized[1] - self.size[1]) / 2), round((resized[0] - self.size[0]) / 2)
+
+    def changed(self, mode: Mode | None = None, side: int | None = None) -> "Preprocessing":
+        """The same with another mode, or with a square input of `side` pixels; a crop keeps its share of the photo."""
+        size = self.size if side is None else (side, side)
+        shorter = self.shorter and round(self.shorter * min(size) / min(self.size))
+        mode = mode or self.mode
+        return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
 
     def record(self) -> dict[str, object]:
         return asdict(self)

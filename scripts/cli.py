@@ -5,16 +5,33 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from saliency.errors import InputError
+from saliency.preprocessing import Preprocessing
 
 Options = TypeVar("Options")
 
 ROOM = "make room and run the same command again"
 REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM, errno.EROFS: "choose another --out"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How photos enter the network, where not as the checkpoint says."""
+
+    resize: Literal["checkpoint", "stretch", "crop", "letterbox"] = "checkpoint"
+    """How photos become input; a crop hides what lies at the border."""
+    input: int | None = None
+    """Side of the input in pixels, where the network takes any (default: the checkpoint's)."""
+
+    def of(self, own: Preprocessing) -> Preprocessing:
+        if self.input is not None and self.input < 16:
+            raise InputError(f"--input must be at least 16, not {self.input}")
+        return own.changed(None if self.resize == "checkpoint" else self.resize, self.input)
 
 
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:

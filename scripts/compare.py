@@ -29,7 +29,6 @@ from saliency.files import check_writable, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
-from saliency.preprocessing import Preprocessing
 from saliency.scores import logits
 from scripts import cli
 from scripts.comparison import boxes
@@ -49,10 +48,7 @@ class Options:
     """Classifier to explain."""
     weights: str | None = None
     """Its checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
-    resize: Literal["checkpoint", "stretch", "crop", "letterbox"] = "checkpoint"
-    """How photos become input, where not as the checkpoint says; a crop hides what lies at the border."""
-    input: int | None = None
-    """Side of the input in pixels, where the network takes any (default: the checkpoint's)."""
+    entry: tyro.conf.OmitArgPrefixes[cli.Entry] = field(default_factory=cli.Entry)
     classes: Path | None = None
     """Names of its classes: LOC_synset_mapping.txt, or CSV index,wnid,name."""
     dataset: str = "scenes"
@@ -106,7 +102,7 @@ def main(options: Options) -> int:
         return 0
     check(options)
     net = load_network(options.network, options.weights, classes=options.classes)
-    net.preprocess = preprocessing(options, net.preprocess)
+    net.preprocess = options.entry.of(net.preprocess)
     samples = read_samples(options, net)
     key = content_hash(plain(replace(options, out=Path(), quiet=False)), samples.digest, net.digest)
     results = options.out / "results.json"
@@ -123,7 +119,7 @@ def check(options: Options) -> None:
     unknown = [name for name in options.methods if name not in METHODS]
     if unknown:
         raise InputError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
-    for name, least in (("n_train", 20), ("n_test", 1), ("quality", 0), ("folds", 0), ("input", 16)):
+    for name, least in (("n_train", 20), ("n_test", 1), ("quality", 0), ("folds", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
@@ -132,16 +128,6 @@ def check(options: Options) -> None:
     if options.images and (options.data_root or options.dataset != "scenes"):
         raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
     check_writable(options.out)
-
-
-def preprocessing(options: Options, own: Preprocessing) -> Preprocessing:
-    """The checkpoint's, with what the options change."""
-    mode = own.mode if options.resize == "checkpoint" else options.resize
-    size = own.size if options.input is None else (options.input, options.input)
-    shorter = own.shorter
-    if shorter and options.input:
-        shorter = round(shorter * options.input / min(own.size))
-    return replace(own, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
 
 
 def read_samples(options: Options, net: Network) -> Samples:

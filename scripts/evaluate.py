@@ -29,8 +29,8 @@ from localization.heuristics import fit_heuristic
 from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
-from localization.published import SIX, TABLE_1, TABLE_2, TABLE_4, VOC
-from localization.regression import fit_linear_map, load_linear_map, status
+from localization.published import published_rows
+from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
 from localization.statistics import Estimate, mcnemar_exact, paired_difference
 from saliency import load_network
 from saliency.classes import read_classes
@@ -39,12 +39,13 @@ from saliency.files import check_writable
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
-from saliency.preprocessing import Placement
+from saliency.preprocessing import Placement, from_record
 from saliency.scores import predicted
 from scripts import cli
 
 CHUNK = 32  # photos decoded at once
 OURS = "ours"
+SMALL = ("small", "its 95% interval")  # samples whose largest true box covers less than half of the photo
 IMAGE_COLUMNS = ("image", "label", "method", "x0", "y0", "x1", "y1", "iou", "correct")
 
 
@@ -79,10 +80,12 @@ class Options:
     weights: str | None = None
     classes: Path | None = None
     """Which label is which of its outputs: LOC_synset_mapping.txt, or CSV index,wnid,name."""
+    entry: tyro.conf.OmitArgPrefixes[cli.Entry] = field(default_factory=cli.Entry)
     method: str | None = None
-    """How its maps are made, as `scripts.compare --list` names it (default: the protocol's)."""
+    """How its maps are made, as `scripts.compare --list` names it; several, stacked: A+B (default: the bundle's, or
+    the protocol's)."""
     bundle: Path | None = None
-    """A saved linear map for these maps."""
+    """A saved linear map for these maps; photos enter the network as they did for it."""
     route: Literal["linear", "heuristic"] = "linear"
     """Without a bundle: what is learned on the training split."""
     map_size: tuple[int, int] = (56, 56)
@@ -96,7 +99,8 @@ class Options:
 
 @dataclass(frozen=True)
 class MapSource:
-    """`maps(data, samples, indices)` gives float `[k, h, w]`; `placement(photo, map)` where a photo lies in its map."""
+    """`maps(data, samples, indices)` gives float `[k, h, w]`, or `[k, m, h, w]` of m methods stacked;
+    `placement(photo, map)` says where a photo lies in its map."""
 
     name: str
     maps: Callable[[Dataset, Samples, np.ndarray], np.ndarray]
@@ -112,9 +116,10 @@ def main(options: Options) -> int:
         return 0
     chosen = partial(samples, each=protocol.each, difficult=options.difficult, truncated=options.truncated)
     wanted, learned = chosen(test), chosen(train) if train is not None else None
-    net = load_network(options.network, options.weights, classes=options.classes) if options.network else None
+    linear = load_linear_map(options.bundle) if options.bundle else None
+    net = network(options, linear) if options.network else None
     class_of = class_indices(options, net)
-    source = map_source(options, protocol, net, class_of)
+    source = map_source(options, protocol, net, class_of, linear)
     origin = report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test))
     results: dict[str, Any] = {
         **origin,
@@ -133,9 +138,11 @@ def main(options: Options) -> int:
         if options.boxes:
             found[options.boxes.stem] = boxes_of_csv(options.boxes, test, wanted)
         elif source is not None:
-            found[source.name] = boxes_of_maps(source, options, test, wanted, train, learned)
+            found[source.name] = boxes_of_maps(source, options, test, wanted, train, learned, linear)
         right = predicted_right(net, class_of, test, wanted) if protocol.name == "top1-loc" and net else None
-        results |= box_figures(found, protocol, wanted, right, options.settings.seed)
+        small = wanted.small(sizes(test, wanted))
+        results["small_samples"] = int(small.sum())
+        results |= box_figures(found, protocol, wanted, small, right, options.settings.seed)
         images = image_rows(found, protocol, test, wanted)
         report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
         write_page(options.out, found, test, wanted, results, origin)
@@ -144,7 +151,8 @@ def main(options: Options) -> int:
         report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
     report.write_json(options.out / "results.json", results)
     print(f"{results['dataset']}: {len(test):,} photos, {len(wanted):,} samples; {protocol.name}: {protocol.summary}")
-    print(f"\n{tables.text(columns, rows)}\n\nresults: {options.out / 'results.json'}")
+    print(f"\n{tables.text(columns, rows)}\n")
+    print("\n".join([*differences(results), f"results: {options.out / 'results.json'}"]))
     return 0
 
 
@@ -156,14 +164,24 @@ def checked(options: Options) -> Protocol:
         raise InputError(f"--{given[0]} and --{given[1]} exclude each other: score one at a time")
     if options.bundle and not options.network:
         raise InputError("--bundle needs --network, whose maps it applies to")
-    if options.method and options.method not in METHODS:
-        raise InputError(f"unknown method {options.method!r}; choose from {', '.join(METHODS)}")
+    several = len(known_methods(options.method)) > 1 if options.method else False
+    if several and (options.protocol in MAP_PROTOCOLS or options.route == "heuristic"):
+        raise InputError(f"--method {options.method}: only a linear map takes several methods at once; give one")
     if options.protocol in MAP_PROTOCOLS and given not in (["maps"], ["network"]):
         raise InputError(f"--protocol {options.protocol} scores maps: give --maps or --network")
     if options.protocol == "top1-loc" and given != ["network"]:
         raise InputError("--protocol top1-loc needs --network, whose class has to be right")
     check_writable(options.out)
     return PROTOCOLS[options.protocol]
+
+
+def known_methods(stacked: str) -> list[str]:
+    """The methods of "A+B"."""
+    names = stacked.split("+")
+    for name in names:
+        if name not in METHODS:
+            raise InputError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    return names
 
 
 def read(options: Options, protocol: Protocol) -> tuple[Dataset, Dataset | None]:
@@ -181,6 +199,17 @@ def read(options: Options, protocol: Protocol) -> tuple[Dataset, Dataset | None]
     return part(options.split), part(train_split) if train_split and not options.check else None
 
 
+def network(options: Options, linear: LinearMap | None) -> Network:
+    """The classifier; a linear map that says how photos entered it is asked, unless the options say so."""
+    assert options.network is not None
+    net = load_network(options.network, options.weights, classes=options.classes)
+    stated = linear.source.get("preprocessing") if linear else None
+    net.preprocess = (
+        from_record(stated) if stated and options.entry == cli.Entry() else options.entry.of(net.preprocess)
+    )
+    return net
+
+
 def class_indices(options: Options, net: Network | None) -> Mapping[str, int]:
     """The network's output of a label, by its own class names or by --classes."""
     known = {name: i for i, name in enumerate(net.classes)} if net else {}
@@ -193,13 +222,14 @@ def hashed(data: Dataset) -> str:
 
 
 def map_source(
-    options: Options, protocol: Protocol, net: Network | None, class_of: Mapping[str, int]
+    options: Options, protocol: Protocol, net: Network | None, class_of: Mapping[str, int], linear: LinearMap | None
 ) -> MapSource | None:
     if options.maps:
         return folder_source(options.maps)
     if net is None:
         return None
-    method = METHODS[options.method or protocol.method]
+    name = options.method or (linear.source.get("method") if linear else None) or protocol.method
+    methods = [METHODS[part] for part in known_methods(name)]
 
     def maps(data: Dataset, wanted: Samples, indices: np.ndarray) -> np.ndarray:
         x = net.preprocess([data.images[wanted.images[i]] for i in indices])
@@ -211,7 +241,8 @@ def map_source(
                     f"{net.name} has no class {unknown[0]!r}: give --classes, or a protocol without labels"
                 )
             targets = np.array([class_of[wanted.labels[i]] for i in indices])
-        return method.maps(net, x, target=targets, options=options.settings)
+        stack = [method.maps(net, x, target=targets, options=options.settings) for method in methods]
+        return stack[0] if len(stack) == 1 else np.stack(stack, axis=1)
 
     def placement(photo: tuple[int, int], size: tuple[int, int]) -> Placement:
         placed = net.preprocess.placement(photo)
@@ -219,8 +250,14 @@ def map_source(
         scale, offset = ((pair[0] * ratio[0], pair[1] * ratio[1]) for pair in (placed.scale, placed.offset))
         return Placement(photo, size, scale, offset)
 
-    said = {"method": method.name, "network": net.name, "weights": net.digest}
-    return MapSource(method.name, maps, placement, said | {"preprocessing": report.plain(net.preprocess.record())})
+    said = {
+        "method": name,
+        "network": net.name,
+        "weights": net.digest,
+        "preprocessing": report.plain(net.preprocess.record()),
+        "options": report.plain(options.settings),
+    }
+    return MapSource(name, maps, placement, said)
 
 
 def folder_source(folder: Path) -> MapSource:
@@ -258,17 +295,22 @@ def chunks(n: int, note: str, quiet: bool) -> Iterator[np.ndarray]:
 
 
 def pooled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (areas(own, min(own, to)) for own, to in zip(maps.shape[1:], size))
+    rows, columns = (areas(own, min(own, to)) for own, to in zip(maps.shape[-2:], size))
     return (rows @ maps @ columns.T).astype(np.float32)
 
 
 def boxes_of_maps(
-    source: MapSource, options: Options, test: Dataset, wanted: Samples, train: Dataset | None, learned: Samples | None
+    source: MapSource,
+    options: Options,
+    test: Dataset,
+    wanted: Samples,
+    train: Dataset | None,
+    learned: Samples | None,
+    linear: LinearMap | None,
 ) -> np.ndarray:
     """Each sample's box in its photo's pixels; NaN where the map says nothing."""
     predict: Callable[[np.ndarray], np.ndarray]
-    if options.bundle:
-        linear = load_linear_map(options.bundle)
+    if linear:
         size, predict = linear.size, partial(linear.predict, source=source.record)
     elif train is None or learned is None:
         raise InputError("nothing to learn boxes from: give --train-split, or a linear map as --bundle")
@@ -278,7 +320,7 @@ def boxes_of_maps(
             parts.append(pooled(source.maps(train, learned, indices), size))
             for i in indices:
                 photo = train.annotations[learned.images[i]].size
-                known.append(to_input(learned.largest[i], source.placement(photo, parts[-1].shape[1:])))
+                known.append(to_input(learned.largest[i], source.placement(photo, parts[-1].shape[-2:])))
         maps, boxes = np.concatenate(parts), np.array(known)
         usable = status(maps) == "ok"
         fit = fit_heuristic if options.route == "heuristic" else fit_linear_map
@@ -289,7 +331,7 @@ def boxes_of_maps(
         boxes = np.where((status(maps) == "ok")[:, None], predict(maps), np.nan)
         for i, box in zip(indices, boxes):
             photo = test.annotations[wanted.images[i]].size
-            found[i] = to_photo(box, source.placement(photo, maps.shape[1:]))
+            found[i] = to_photo(box, source.placement(photo, maps.shape[-2:]))
     return found
 
 
@@ -365,51 +407,62 @@ def threshold_figures(
 
 
 def box_figures(
-    found: Mapping[str, np.ndarray], protocol: Protocol, wanted: Samples, right: np.ndarray | None, seed: int
+    found: Mapping[str, np.ndarray],
+    protocol: Protocol,
+    wanted: Samples,
+    small: np.ndarray,
+    right: np.ndarray | None,
+    seed: int,
 ) -> dict[str, Any]:
-    """Figures of every method, and of each against the last, the one that is evaluated."""
+    """Figures of every method, overall and of the `small` samples, and of each against the last, the one that is
+    evaluated."""
     labels, images, true = np.array(wanted.labels), wanted.images, wanted.true
     classes = labels if protocol.mean_over == "classes" else None
+
+    def figure(boxes: np.ndarray, of: np.ndarray, strict: bool) -> Estimate | None:
+        if not len(of):
+            return None
+        own = [true[i] for i in of]
+        if right is not None:
+            return top1_loc(boxes[of], own, right[of], strict=strict, seed=seed)
+        named = None if classes is None else classes[of]
+        return corloc(boxes[of], own, named, images=images[of], strict=strict, seed=seed)
+
+    everything, few = np.arange(len(wanted)), np.flatnonzero(small)
     rows, hit = [], {}
     for method, boxes in found.items():
-        share = partial(corloc, boxes, true, classes, images=images, seed=seed)
-        figure, other = share(strict=protocol.strict), share(strict=not protocol.strict)
-        if right is not None:
-            figure = top1_loc(boxes, true, right, strict=protocol.strict, seed=seed)
-        by_class = corloc_by_class(boxes, true, labels, images=images, strict=protocol.strict, seed=seed)
+        whole = figure(boxes, everything, protocol.strict)
+        other = figure(boxes, everything, not protocol.strict)
+        assert whole is not None and other is not None
         hit[method] = hits(best_iou(boxes, true), strict=protocol.strict)
         rows.append(
             {
                 "method": method,
-                "figure": figure,
-                "equality_the_other_way": None if right is not None or other.value == figure.value else other,
+                "figure": whole,
+                "equality_the_other_way": None if other.value == whole.value else other,
+                "small": figure(boxes, few, protocol.strict),
                 "mean_iou": mean_iou(boxes, true, classes, images=images, seed=seed),
-                "classes": by_class,
+                "classes": corloc_by_class(boxes, true, labels, images=images, strict=protocol.strict, seed=seed),
             }
         )
+
+    def difference(of: np.ndarray, one: str, other: str) -> Estimate:
+        named = None if classes is None else classes[of]
+        return paired_difference(hit[one][of], hit[other][of], clusters=images[of], classes=named, seed=seed)
+
     *others, last = hit
     compared = [
         {
             "method": last,
             "against": method,
-            "difference": paired_difference(hit[last], hit[method], clusters=images, classes=classes, seed=seed),
+            "difference": difference(everything, last, method),
+            "small": difference(few, last, method) if len(few) else None,
             "mcnemar": mcnemar_exact(hit[last], hit[method]),
         }
         for method in others
     ]
-    published = list(published_rows(protocol, sorted(set(wanted.labels))))
+    published = list(published_rows(protocol.name, set(wanted.labels)))
     return {"rows": rows, "paired": compared, "published": published}
-
-
-def published_rows(protocol: Protocol, labels: list[str]) -> Iterator[tuple[str, float, Mapping[str, float]]]:
-    """Name, mean and classes of what others printed for these classes by this protocol."""
-    if protocol.name == "paper-voc07" and set(labels) == set(VOC):
-        for name, (mean, first, second) in TABLE_2.items():
-            yield name, mean, dict(zip(VOC, (*first, *second)))
-    if protocol.name == "paper-voc07" and set(labels) == set(SIX):
-        yield from ((name, mean, {}) for name, mean in TABLE_1.items())
-    if protocol.name == "paper-imagenet":
-        yield from ((name, mean, {}) for name, mean in TABLE_4.items())
 
 
 def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
@@ -422,23 +475,38 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
         ]
     classes = list(results["rows"][0]["classes"])
     classes = classes if 1 < len(classes) <= 20 else []
-    columns = ["method", "mean", "95% interval", "mean IoU", "no box", *classes]
+    mixed = 0 < results["small_samples"] < results["samples"]
+    columns = ["method", "mean", "95% interval", *SMALL * mixed, "mean IoU", "no box", *classes]
     rows: list[list[object]] = [
         [
             row["method"],
             100 * row["figure"].value,
             interval(row["figure"]),
+            *((100 * row["small"].value, interval(row["small"])) if mixed else ()),
             f"{row['mean_iou'].value:.3f}",
             row["figure"].missing,
             *(100 * row["classes"][name].value for name in classes),
         ]
         for row in results["rows"]
     ]
+    unknown = [None] * (columns.index("no box") - 1)
     rows += [
-        [f"{name} (published)", mean, None, None, None, *(of.get(label) for label in classes)]
+        [f"{name} (published)", mean, *unknown, *(of.get(label) for label in classes)]
         for name, mean, of in results["published"]
     ]
     return columns, rows
+
+
+def differences(results: Mapping[str, Any]) -> Iterator[str]:
+    """What is evaluated against each baseline on the same samples, as lines for a terminal."""
+    for row in results.get("paired", ()):
+        few = f"; small {points(row['small'])}" if row["small"] else ""
+        p = row["mcnemar"].p
+        yield f"{row['method']} minus {row['against']}: {points(row['difference'])}, McNemar p {p:.1g}{few}"
+
+
+def points(difference: Estimate) -> str:
+    return f"{100 * difference.value:+.1f} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
 
 
 def interval(figure: Estimate) -> str:
@@ -490,21 +558,23 @@ def write_page(
         "best": "The best overlaps.",
         "worst": "The worst overlaps.",
     }
-    differences = []
+    compared = []
     for row in results["paired"]:
         difference = row["difference"]
         name = f"{row['method']} minus {row['against']}"
-        differences.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p])
+        few = [100 * row["small"].value, interval(row["small"])] if row["small"] else [None, None]
+        compared.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p, *few])
     sections = [
         report.Section("Figures", results["protocol"].summary, [report.Table(columns, rows)]),
         report.Section(f"Boxes of {method}", "Green: true, red: predicted.", figures=[
             report.Figure(picture, captions[name]) for name, picture in pictures.items()
         ]),
     ]  # fmt: skip
-    if differences:
-        against = report.Table(["difference", "points", "95% interval", "McNemar p"], differences)
+    if compared:
+        against = report.Table(["difference", "points", "95% interval", "McNemar p", *SMALL], compared)
         sections.insert(1, report.Section("On the same samples", tables=[against]))
     lead = f"{results['photos']:,} photos, {results['samples']:,} samples, protocol {results['protocol'].name}"
+    lead += f"; small are {results['small_samples']:,}, whose largest box covers less than half of the photo"
     if results["cropped_away"]:
         lead += f"; the network's crop hides {results['cropped_away']:,} samples' boxes wholly"
     report.write_page(out / "report.html", results["dataset"], lead, sections, origin)

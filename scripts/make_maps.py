@@ -53,6 +53,7 @@ class Options:
     network: str = "scenes_cnn"
     weights: str | None = None
     """Checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
+    entry: tyro.conf.OmitArgPrefixes[cli.Entry] = field(default_factory=cli.Entry)
     method: str = "gradient-max"
     """A name from `scripts.compare --list`."""
     target: Literal["predicted", "label"] = "predicted"
@@ -89,6 +90,7 @@ def main(options: Options) -> int:
         raise InputError(f"--shard-size must be at least 1, not {options.shard_size}")
     check_writable(options.out)
     net = load_network(options.network, options.weights)
+    net.preprocess = options.entry.of(net.preprocess)
     data = datasets.load(
         options.dataset,
         options.root,

@@ -34,6 +34,14 @@ def write_voc(folder: Path, objects: Mapping[str, Sequence[str]], size: tuple[in
     write_text(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{source}\n" for source in objects))
 
 
+def write_imagenet(root: Path, boxes: Mapping[str, Sequence[float]], size: tuple[int, int] = (40, 50)):
+    """Training photos "WNID/WNID_NUMBER" of a CLS-LOC tree, one object each, of one size."""
+    for number, (source, box) in enumerate(boxes.items()):
+        write_photo(root / "Data" / "CLS-LOC" / "train" / f"{source}.JPEG", size, number)
+        xml = voc_xml([voc_object(source.partition("/")[0], box)], size, source.rpartition("/")[2])
+        write_text(root / "Annotations" / "CLS-LOC" / "train" / f"{source}.xml", xml)
+
+
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

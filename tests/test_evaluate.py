@@ -9,14 +9,14 @@ from localization import fit_linear_map, tables
 from localization.boxes import iou
 from localization.datasets import load, scenes
 from localization.protocols import Samples
-from localization.published import TABLE_2, VOC
 from saliency import load_network
 from saliency.errors import InputError
 from saliency.methods import METHODS
 from saliency.preprocessing import Preprocessing
 from scripts import evaluate
+from scripts.cli import Entry
 from scripts.evaluate import Options
-from tests.devkits import voc_object, write_text, write_voc
+from tests.devkits import voc_object, write_imagenet, write_text, write_voc
 
 
 @pytest.fixture
@@ -70,6 +70,25 @@ def test_boxes_of_a_csv(devkit, tmp_path, capsys):
         lines = list(csv.DictReader(file))
     assert len(lines) == 6 * 20 and sum(line["correct"] == "True" for line in lines if line["method"] == "mine") == 9
     assert "mine" in capsys.readouterr().out
+
+
+def test_small_boxes_by_themselves(devkit, tmp_path, capsys):
+    """Photos of 80 x 60, so small is below 2,400: all but one of the dogs, which are 20 wide, and the cats, 30 high."""
+    write_voc(devkit, {"010": [voc_object("dog", (1, 1, 80, 31)), voc_object("cat", (1, 1, 10, 10))]}, split="odd")
+    write_text(devkit / "ImageSets" / "Main" / "test.txt", "".join(f"{i:03d}\n" for i in range(10, 20)))
+    rows = [("010", "dog", 0, 0, 80, 31), ("010", "cat", 0, 0, 80, 60), ("011", "dog", 40, 10, 60, 23)]
+    write_boxes(tmp_path / "mine.csv", rows)
+    results = run(devkit, tmp_path, boxes=tmp_path / "mine.csv")
+    assert (results["samples"], results["small_samples"]) == (20, 19)
+    full, mine = results["rows"]
+    assert full["figure"]["value"] == 0.05 and full["small"]["value"] == 0  # the large dog: (1/10 + 0/10) / 2
+    assert mine["figure"]["value"] == 0.1  # two dogs of ten and no cat
+    assert mine["small"]["value"] == pytest.approx((1 / 9 + 0 / 10) / 2) and mine["small"]["n"] == 19
+    (paired,) = results["paired"]
+    assert paired["small"]["value"] == pytest.approx(1 / 18) and paired["difference"]["value"] == pytest.approx(0.05)
+    said = capsys.readouterr().out
+    assert "mine minus full photo: +5.0 [" in said and "; small +5.6 [" in said
+    assert "| small | its 95% interval |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_class_mean_box_by_hand(devkit, tmp_path):
@@ -146,27 +165,31 @@ def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_paper_protocols(devkit, tmp_path):
-    write_boxes(tmp_path / "mine.csv", [(f"{i:03d}", "cat", 0, 0, 9, 9) for i in range(20)])
-    given = {"boxes": tmp_path / "mine.csv", "train_split": "trainval"}
-    results = run(devkit, tmp_path, protocol="paper-voc07", **given)
-    assert results["samples"] == 20 and results["published"] == []  # other classes than the paper's
-    results = run(devkit, tmp_path, protocol="paper-imagenet", split="all", **given | {"train_split": None})
-    assert results["photos"] == 3  # 15% of 20
-    assert [row[0] for row in results["published"]][-1] == "Sensitivity maps (seed 003)"
+def test_paper_voc07_with_a_network(devkit, tmp_path):
+    """One sample an object, difficult ones left out: 20 learned from, 20 scored, by Gestalt maps."""
+    given = {"protocol": "paper-voc07", "train_split": "trainval", "network": "scenes_cnn", "entry": Entry("stretch")}
+    results = run(devkit, tmp_path, **given)
+    assert (results["photos"], results["samples"], results["cropped_away"]) == (10, 20, 0)
+    row = results["rows"][-1]
+    assert row["method"] == "gestalt-max" and row["figure"]["n"] == 20 and row["figure"]["missing"] == 0
+    assert row["figure"]["value"] == np.mean([figure["value"] for figure in row["classes"].values()])
+    assert results["published"] == []  # other classes than the paper's
 
 
-def test_published_rows_stand_beside_the_same_classes():
-    protocol = evaluate.PROTOCOLS["paper-voc07"]
-    rows = {name: (mean, classes) for name, mean, classes in evaluate.published_rows(protocol, sorted(VOC))}
-    assert rows.keys() == TABLE_2.keys()
-    mean, classes = rows["Sensitivity maps (seed 003)"]
-    assert (mean, classes["aeroplane"], classes["tvmonitor"]) == (40.1, 63.8, 41.2)
-    # the paper's mean is that of its classes, but for rounding
-    assert np.mean(list(classes.values())) == pytest.approx(mean, abs=0.9)
-    six = list(evaluate.published_rows(protocol, ["aeroplane", "bicycle", "boat", "bus", "horse", "motorbike"]))
-    assert six[-1] == ("Sensitivity maps (seed 003)", 55.0, {})
-    assert not list(evaluate.published_rows(evaluate.PROTOCOLS["corloc"], sorted(VOC)))
+def test_paper_imagenet_with_a_network(tmp_path):
+    """40 training photos of a CLS-LOC tree, one without annotation: 75% of 39 to learn from, 15% to score."""
+    names = [f"n{1 + i % 2:08d}/n{1 + i % 2:08d}_{i}" for i in range(40)]
+    write_imagenet(tmp_path, {name: (1 + i, 1, 50, 20 + i % 15) for i, name in enumerate(names)})
+    (tmp_path / "Annotations" / "CLS-LOC" / "train" / f"{names[7]}.xml").unlink()
+    write_text(tmp_path / "wnids.txt", "n00000001\nn00000002\n")
+    given = {"dataset": "imagenet", "protocol": "paper-imagenet", "split": "train", "only": tmp_path / "wnids.txt"}
+    results = run(tmp_path, tmp_path, network="scenes_cnn", entry=Entry("stretch"), **given)
+    assert results["photos"] == round(0.9 * 39) - round(0.75 * 39) == 6
+    row = results["rows"][-1]
+    assert row["method"] == "gradient-mean" and row["figure"]["n"] == 6 and row["figure"]["missing"] == 0
+    assert len(results["notes"]) == 1
+    assert [published[0] for published in results["published"]][-1] == "Sensitivity maps (seed 003)"
+    assert "Sensitivity maps (seed 003) (published) | 68.8 |" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -178,6 +201,8 @@ def test_published_rows_stand_beside_the_same_classes():
         ({"network": "scenes_cnn", "boxes": "x.csv"}, "--boxes and --network exclude each other"),
         ({"bundle": "x"}, "--bundle needs --network"),
         ({"method": "magic"}, "unknown method 'magic'"),
+        ({"method": "cam+magic"}, "unknown method 'magic'"),
+        ({"method": "cam+edges", "route": "heuristic"}, "only a linear map takes several methods"),
         ({"network": "scenes_cnn"}, "nothing to learn boxes from"),
         ({"network": "scenes_cnn", "protocol": "gt-known", "train_split": "trainval"}, "scenes_cnn has no class 'cat'"),
     ],
