@@ -13,8 +13,9 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from saliency.checks import function, kind_of, one_of, whole
 from saliency.errors import InputError
 from saliency.networks.architecture import Weights
 from saliency.networks.network import Network, check_input
@@ -91,37 +92,33 @@ def occlusion_maps(
 
     Raises InputError for windows that do not fit, an unknown option, a target out of range, or NaN in `x`.
     """
-    if engine not in get_args(Engine):
-        raise InputError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    if not callable(net):
+        raise InputError(f"net must be a Network, as load_network gives it, or a function, not {net!r}")
+    one_of("engine", engine, get_args(Engine))
+    whole("budget", budget, least=1)
+    whole("chunk", chunk, least=1, optional=True)
+    whole("seed", seed)
+    function("progress", progress, "(done, total)")
+    if preprocess is not None:
+        kind_of("preprocess", preprocess, Preprocessing, "how a fill enters")
     score = as_score(score)
     if isinstance(net, Network):
         preprocess = net.preprocess
         check_input(net, x, score.layer_in(net.architecture))
     x = np.asarray(x)
+    if x.ndim != 4 or x.shape[-1] != 3:
+        raise InputError(f"x must be [n, h, w, 3], not {list(x.shape)}")
     windows = Windows((x.shape[1], x.shape[2]), pair(patch, "patch"), pair(stride, "stride"), shape, convention)
     fills = fill_images(x, fill, preprocess or AS_IT_IS, seed)
-    step = _counter(len(x) * len(windows.positions), progress)
+    step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
-        architecture, weights = net.architecture, net.weights
-        targets = as_targets(target, len(x), class_count(architecture))
+        targets = as_targets(target, len(x), class_count(net.architecture))
         if score.kind != "gestalt" and (targets < 0).any():
             targets = np.where(targets < 0, predicted(net, x), targets)
         base = score_values(net, x, score, targets)
-        course = plan_for(architecture, windows, score, len(x))
-        if engine == "auto":
-            engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
-        if engine == "incremental":
-            hidden = _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step)
-        else:
-            chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
-            if jax.default_backend() == "cpu":
-                chunk = min(chunk, CPU_CHUNK)
-            hidden = [
-                dense_scores(
-                    architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
-                )
-                for image, filled, goal in zip(x, fills, targets)
-            ]
+        hidden, engine = scores_under(
+            net, x, fills, windows, score=score, targets=targets, engine=engine, budget=budget, chunk=chunk, step=step
+        )
     else:
         if engine == "incremental":
             raise InputError("the incremental engine needs a network whose layers it can see; a function takes dense")
@@ -134,6 +131,38 @@ def occlusion_maps(
     scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
     maps = windows.pixel_maps(base[:, None, None] - scores)
     return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, engine)
+
+
+def scores_under(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    windows: Windows,
+    *,
+    score: Score,
+    targets: Int[np.ndarray, " n"],
+    engine: Engine = "auto",
+    budget: int = BUDGET,
+    chunk: int | None = None,
+    step: Step,
+) -> tuple[list[np.ndarray], Engine]:
+    """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
+    architecture, weights = net.architecture, net.weights
+    course = plan_for(architecture, windows, score, len(x))
+    if engine == "auto":
+        engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
+    if engine == "incremental":
+        return _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step), engine
+    chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
+    if jax.default_backend() == "cpu":
+        chunk = min(chunk, CPU_CHUNK)
+    scores = [
+        dense_scores(
+            architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
+        )
+        for image, filled, goal in zip(x, fills, targets)
+    ]
+    return scores, engine
 
 
 def _incremental(
@@ -161,7 +190,7 @@ def _incremental(
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
 
 
-def _counter(total: int, progress: Progress | None) -> Step:
+def counter(total: int, progress: Progress | None) -> Step:
     """Counts positions that several threads have done."""
     done, turn = 0, Lock()
 
@@ -196,12 +225,11 @@ def occluded_logits(
     What a score throws away: which class wins where. Arguments and errors are those of `occlusion_maps`. The dense
     engine compiles once for all sizes, the incremental one once for each.
     """
-    if engine not in get_args(Engine):
-        raise InputError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    one_of("engine", engine, get_args(Engine))
     check_input(net, image[None])
     architecture, weights = net.architecture, net.weights
     filled = fill_images(image[None], fill, net.preprocess, seed)[0]
-    step = _counter(sum(len(windows.positions) for windows in sizes), progress)
+    step = counter(sum(len(windows.positions) for windows in sizes), progress)
     score = Score("log_probability")  # needs every logit, as this does
     plans = [plan_for(architecture, windows, score) for windows in sizes]
     if engine == "auto":

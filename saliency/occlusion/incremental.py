@@ -172,9 +172,10 @@ class _Panes:
         """How a layer's map changes within its pane."""
         layer, start, pane = node.layer, self.starts[node.name], self.layout.pane[node.name]
         region, origin = needed(layer, pane, start)
+        sources = [_rectified(self.architecture, name) if isinstance(layer, MaxPool) else name for name in node.inputs]
         inputs = [
-            placed(changes[name], self.starts[name] - origin, self.layout.move[node.name, name], region)
-            for name in node.inputs
+            placed(changes[source], self.starts[name] - origin, self.layout.move[node.name, name], region)
+            for name, source in zip(node.inputs, sources)
         ]
         parameters = self.weights.get(node.name, {})
         match layer:
@@ -196,9 +197,12 @@ class _Panes:
                 totals = _unpadded(layer)({}, inputs[0]) * np.prod(layer.window)
                 return totals / cut(counts, start, pane)
             case MaxPool():
-                framed = _framed(layer, self.before(node.inputs[0]), self.shapes[node.name])
+                framed = _framed(layer, self.before(sources[0]), self.shapes[node.name])
                 clean = cut(framed, origin + np.array([before for before, _ in layer.padding]), region)
-                return _unpadded(layer)({}, clean + inputs[0]) - self.clean_pane(node.name)
+                maxima = _unpadded(layer)({}, clean + inputs[0])
+                if sources != list(node.inputs):  # rectified after the pool: the same, for fewer values
+                    maxima = jax.nn.relu(maxima)
+                return maxima - self.clean_pane(node.name)
             case _:
                 return self.anew(node, changes)
 

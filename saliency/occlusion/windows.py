@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 
+from saliency.checks import one_of
 from saliency.errors import InputError
 from saliency.preprocessing import Preprocessing
 
@@ -42,10 +43,8 @@ class Windows:
     convention: Convention = "captum"
 
     def __post_init__(self) -> None:
-        if self.convention not in get_args(Convention):
-            raise InputError(f"convention must be one of {', '.join(get_args(Convention))}, not {self.convention!r}")
-        if self.shape not in get_args(Shape):
-            raise InputError(f"shape must be one of {', '.join(get_args(Shape))}, not {self.shape!r}")
+        one_of("convention", self.convention, get_args(Convention))
+        one_of("shape", self.shape, get_args(Shape))
         for image, patch, stride, axis in zip(self.image, self.patch, self.stride, ("high", "wide")):
             if not 1 <= patch <= image:
                 raise InputError(f"patch must be 1 to {image} px {axis}, the image's size, not {patch}")
