@@ -66,6 +66,9 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
         for x, y, row in points:
             marker = "o" if row["route"] == "linear map" else "^"
             axes.scatter(x, y, color=colour(str(row["method"])), marker=marker, s=46, zorder=3)
+        for route, base in {(row["route"], row["base"]) for *_, row in points if row["base"]}:
+            curve = sorted((x, y) for x, y, row in points if (row["route"], row["base"]) == (route, base))
+            axes.plot(*zip(*curve), color=colour(str(base)), linewidth=1.4, linestyle=":", zorder=2)
         front = pareto([(x, y) for x, y, _ in points])
         axes.plot(*zip(*front), color="#555", linewidth=1, drawstyle="steps-post", zorder=2)
         axes.set_xscale("log")

@@ -4,11 +4,11 @@ Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of th
 nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from localization.boxes import iou
@@ -17,6 +17,7 @@ from saliency.errors import InputError
 
 SIGMAS = (1.0, 2.0, 4.0, 6.0, 8.0)
 SHARES = (0.02, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3)
+LIMIT = 250  # maps that settings are chosen by
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,21 @@ def fit_heuristic(
     sigmas: tuple[float, ...] = SIGMAS,
     shares: tuple[float, ...] = SHARES,
     components: tuple[bool, ...] = (False, True),
-    limit: int = 250,
+    limit: int = LIMIT,
     seed: int = 0,
 ) -> Heuristic:
     """The setting with the best CorLoc on these training boxes, of equals the one with the best mean IoU.
 
     At most `limit` maps, drawn from `seed`, are looked at. Raises InputError when no map says anything.
     """
+    rows = drawn(maps, boxes, limit, seed)
+    return best(tried(maps[rows], sigmas=sigmas, shares=shares, components=components), boxes[rows])
+
+
+def drawn(
+    maps: Float[np.ndarray, "n h w"], boxes: Float[np.ndarray, "n 4"], limit: int = LIMIT, seed: int = 0
+) -> Int[np.ndarray, " k"]:
+    """At most `limit` rows, drawn from `seed`, whose map and box say something; InputError where there is none."""
     usable = np.flatnonzero((status(maps) == "ok") & np.isfinite(boxes).all(1))
     if not len(usable):
         raise InputError(
@@ -60,18 +69,31 @@ def fit_heuristic(
         )
     if len(usable) > limit:
         usable = np.sort(np.random.default_rng(seed).choice(usable, limit, replace=False))
-    best, best_figure = None, (-1.0, -1.0)
+    return usable
+
+
+def tried(
+    maps: Float[np.ndarray, "n h w"],
+    *,
+    sigmas: tuple[float, ...] = SIGMAS,
+    shares: tuple[float, ...] = SHARES,
+    components: tuple[bool, ...] = (False, True),
+) -> dict[Heuristic, Float[np.ndarray, "n 4"]]:
+    """The boxes that every setting finds in usable maps."""
+    found = {}
     for sigma in sigmas:
-        smooth = smoothed(maps[usable], sigma)
-        for share, bright in zip(shares, brightest(smooth, shares)):
+        for share, bright in zip(shares, brightest(smoothed(maps, sigma), shares)):
             for component in components:
-                found = tight_boxes(largest_component(bright) if component else bright)
-                overlap = iou(found, boxes[usable])
-                figure = (float((overlap > 0.5).mean()), float(overlap.mean()))
-                if figure > best_figure:
-                    best, best_figure = Heuristic(sigma, share, component), figure
-    assert best is not None
-    return best
+                found[Heuristic(sigma, share, component)] = tight_boxes(
+                    largest_component(bright) if component else bright
+                )
+    return found
+
+
+def best(found: Mapping[Heuristic, Float[np.ndarray, "n 4"]], boxes: Float[np.ndarray, "n 4"]) -> Heuristic:
+    """The setting whose boxes have the best CorLoc, of equals the one with the best mean IoU, of equals the first."""
+    overlaps = {setting: iou(own, boxes) for setting, own in found.items()}
+    return max(overlaps, key=lambda one: ((overlaps[one] > 0.5).mean(), overlaps[one].mean()))
 
 
 def smoothed(maps: Float[np.ndarray, "n h w"], sigma: float) -> Float[np.ndarray, "n h w"]:

@@ -22,7 +22,7 @@ from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.layers import Parameters, Relu
 from saliency.networks.network import Network, check_input
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, as_score, batches, default_batch, settled_targets, spread
+from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
 
 Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
@@ -122,13 +122,13 @@ def attribution_maps(
     check_input(net, x, score.layer_in(net.architecture))
     targets = settled_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
-    architecture, weights, parts = with_relu(net.architecture, relu), net.weights, []
-    for i in batches(len(x), default_batch() * jax.local_device_count()):
-        goal = spread(targets[i])
-        gradient = partial(_gradient, weights, goal, architecture, score)
-        parts.append(np.asarray(recipe(gradient, spread(x[i]), spread(baseline[i]))))
-        if progress:
-            progress(min(int(i[-1]) + 1, len(x)), len(x))
+    architecture, weights = with_relu(net.architecture, relu), net.weights
+
+    def maps(i: np.ndarray) -> Array:
+        gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)
+        return recipe(gradient, spread(x[i]), spread(baseline[i]))
+
+    parts = in_batches(maps, len(x), default_batch() * jax.local_device_count(), progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 

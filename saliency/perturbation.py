@@ -4,7 +4,7 @@ Images are float `[n, h, w, 3]`, maps float32 `[n, h, w]`. Occlusion, the third 
 the kind, has a package of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,8 +13,10 @@ from jaxtyping import Float
 from saliency.black_box import Classifier, chunk_of, preprocessing, probes, scored
 from saliency.errors import InputError
 from saliency.gradient import Progress
-from saliency.occlusion.windows import Fill, Pair, fill_images
-from saliency.scores import Score
+from saliency.networks.network import Network
+from saliency.occlusion import counter, scores_under
+from saliency.occlusion.windows import Fill, Pair, Windows, fill_images
+from saliency.scores import Score, as_score, in_batches, settled_targets
 
 Target = int | Sequence[int] | np.ndarray | None
 
@@ -52,18 +54,32 @@ def rise_maps(
     def masked(image: np.ndarray, hidden: np.ndarray, k: np.ndarray) -> np.ndarray:
         return hidden + visible(k)[..., None] * (image - hidden)
 
-    scores = np.empty((len(x), masks))
     fills = fill_images(x, fill, preprocessing(net), seed)
-    for i, (image, hidden, probe) in enumerate(zip(x, fills, functions)):
-        scores[i] = scored(probe, partial(masked, image, hidden), masks, chunk)
-        if progress:
-            progress(i + 1, len(x))
+
+    def scores_of(i: int) -> np.ndarray:
+        return scored(functions[i], partial(masked, x[i], fills[i]), masks, chunk)
+
+    scores = np.reshape(_of_each(net, scores_of, len(x), progress), (len(x), masks))
     weights = (scores - scores.mean(1, keepdims=True)) / (masks * keep)
     maps = np.zeros(x.shape[:3])
     for start in range(0, masks, chunk):
         k = np.arange(start, min(start + chunk, masks))
         maps += np.einsum("nk,khw->nhw", weights[:, k], visible(k))
     return maps.astype(np.float32)
+
+
+def _of_each(
+    net: Classifier, function: Callable[[int], np.ndarray], n: int, progress: Progress | None
+) -> list[np.ndarray]:
+    """`function` of 0 .. n-1: a network bears several calls at a time, other people's functions may not."""
+    if isinstance(net, Network):
+        return in_batches(lambda i: function(int(i[0])), n, 1, progress)
+    values = []
+    for i in range(n):
+        values.append(function(i))
+        if progress:
+            progress(i + 1, n)
+    return values
 
 
 def enlarged(
@@ -100,21 +116,48 @@ def finite_difference_maps(
         raise InputError(f"finite differences need cell >= 1 and step > 0, not {cell} and {step}")
     functions = probes(net, x, score, target)
     height, width = x.shape[1:3]
+    spread = np.ptp(x, axis=(1, 2, 3))
+    by = (step * np.where(spread > 0, spread, 1)).astype(np.float32)
     rows, cols = np.arange(height) // cell, np.arange(width) // cell
     label = rows[:, None] * (cols[-1] + 1) + cols
     area = np.bincount(label.ravel())[:, None]
-    count, chunk = 2 * 3 * len(area), chunk_of(net, (height, width), score)
+    if isinstance(net, Network):
+        side = min(cell, height), min(cell, width)
+        scores = _moved_scores(net, x, by, Windows((height, width), side, side), as_score(score), target, progress)
+    else:
 
-    def moved(image: np.ndarray, by: np.float32, k: np.ndarray) -> np.ndarray:
-        place, channel, sign = (j[:, None, None] for j in np.unravel_index(k, (len(area), 3, 2)))
-        here = (label == place)[..., None] & (np.arange(3) == channel[..., None])
-        return image + here * np.where(sign, -by, by)[..., None]
+        def scores_of(i: int) -> np.ndarray:
+            changed = partial(_moved, x[i], by[i], label)
+            return scored(functions[i], changed, 6 * len(area), chunk_of(net, (height, width)))
 
-    maps = np.empty(x.shape[:3], np.float32)
-    for i, (image, probe) in enumerate(zip(x, functions)):
-        by = np.float32(step * (np.ptp(image) or 1))
-        up, down = scored(probe, partial(moved, image, by), count, chunk).reshape(-1, 3, 2).transpose(2, 0, 1)
-        maps[i] = (np.abs(up - down) / (2 * by * area)).max(-1)[label]
-        if progress:
-            progress(i + 1, len(x))
-    return maps
+        scores = np.reshape(_of_each(net, scores_of, len(x), progress), (len(x), len(area), 3, 2))
+    slopes = np.abs(scores[..., 0] - scores[..., 1]) / (2 * by[:, None, None] * area)
+    return slopes.max(-1)[:, label].astype(np.float32)
+
+
+def _moved(image: np.ndarray, by: np.float32, label: np.ndarray, k: np.ndarray) -> Float[np.ndarray, "k h w 3"]:
+    """The image with one channel of one cell up or down, numbered as `[cells, 3, 2]` are."""
+    place, channel, sign = (j[:, None, None] for j in np.unravel_index(k, (label.max() + 1, 3, 2)))
+    here = (label == place)[..., None] & (np.arange(3) == channel[..., None])
+    return image + here * np.where(sign, -by, by)[..., None]
+
+
+def _moved_scores(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    by: Float[np.ndarray, " n"],
+    cells: Windows,
+    score: Score,
+    target: Target,
+    progress: Progress | None,
+) -> Float[np.ndarray, "n cells 3 2"]:
+    """Scores of the images that `_moved` makes: occlusion by a brighter or darker image, where only what a cell
+    changes needs computing."""
+    targets = settled_targets(net, x, score, target)
+    step = counter(6 * len(x) * len(cells.positions), progress)
+    scores = np.empty((len(x), len(cells.positions), 3, 2))
+    for channel, sign in np.ndindex(3, 2):
+        fills = x.copy()
+        fills[..., channel] += np.where(sign, -by, by)[:, None, None]
+        scores[..., channel, sign] = scores_under(net, x, fills, cells, score=score, targets=targets, step=step)[0]
+    return scores

@@ -84,6 +84,16 @@ def test_finite_differences_of_a_smooth_score(x, weight, cell):
             )
 
 
+def test_finite_differences_of_a_network_are_those_of_a_function(rng):
+    """Which pays for each with a whole forward pass; the cells at the border are cut off."""
+    net = random_network(scenes_cnn(blocks=((4,), (6,))))
+    x = rng.normal(size=(2, *SIZE, 3)).astype(np.float32)
+    fast = finite_difference_maps(net, x, cell=3, target=[3, 1])
+    for image, map_, target in zip(x, fast, (3, 1)):
+        (slow,) = finite_difference_maps(lambda images, target=target: net(images)[:, target], image[None], cell=3)
+        np.testing.assert_allclose(map_, slow, rtol=1e-4, atol=1e-4 * slow.max())
+
+
 def test_finite_differences_of_single_pixels_are_the_gradient_map(rng):
     """Of a network, but for the few pixels where a step crosses the kink of a ReLU or a pool."""
     net = random_network(scenes_cnn(blocks=((4,), (6,))))
