@@ -113,7 +113,8 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         path = _EMBEDDED / "scenes_cnn.safetensors"
         if not path.exists():
             raise InputError(
-                f"{path}: the weights of scenes_cnn come with the repository, not with the package; pass a copy of them"
+                f"{path}: no such file; the weights of scenes_cnn come with the repository, not with the package:"
+                " pass a copy of its data/scenes_cnn.safetensors"
             )
         return path, None
     if weights is None:

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
 from tests.campaigns import runs
 
 ROOM = "size=1g,rw"
@@ -23,7 +24,6 @@ ROOM = "size=1g,rw"
 
 @dataclass(frozen=True)
 class Options:
-    scripts: tuple[str, ...] = tuple(runs.JOBS)
     out: Path | None = None
     """JSON file for the figures."""
 
@@ -41,14 +41,8 @@ class Stage:
     def target(self) -> Path:
         return self.disk / self.script
 
-    def run(self, copies: int = 1) -> list[str]:
-        return self.endings([self.campaign.start(self.script, self.disk) for _ in range(copies)])
-
-    def endings(self, processes: Sequence[subprocess.Popen[str]]) -> list[str]:
-        """Exit code and sentence of each, without the folder's name."""
-        said = [process.communicate()[1].strip() for process in processes]
-        folder = str(self.campaign.folder)
-        return [f"{process.returncode} {text}".strip().replace(folder, "") for process, text in zip(processes, said)]
+    def start(self) -> runs.Run:
+        return self.campaign.start(self.script, self.disk)
 
     @contextmanager
     def remounted(self, options: str) -> Iterator[None]:
@@ -59,36 +53,36 @@ class Stage:
 
 def full_from_the_start(stage: Stage) -> list[str]:
     with stage.remounted("size=4k"):
-        return stage.run()
+        return [stage.start().ending()]
 
 
 def full_halfway(stage: Stage) -> list[str]:
     with stage.remounted(f"size={stage.size // 2}"):
-        return stage.run()
+        return [stage.start().ending()]
 
 
 def read_only(stage: Stage) -> list[str]:
     with stage.remounted("ro"):
-        return stage.run()
+        return [stage.start().ending()]
 
 
 def file_in_the_way(stage: Stage) -> list[str]:
     stage.target.touch()
-    endings = stage.run()
+    endings = [stage.start().ending()]
     stage.target.unlink()
     return endings
 
 
 def removed_under_it(stage: Stage) -> list[str]:
-    process = stage.campaign.start(stage.script, stage.disk)
-    while process.poll() is None and not (stage.target.exists() and any(stage.target.iterdir())):
+    run = stage.start()
+    while run.process.is_alive() and not any(stage.target.glob("*")):
         time.sleep(0.001)
     shutil.rmtree(stage.target, ignore_errors=True)
-    return stage.endings([process])
+    return [run.ending()]
 
 
 def two_at_once(stage: Stage) -> list[str]:
-    return stage.run(copies=2)
+    return [run.ending() for run in (stage.start(), stage.start())]
 
 
 FAULTS = (full_from_the_start, full_halfway, read_only, file_in_the_way, removed_under_it, two_at_once)
@@ -98,19 +92,20 @@ def main(options: Options) -> int:
     wrong: list[str] = []
     figures: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        campaign = runs.Campaign(Path(folder))
-        with mounted(Path(folder) / "try"):
-            whole, _ = campaign.undisturbed()
-        for script in options.scripts:
+        campaign, disk = runs.Campaign(Path(folder)), Path(folder) / "disk"
+        with mounted(disk):
+            pass  # where that cannot be done, it ends here
+        for script in runs.JOBS:
+            whole, _ = campaign.undisturbed(script)
             for fault in FAULTS:
-                with mounted(Path(folder) / "disk") as disk:
-                    stage = Stage(campaign, script, disk, sum(map(len, whole[script].values())))
+                with mounted(disk):
+                    stage = Stage(campaign, script, disk, sum(map(len, whole.values())))
                     endings = fault(stage)
                     campaign.run(script, disk)
-                    bad = runs.differing(runs.results(stage.target), whole[script])
+                    bad = runs.differing(runs.results(stage.target), whole)
                 label = f"{script}, {fault.__name__.replace('_', ' ')}"
-                figures[label] = endings
-                print(f"{label}: {endings}", flush=True)
+                figures[label] = [ending.replace(str(disk), "DISK") for ending in endings]
+                print(f"{label}: {figures[label]}", flush=True)
                 wrong += [f"{label}: {ending}" for ending in endings if not clear(ending)]
                 wrong += [f"{label}: afterwards {name} differs" for name in bad]
     runs.report("faults", {"wrong": wrong, "endings": figures}, options.out)
@@ -123,7 +118,7 @@ def clear(ending: str) -> bool:
 
 
 @contextmanager
-def mounted(disk: Path) -> Iterator[Path]:
+def mounted(disk: Path) -> Iterator[None]:
     """A disk in memory."""
     disk.mkdir()
     try:
@@ -131,7 +126,7 @@ def mounted(disk: Path) -> Iterator[Path]:
     except (OSError, subprocess.CalledProcessError):
         raise SystemExit("this campaign mounts disks in memory, which is not allowed here: run it as root") from None
     try:
-        yield disk
+        yield
     finally:
         subprocess.run(["umount", disk], check=True)
         disk.rmdir()

@@ -1,17 +1,21 @@
-"""What the campaigns share: the scripts as users start them, in sizes of seconds, and their results without the clock."""
+"""What the campaigns share: the scripts as users run them, in sizes of seconds, and their results without the clock.
+
+A run is a process of its own, forked from one that has imported the scripts: it begins where a kill can hurt.
+"""
 
 import base64
+import importlib
 import json
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = (sys.executable, "-m")
 JOBS = {
     "make_maps": "--limit 48 --shard-size 4 --size 24 24",
     "fit_boxes": "--stores {store} --features.size 4 4 --features.profiles 0.1 0.9 --lambdas 0.01 0.1 --few-shot 5 10",
@@ -27,51 +31,74 @@ _LAST_CELLS = re.compile(r"(?:<td[^>]*>[^<]*</td>){2}</tr>")  # of compare's fir
 
 
 @dataclass(frozen=True)
+class Run:
+    """A script at work, and where it says what goes wrong."""
+
+    process: ForkServerProcess
+    errors: Path
+
+    def ending(self) -> str:
+        """Exit code, and what was said on stderr."""
+        self.process.join()
+        return f"{self.process.exitcode} {self.errors.read_text(encoding='utf-8')}".strip()
+
+
+@dataclass(frozen=True)
 class Campaign:
-    """A folder to work in; `store` is what fit_boxes reads."""
+    """A folder to work in, with a compile cache, so that a restart costs little."""
 
     folder: Path
 
-    @property
-    def store(self) -> Path:
-        return self.folder / "undisturbed" / "make_maps"
-
-    def start(self, script: str, place: Path, *more: str, out: str = "") -> subprocess.Popen[str]:
-        """A script that writes the folder `script` in `place`, in the same words wherever that is: they are recorded."""
-        place.mkdir(parents=True, exist_ok=True)
-        words = JOBS[script].format(store=self.store).split()
-        cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "cache")} | {
-            f"JAX_PERSISTENT_CACHE_MIN_{key}": "0" for key in ("COMPILE_TIME_SECS", "ENTRY_SIZE_BYTES")
+    def __post_init__(self) -> None:
+        os.environ |= {
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "cache"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+            "JAX_PLATFORMS": "cpu",
         }
-        return subprocess.Popen(
-            [*PYTHON, f"scripts.{script}", *words, "--quiet", "--out", out or script, *more],
-            cwd=place,
-            env={**os.environ, **cache, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        multiprocessing.set_forkserver_preload([f"scripts.{script}" for script in JOBS])
+
+    def start(self, script: str, place: Path) -> Run:
+        """Begin a script that writes the folder `script` in `place`, in the same words each time: they are recorded."""
+        place.mkdir(parents=True, exist_ok=True)
+        words = JOBS[script].format(store=self.folder / "undisturbed" / "make_maps").split()
+        errors = self.folder / f"errors-{time.monotonic_ns()}"
+        process = multiprocessing.get_context("forkserver").Process(
+            target=_script, args=(script, [*words, "--quiet", "--out", script], place, errors)
         )
+        process.start()
+        return Run(process, errors)
 
     def run(self, script: str, place: Path) -> float:
-        """Seconds of a run that must end well."""
+        """Seconds of a run, which must end well."""
         begun = time.monotonic()
-        process = self.start(script, place)
-        said = process.communicate()[1]
-        if process.returncode:
-            raise SystemExit(f"{script} in {place} ended with {process.returncode}: {said}")
+        ending = self.start(script, place).ending()
+        if ending != "0":
+            raise SystemExit(f"{script} in {place} ended with {ending}")
         return time.monotonic() - begun
 
-    def undisturbed(self) -> tuple[dict[str, dict[str, bytes]], dict[str, float]]:
-        """Results of every script, and its seconds once everything is compiled."""
-        place = self.folder / "undisturbed"
-        for script in JOBS:
-            self.run(script, place)
-        seconds = {script: self.run(script, self.folder / "again") for script in JOBS}
-        found = {script: results(place / script) for script in JOBS}
-        for script, files in found.items():
-            if differing(files, results(self.folder / "again" / script)):
-                raise SystemExit(f"two undisturbed runs of {script} differ: there is nothing to compare with")
-        return found, seconds
+    def undisturbed(self, script: str) -> tuple[dict[str, bytes], float]:
+        """A script's results, the same from two runs, and its seconds once everything is compiled."""
+        self.run(script, self.folder / "undisturbed")
+        seconds = self.run(script, self.folder / "again")
+        whole, again = (results(self.folder / name / script) for name in ("undisturbed", "again"))
+        if bad := differing(whole, again):
+            raise SystemExit(f"two undisturbed runs of {script} differ in {', '.join(bad)}: nothing to compare with")
+        return whole, seconds
+
+
+def _script(script: str, words: list[str], place: Path, errors: Path) -> None:
+    """In a process of its own: what `python -m scripts.NAME` does, once that is imported."""
+    import tyro
+
+    from scripts import cli
+
+    os.chdir(place)
+    for stream, path in ((1, os.devnull), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = [f"scripts/{script}.py", *words]
+    module = importlib.import_module(f"scripts.{script}")
+    cli.run(module.main, tyro.cli(module.Options))
 
 
 def results(folder: Path) -> dict[str, bytes]:
