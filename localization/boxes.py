@@ -19,7 +19,10 @@ Boxes = Float[np.ndarray, "*n 4"]
 
 def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
     """Boxes as float64 `[n, 4]`, or InputError."""
-    array = np.asarray(boxes, float)
+    try:
+        array = np.asarray(boxes, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be numbers [n, 4], rows x0 y0 x1 y1") from None
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"{name} must be [n, 4], rows x0 y0 x1 y1, not {list(array.shape)}")
     return array

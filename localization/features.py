@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency.checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Normalise = Literal["none", "sum", "max", "standardised"]
@@ -50,14 +51,21 @@ class Features:
     softness: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.normalise not in get_args(Normalise):
-            raise InputError(f"normalise must be one of {', '.join(get_args(Normalise))}, not {self.normalise!r}")
-        if self.size is not None and min(self.size) < 1:
-            raise InputError(f"size must be at least 1x1, not {self.size[0]}x{self.size[1]}")
-        if self.smooth < 0 or self.focus < 0 or self.power <= 0 or self.softness <= 0:
-            raise InputError("smooth and focus must be at least 0, power and softness above 0")
-        if not all(0 < q < 1 for q in self.profiles):
-            raise InputError(f"profiles must be quantiles between 0 and 1, not {self.profiles}")
+        one_of("normalise", self.normalise, get_args(Normalise))
+        if self.size is not None:
+            kind_of("size", self.size, tuple, "(rows, columns) of at least 1")
+            if len(self.size) != 2:
+                raise InputError(f"size must be (rows, columns), not {self.size}")
+            for side in self.size:
+                whole("size", side, least=1)
+        for name in ("smooth", "focus"):
+            number(name, getattr(self, name), least=0)
+        for name in ("power", "softness"):
+            number(name, getattr(self, name), above=0)
+        kind_of("profiles", self.profiles, tuple, "quantiles between 0 and 1")
+        for quantile in self.profiles:
+            number("profiles", quantile, above=0, below=1)
+        kind_of("pixels", self.pixels, bool, "whether pixels are features")
         if not self.pixels and not self.profiles:
             raise InputError("pixels=False without profiles leaves no features; give some quantiles as profiles")
 
@@ -90,8 +98,11 @@ class Features:
 def stacked(maps: Float[np.ndarray, "n *k h w"]) -> Float[np.ndarray, "n k h w"]:
     """Maps with an axis of methods, or InputError for another shape."""
     maps = np.asarray(maps)
-    if maps.ndim not in (3, 4):
-        raise InputError(f"maps must be [n, h, w], or [n, k, h, w] for k methods stacked, not {list(maps.shape)}")
+    if maps.ndim not in (3, 4) or 0 in maps.shape[1:] or maps.dtype.kind not in "fiub":
+        raise InputError(
+            f"maps must be numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel,"
+            f" not {maps.dtype} {list(maps.shape)}"
+        )
     return maps[:, None] if maps.ndim == 3 else maps
 
 

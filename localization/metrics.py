@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from localization.boxes import as_boxes, iou
-from localization.statistics import Estimate, bootstrap
+from localization.statistics import Estimate, bootstrap, one_each
+from saliency.checks import number
 from saliency.errors import InputError
 
 Truth = np.ndarray | Sequence[np.ndarray]
@@ -22,6 +23,8 @@ Truth = np.ndarray | Sequence[np.ndarray]
 def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
     """IoU of each predicted box with the true box of its sample that it overlaps best; 0 for NaN."""
     predicted = as_boxes(predicted, "predicted boxes")
+    if not hasattr(true, "__len__"):
+        raise InputError(f"true boxes must be [n, 4], or n arrays [k, 4], not {true!r}")
     if len(predicted) != len(true):
         raise InputError(f"{len(predicted)} predicted boxes do not pair with the true boxes of {len(true)} samples")
     if isinstance(true, np.ndarray) and true.ndim == 2:
@@ -38,6 +41,7 @@ def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
 
 def hits(overlaps: ArrayLike, threshold: float = 0.5, strict: bool = True) -> Bool[np.ndarray, " n"]:
     """IoU above the threshold, as seed 003 has it; `strict=False` lets equality count, as others do."""
+    number("threshold", threshold, least=0, below=1)
     overlaps = np.asarray(overlaps)
     return overlaps > threshold if strict else overlaps >= threshold
 
@@ -57,9 +61,8 @@ def corloc(
     With `classes`, the mean over classes of each one's share. `images` names each sample's image where an image
     gives several samples.
     """
-    overlaps = best_iou(predicted, true)
-    estimate = bootstrap(hits(overlaps, threshold, strict), clusters=images, classes=classes, seed=seed)
-    return replace(estimate, missing=_missing(predicted))
+    right = hits(best_iou(predicted, true), threshold, strict)
+    return _estimate(right, predicted, images, classes, seed)
 
 
 def mean_iou(
@@ -71,8 +74,7 @@ def mean_iou(
     seed: int = 0,
 ) -> Estimate:
     """Mean of each sample's best IoU, with the same options as `corloc`."""
-    estimate = bootstrap(best_iou(predicted, true), clusters=images, classes=classes, seed=seed)
-    return replace(estimate, missing=_missing(predicted))
+    return _estimate(best_iou(predicted, true), predicted, images, classes, seed)
 
 
 def corloc_by_class(
@@ -86,15 +88,12 @@ def corloc_by_class(
     seed: int = 0,
 ) -> dict[Hashable, Estimate]:
     """CorLoc of each class that occurs, in sorted order."""
-    predicted, labels = as_boxes(predicted, "predicted boxes"), np.asarray(classes)
+    predicted = as_boxes(predicted, "predicted boxes")
     right = hits(best_iou(predicted, true), threshold, strict)
-    if len(labels) != len(right):
-        raise InputError(f"classes must name one for each of the {len(right)} samples, not {len(labels)}")
+    labels = one_each("classes", classes, len(right))
+    images = np.arange(len(right)) if images is None else one_each("images", images, len(right))
     return {
-        label.item(): replace(
-            bootstrap(right[of], clusters=None if images is None else np.asarray(images)[of], seed=seed),
-            missing=_missing(predicted[of]),
-        )
+        label.item(): _estimate(right[of], predicted[of], images[of], None, seed)
         for label in np.unique(labels)
         for of in [labels == label]
     }
@@ -114,7 +113,16 @@ def top1_loc(
     right = hits(best_iou(predicted, true), threshold, strict)
     if class_right.shape != right.shape:
         raise InputError(f"class_right must say yes or no for each of the {len(right)} samples")
-    return replace(bootstrap(right & class_right, seed=seed), missing=_missing(predicted))
+    return _estimate(right & class_right, predicted, None, None, seed)
+
+
+def _estimate(
+    values: np.ndarray, predicted: ArrayLike, images: ArrayLike | None, classes: ArrayLike | None, seed: int
+) -> Estimate:
+    """The mean with its interval over images, and how many samples have no box."""
+    clusters = None if images is None else one_each("images", images, len(values))
+    missing = int(np.isnan(np.asarray(predicted, float)).any(-1).sum())
+    return replace(bootstrap(values, clusters=clusters, classes=classes, seed=seed), missing=missing)
 
 
 def _finite(true: np.ndarray) -> np.ndarray:
@@ -122,7 +130,3 @@ def _finite(true: np.ndarray) -> np.ndarray:
     if len(bad):
         raise InputError(f"true boxes hold NaN or infinity in row {bad[0]}: leave that sample out")
     return true
-
-
-def _missing(predicted: ArrayLike) -> int:
-    return int(np.isnan(np.asarray(predicted, float)).any(-1).sum())

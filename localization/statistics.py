@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
 
+from saliency.checks import number, whole
 from saliency.errors import InputError
 
 
@@ -50,8 +51,11 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """The mean of the values and the percentile interval of `draws` resamples of whole clusters."""
-    values = np.asarray(values, float)
+    """The mean of the values and the percentile interval of `draws` resamples of whole clusters; of no values NaN."""
+    values = _numbers("values", values)
+    number("level", level, above=0, below=1)
+    whole("draws", draws, least=1)
+    whole("seed", seed)
     sums, counts = _totals(values, _index(clusters, "clusters", len(values)), _index(classes, "classes", len(values)))
     if not len(values):
         return Estimate(np.nan, np.nan, np.nan, 0)
@@ -81,15 +85,18 @@ def paired_difference(
     seed: int = 0,
 ) -> Estimate:
     """First minus second on the same samples: a much tighter interval than two figures beside each other allow."""
-    first, second = np.asarray(first, float), np.asarray(second, float)
+    first, second = _numbers("first", first), _numbers("second", second)
     if first.shape != second.shape:
-        raise InputError(f"paired values must be of the same samples, not {len(first)} and {len(second)}")
+        raise InputError(f"first and second must be of the same samples, not {len(first)} and {len(second)}")
     return bootstrap(first - second, clusters=clusters, classes=classes, level=level, draws=draws, seed=seed)
 
 
 def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
     """A share of independent samples with Wilson's score interval, good near 0 and 1 and for few samples."""
-    if not 0 <= hits <= n:
+    whole("n", n)
+    whole("hits", hits)
+    number("level", level, above=0, below=1)
+    if hits > n:
         raise InputError(f"hits must lie in 0..n, not {hits} of {n}")
     if n == 0:
         return Estimate(np.nan, np.nan, np.nan, 0)
@@ -102,22 +109,38 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
 
 def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> McNemar:
     """Do two methods hit equally often? `first` and `second` are hits (bool) on the same samples."""
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    first, second = _numbers("first", first) > 0, _numbers("second", second) > 0
     if first.shape != second.shape:
-        raise InputError(f"paired hits must be of the same samples, not {len(first)} and {len(second)}")
+        raise InputError(f"first and second must be of the same samples, not {len(first)} and {len(second)}")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return McNemar(p, only_first, only_second)
 
 
+def one_each(name: str, labels: ArrayLike, n: int) -> np.ndarray:
+    """Labels `[n]` of any kind, or InputError."""
+    array = np.asarray(labels)
+    if array.shape != (n,):
+        raise InputError(f"{name} must name one for each of the {n} samples, not {list(array.shape)}")
+    return array
+
+
+def _numbers(name: str, values: ArrayLike) -> Float[np.ndarray, " n"]:
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be numbers [n], one for each sample") from None
+    if array.ndim != 1:
+        raise InputError(f"{name} must be numbers [n], one for each sample, not {list(array.shape)}")
+    return array
+
+
 def _index(labels: ArrayLike | None, name: str, n: int) -> Int[np.ndarray, " n"] | None:
     """Labels of any kind as 0, 1, ... in sorted order."""
     if labels is None:
         return None
-    if len(np.atleast_1d(labels)) != n:
-        raise InputError(f"{name} must name one for each of the {n} samples, not {len(np.atleast_1d(labels))}")
-    return np.unique(np.asarray(labels), return_inverse=True)[1]
+    return np.unique(one_each(name, labels, n), return_inverse=True)[1]
 
 
 def _totals(

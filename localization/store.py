@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 
 from localization.report import content_hash, write_json
+from saliency.checks import whole
 from saliency.errors import InputError
 from saliency.files import write_tensors
+from saliency.reading import read_json, read_tensors
 
 Precision = Literal["float16", "float32"]
 FORMAT = 1
@@ -83,13 +84,10 @@ class Store:
 
     def check(self) -> None:
         """InputError where the folder is no longer this store: removed, or taken by a run with other settings."""
-        try:
-            found = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self.folder}: was removed while maps were made; run the same command again") from None
-        except ValueError as error:
-            raise InputError(f"{self.folder / 'store.json'}: damaged ({error}); remove {self.folder}") from None
-        if found != json.loads(json.dumps(self.header)):
+        path = self.folder / "store.json"
+        if not path.exists():
+            raise InputError(f"{self.folder}: was removed while maps were made; run the same command again")
+        if read_json(path) != json.loads(json.dumps(self.header)):
             raise InputError(f"{self.folder}: holds maps of another origin or setting; choose another --out")
 
     def write(self, number: int, shard: Shard) -> None:
@@ -114,14 +112,11 @@ class Store:
     def read(self, number: int) -> Shard:
         """A verified shard; Damaged names one that is missing, broken or altered."""
         header, tensors = self._opened(number)
-        records = header.get("records", [])
-        known = {"scales", "values"} <= tensors.keys() and header.get("format") == FORMAT
-        if not known or header["digest"] != content_hash(tensors["scales"], tensors["values"], records):
+        complete = {"scales", "values"} <= tensors.keys()
+        if not complete or header["digest"] != content_hash(tensors["scales"], tensors["values"], header["records"]):
             raise Damaged(f"{self.path(number)}: not what was written; run make_maps again to replace it")
-        if header["key"] != self.key([record["pixels"] for record in records]):
-            raise Damaged(f"{self.path(number)}: a shard of other maps; run make_maps again to replace it")
         maps = tensors["values"].astype(np.float32) * tensors["scales"][:, None, None]
-        return Shard(maps, tuple(_record(record) for record in records))
+        return Shard(maps, self._records(number, header))
 
     def __iter__(self) -> Iterator[Shard]:
         return (self.read(number) for number in self.shards)
@@ -131,7 +126,7 @@ class Store:
         self.check()
         if not all(self.path(number).exists() for number in self.shards):
             return False
-        headers = [self._opened(number, tensors=False)[0] for number in self.shards]
+        headers = [self._opened(number, only_header=True)[0] for number in self.shards]
         problems = list(self.description.get("left_out", ())) + [
             {"image": record["source"], "problem": record["problem"]}
             for header in headers
@@ -154,22 +149,33 @@ class Store:
 
     def digest(self) -> str:
         """A hash of all that the index lists."""
-        return content_hash(json.loads((self.folder / "index.json").read_text(encoding="utf-8")))
+        return content_hash(read_json(self.folder / "index.json"))
 
     def records(self, number: int) -> tuple[Record, ...]:
         """What a shard says of its images, without reading or verifying its maps."""
-        return tuple(_record(record) for record in self._opened(number, tensors=False)[0]["records"])
+        return self._records(number, self._opened(number, only_header=True)[0])
 
-    def _opened(self, number: int, tensors: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        path = self.path(number)
+    def _records(self, number: int, header: Mapping[str, Any]) -> tuple[Record, ...]:
         try:
-            with safe_open(path, "numpy") as file:
-                header = json.loads((file.metadata() or {}).get("shard", "{}"))
-                return header, {name: file.get_tensor(name) for name in sorted(file.keys()) if tensors}
-        except FileNotFoundError:
-            raise Damaged(f"{path}: no such shard; run make_maps again to make it") from None
-        except (OSError, SafetensorError, ValueError) as error:
-            raise Damaged(f"{path}: truncated or altered ({error}); run make_maps again to replace it") from error
+            records = tuple(_record(record) for record in header["records"])
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise Damaged(f"{self.path(number)}: not what was written; run make_maps again to replace it") from error
+        if header["key"] != self.key([record.pixels for record in records]):
+            raise Damaged(f"{self.path(number)}: a shard of other maps; run make_maps again to replace it")
+        return records
+
+    def _opened(self, number: int, only_header: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        path = self.path(number)
+        if not path.exists():
+            raise Damaged(f"{path}: no such shard; run make_maps again to make it")
+        try:
+            tensors, metadata = read_tensors(path, only_header)
+            header = json.loads(metadata.get("shard", "{}"))
+        except ValueError as error:  # what JSON and our own readers raise
+            raise Damaged(f"{error}: truncated or altered; run make_maps again to replace it") from error
+        if not isinstance(header, dict) or not {"format", "key", "digest", "records"} <= header.keys():
+            raise Damaged(f"{path}: truncated or altered; run make_maps again to replace it")
+        return header, tensors
 
 
 def create_store(folder: Path, description: Mapping[str, Any], n: int, shard_size: int) -> Store:
@@ -183,15 +189,24 @@ def create_store(folder: Path, description: Mapping[str, Any], n: int, shard_siz
 
 def open_store(folder: Path) -> Store:
     """A complete store; InputError where there is none."""
-    try:
-        header = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{folder}: no store of maps; make one with scripts.make_maps --out {folder}") from None
-    if not (folder / "index.json").exists():
+    path, index = folder / "store.json", folder / "index.json"
+    if not path.exists():
+        raise InputError(f"{folder}: no store of maps; make one with scripts.make_maps --out {folder}")
+    if not index.exists():
         raise InputError(f"{folder}: not complete; run make_maps with the same options again to finish it")
-    return Store(folder, header["description"], header["n"], header["shard_size"])
+    header, listed = read_json(path), read_json(index)
+    try:
+        whole("n", header["n"])
+        whole("shard_size", header["shard_size"], least=1)
+        store = Store(folder, dict(header["description"]), header["n"], header["shard_size"])
+        if (header["format"], listed["images"], len(listed["shards"])) != (FORMAT, store.n, len(store.shards)):
+            raise InputError(f"{index.name} tells of other maps")
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not what was written ({error}); make the maps again in another folder") from error
+    return store
 
 
 def _record(record: Mapping[str, Any]) -> Record:
-    boxes = tuple(tuple(box) for box in record["boxes"])
-    return Record(**{**record, "size": tuple(record["size"]), "labels": tuple(record["labels"]), "boxes": boxes})
+    boxes = tuple((float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in record["boxes"])
+    height, width = record["size"]
+    return Record(**{**record, "size": (height, width), "labels": tuple(record["labels"]), "boxes": boxes})

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency.checks import function, kind_of
 from saliency.errors import InputError
 from saliency.gradient import Progress
 from saliency.networks.architecture import Architecture, Weights
@@ -35,6 +36,8 @@ def grad_cam(
     With `resize=False` at the layer's own size. Raises InputError for an unknown layer, for one without a height and
     width, or for one that some of the computation goes round.
     """
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
     architecture = net.architecture
     layer = architecture.require(layer or architecture.gestalt_layer)
     check_input(net, x)

@@ -1,10 +1,10 @@
 """Names of classes, from the files in which ImageNet's are handed round."""
 
-import csv
 import re
 from pathlib import Path
 
 from saliency.errors import InputError
+from saliency.reading import read_rows, read_text
 
 
 def read_classes(path: str | Path) -> list[tuple[str, str]]:
@@ -13,21 +13,16 @@ def read_classes(path: str | Path) -> list[tuple[str, str]]:
     Where a line gives several names, the first is taken.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file of class names") from error
     if path.suffix == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-        try:
-            entries = sorted((int(row["index"]), row["wnid"], row["name"]) for row in rows)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: class names need the columns index, wnid and name, index a number") from error
+        rows = list(read_rows(path, ("index", "wnid", "name")))
+        if not all(row["index"].isdecimal() for row in rows):
+            raise InputError(f"{path}: the index of a class must be a number from 0 on")
+        entries = sorted((int(row["index"][:9]), row["wnid"], row["name"]) for row in rows)
         if [index for index, _, _ in entries] != list(range(len(entries))):
             raise InputError(f"{path}: the index of the classes must run from 0 without gaps")
         found = [(wnid, name) for _, wnid, name in entries]
     else:
-        lines = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]
+        lines = [line.strip().partition(" ") for line in read_text(path).splitlines() if line.strip()]
         if not all(re.fullmatch(r"n\d{8}", wnid) and name for wnid, _, name in lines):
             raise InputError(
                 f"{path}: each line must hold a wnid (n01440764) and names, as LOC_synset_mapping.txt does"

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.errors import InputError
+from saliency.checks import function, kind_of, one_of, whole
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.network import Network, check_input
 from saliency.scores import Score, as_score, as_targets, class_count, default_batch, in_batches, spread
@@ -39,8 +39,10 @@ def gradient_maps(
     ignores it. `batch` images are taken at once (default: 1 for each CPU, 64 for each accelerator).
     Raises InputError for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
     """
-    if aggregate not in get_args(Aggregate):
-        raise InputError(f"aggregate must be one of {', '.join(get_args(Aggregate))}, not {aggregate!r}")
+    one_of("aggregate", aggregate, get_args(Aggregate))
+    whole("batch", batch, least=1, optional=True)
+    function("progress", progress, "(done, total)")
+    kind_of("net", net, Network, "as load_network gives it")
     score = as_score(score)
     check_input(net, x, score.layer_in(net.architecture))
     targets = as_targets(target, len(x), class_count(net.architecture))

@@ -6,17 +6,22 @@ space. The recipe belongs to a checkpoint, is stored with it and recorded in eve
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from jax import Array
 from PIL import Image
 
+from saliency.checks import number, one_of, whole
 from saliency.errors import InputError
 
 Pixels = TypeVar("Pixels", np.ndarray, Array)
 Photos = np.ndarray | Iterable[np.ndarray]
 Mode = Literal["stretch", "crop", "letterbox"]
+Order = Literal["rgb", "bgr"]
+Interpolation = Literal["bilinear", "bicubic"]
+MAX_SIDE = 4096  # of an input that a file asks for
+MAX_PIXELS = 50_000_000  # of a resized photo, before the crop
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,28 @@ class Preprocessing:
     size: tuple[int, int]
     mode: Mode = "crop"
     shorter: int | None = None
-    order: Literal["rgb", "bgr"] = "rgb"
+    order: Order = "rgb"
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or (self.shorter is not None and self.shorter < max(self.size)):
+        one_of("mode", self.mode, get_args(Mode))
+        one_of("order", self.order, get_args(Order))
+        one_of("interpolation", self.interpolation, get_args(Interpolation))
+        number("scale", self.scale, above=0)
+        for name, values, above in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
+            if len(values) != 3:
+                raise InputError(f"{name} must be three numbers, one a channel, not {values}")
+            for value in values:
+                number(name, value, above=above)
+        if len(self.size) != 2:
+            raise InputError(f"size must be (height, width), not {self.size}")
+        for side in self.size:
+            whole("size", side, least=1)
+        whole("shorter", self.shorter, optional=True)
+        if self.shorter is not None and self.shorter < max(self.size):
             raise InputError(
                 f"a crop of {self.size[0]}x{self.size[1]} needs a shorter side that holds it, not {self.shorter}"
             )
@@ -70,10 +89,14 @@ class Preprocessing:
         if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
             raise InputError(f"a photo must be uint8 [h, w, 3] RGB, not {photo.dtype} {list(photo.shape)}")
         height, width = self._resized(photo.shape[:2])
-        image = Image.fromarray(photo)
-        if (height, width) != photo.shape[:2]:
-            image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+        image, resampling = Image.fromarray(photo), Image.Resampling[self.interpolation.upper()]
         left, top = self._corner((height, width))
+        if height * width > MAX_PIXELS:  # a photo that is hardly more than a line: only what the crop shows is resized
+            x, y = photo.shape[1] / width, photo.shape[0] / height
+            shown = (left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y)
+            return np.asarray(image.resize(self.size[::-1], resampling, shown))
+        if (height, width) != photo.shape[:2]:
+            image = image.resize((width, height), resampling)
         if self.mode == "letterbox":
             canvas = Image.new("RGB", self.size[::-1], tuple(round(v) for v in self.pixels(np.zeros(3))))
             canvas.paste(image, (-left, -top))
@@ -137,6 +160,9 @@ def from_record(record: Mapping[str, Any]) -> Preprocessing:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
         }
-        return Preprocessing(**fields)
+        preprocess = Preprocessing(**fields)
     except (AttributeError, TypeError) as error:
         raise InputError(f"this is no preprocessing: {error}") from error
+    if max(*preprocess.size, preprocess.shorter or 0) > MAX_SIDE:
+        raise InputError(f"this is no preprocessing: its sides must be at most {MAX_SIDE} px")
+    return preprocess

@@ -22,6 +22,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
+from saliency.checks import one_of
 from saliency.errors import InputError
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.network import Network
@@ -36,6 +37,11 @@ class Score:
 
     kind: Kind = "logit"
     layer: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, get_args(Kind))
+        if self.layer is not None and (self.kind != "gestalt" or not isinstance(self.layer, str)):
+            raise InputError(f"layer must be the name of a layer, and of a gestalt score only, not {self.layer!r}")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.layer}" if self.layer else self.kind
@@ -73,7 +79,7 @@ def as_score(score: str | Score) -> Score:
     """ "logit", "log_probability", "gestalt" or "gestalt:LAYER" as a Score; InputError for anything else."""
     if isinstance(score, Score):
         return score
-    kind, _, layer = score.partition(":")
+    kind, _, layer = score.partition(":") if isinstance(score, str) else ("", "", "")
     if kind not in get_args(Kind) or (layer and kind != "gestalt"):
         raise InputError(f"score must be one of {', '.join(get_args(Kind))} or gestalt:LAYER, not {score!r}")
     return Score(kind, layer or None)  # type: ignore[arg-type]
@@ -105,7 +111,10 @@ def default_batch() -> int:
 
 
 def in_batches(
-    function: Callable[[np.ndarray], Array], n: int, size: int, progress: Callable[[int, int], None] | None = None
+    function: Callable[[np.ndarray], Array | np.ndarray],
+    n: int,
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[np.ndarray]:
     """What `function` makes of the indices of each batch, in order.
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from saliency.checkpoints import SCHEMES, Scheme, imported, own, shapes
 from saliency.classes import read_classes
@@ -26,6 +25,7 @@ from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.networks.vgg import vgg16, vgg16_bn
 from saliency.preprocessing import Preprocessing, from_record
+from saliency.reading import MAX_BYTES, read_json, read_tensors, refusing
 
 ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
     "scenes_cnn": scenes_cnn,
@@ -54,14 +54,14 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
-    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else _read_safetensors(path)
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
     scheme = _scheme(name, tensors, header, path)
     architecture = _fitted(scheme, tensors)
     return Network(
         architecture,
         imported(architecture, scheme, tensors, str(path)),
         preprocess or scheme.preprocess,
-        classes=_names(classes, header, architecture),
+        classes=_names(classes or path, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
 
@@ -99,11 +99,16 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
     return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))
 
 
-def _names(file: str | Path | None, header: Mapping[str, str], architecture: Architecture) -> list[str]:
+def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
+    """The classes that a checkpoint's header names, or a file of class names."""
     count = architecture.shapes(*architecture.size)[architecture.last][-1]
-    names = [name for _, name in read_classes(file)] if file else json.loads(header.get("classes", "[]"))
+    if header is None:
+        names = [name for _, name in read_classes(file)]
+    else:
+        with refusing(file, "its header names no classes that can be read"):
+            names = [str(name) for name in json.loads(header.get("classes", "[]"))]
     if names and len(names) != count:
-        raise InputError(f"{file or 'the checkpoint'} names {len(names)} classes, but {architecture.name} has {count}")
+        raise InputError(f"{file} names {len(names)} classes, but {architecture.name} has {count}")
     return names
 
 
@@ -144,7 +149,7 @@ def _fetched(repository: str) -> tuple[Path, Preprocessing]:
         ) from error
     try:
         path, config = (Path(hf_hub_download(repository, file)) for file in ("model.safetensors", "config.json"))
-        stated = json.loads(config.read_text())["pretrained_cfg"]
+        stated = read_json(config)["pretrained_cfg"]
         size = tuple(stated["input_size"][1:])
         preprocess = Preprocessing(
             size,
@@ -164,14 +169,6 @@ def _fetched(repository: str) -> tuple[Path, Preprocessing]:
     return path, preprocess
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    try:
-        with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, TypeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-
-
 def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Tensors of a Keras 1 or 2 file as `layer.parameter`; only the names within a layer changed over the years."""
     try:
@@ -179,19 +176,18 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except ImportError as error:
         raise InputError(f"{path}: Keras files are read with h5py; pip install 'salbox[keras]'") from error
     tensors: dict[str, np.ndarray] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            layers = file.get("model_weights", file)
 
-            def visit(place: str, item: Any) -> None:
-                found = _KERAS_PARAMETER.search(place.rpartition("/")[2])
-                if isinstance(item, h5py.Dataset) and found:
-                    parameter = {"W": "kernel", "b": "bias"}.get(found[1], found[1])
-                    tensors[f"{place.partition('/')[0]}.{parameter}"] = np.asarray(item)
+    def visit(place: str, item: Any) -> None:
+        found = _KERAS_PARAMETER.search(place.rpartition("/")[2])
+        if not isinstance(item, h5py.Dataset) or not found:
+            return
+        if item.external or item.is_virtual or item.nbytes + sum(t.nbytes for t in tensors.values()) > MAX_BYTES:
+            raise InputError(f"{path}: {place} lies in another file, or is larger than any network here")
+        parameter = {"W": "kernel", "b": "bias"}.get(found[1], found[1])
+        tensors[f"{place.partition('/')[0]}.{parameter}"] = np.asarray(item)
 
-            layers.visititems(visit)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: not a readable Keras .h5 file ({error})") from error
+    with refusing(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
+        file.get("model_weights", file).visititems(visit)
     return tensors, {}
 
 

@@ -6,14 +6,11 @@ change and correspondence of features. Everything lands in `--out`: report.html,
 regions.csv and a folder of pictures for each photo. Run again with the same options, it goes on where it stopped.
 """
 
-import csv
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 import tyro
@@ -28,6 +25,7 @@ from saliency.files import check_writable, written
 from saliency.networks.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
+from saliency.reading import read_arrays, read_json, read_rows
 from saliency.scores import score_values
 from saliency.zeiler_fergus import (
     Sweep,
@@ -214,16 +212,16 @@ def measured(
     fields = ("probability", "top", "confidence")
     count = sum(len(windows.positions) for windows in sizes)
     try:
-        with open(path, "rb") as file, np.load(file) as known:
-            if str(known["key"]) == key:
-                base = float(known["base"])
-                sweeps = [
-                    Sweep(windows, subject.target, base, *(known[f"{field}{i}"] for field in fields))
-                    for i, windows in enumerate(sizes)
-                ]
-                bar.update(count)
-                return sweeps
-    except (OSError, ValueError, KeyError, BadZipFile):
+        known = read_arrays(path)
+        if str(known["key"]) == key:
+            base = float(known["base"])
+            sweeps = [
+                Sweep(windows, subject.target, base, *(known[f"{field}{i}"] for field in fields))
+                for i, windows in enumerate(sizes)
+            ]
+            bar.update(count)
+            return sweeps
+    except (InputError, KeyError):
         pass  # nothing there yet, or not ours: measured anew
     before = bar.n
     sweeps = sweep(
@@ -240,19 +238,20 @@ def named_regions(options: Options, subjects: Sequence[Subject]) -> dict[str, di
     """Region -> photo -> box in the network's input; by default thirds of it, and the object's box where known."""
     if not options.draws:
         return {}
-    given = [_region(text) for text in options.region] + (read_regions(options.regions) if options.regions else [])
+    given = [("--region", *_region(text)) for text in options.region]
+    given += [(str(options.regions), *region) for region in read_regions(options.regions)] if options.regions else []
     found: dict[str, dict[str, list[int]]] = {}
-    for photo, name, corners in given:
+    for file, photo, name, corners in given:
         matching = [s for s in subjects if photo in (None, "", s.file, s.name)]
         if not matching:
-            raise InputError(
-                f"{options.regions}: {photo!r} is none of the photos {', '.join(s.file for s in subjects)}"
-            )
+            raise InputError(f"{file}: {photo!r} is none of the photos {', '.join(s.file for s in subjects)}")
         for subject in matching:
-            found.setdefault(name, {})[subject.name] = _placed(name, corners, subject)
+            found.setdefault(name, {})[subject.name] = _placed(f"{file}: region {name!r}", corners, subject)
     if given:
         return found
-    objects = {s.name: _placed("object", [str(edge) for edge in s.box], s) for s in subjects if s.box is not None}
+    objects = {
+        s.name: _placed("the object's box", [str(edge) for edge in s.box], s) for s in subjects if s.box is not None
+    }
     height, width = subjects[0].seen.shape[:2]
     side = height // 3, width // 3
     return ({"object": objects} if objects else {}) | {
@@ -263,23 +262,18 @@ def named_regions(options: Options, subjects: Sequence[Subject]) -> dict[str, di
 
 def read_regions(path: Path) -> list[tuple[str | None, str, list[str]]]:
     """(photo or None for all, name, corners as text) of every region in a JSON or CSV file."""
+    if path.suffix.lower() != ".json":
+        corners = ("x0", "y0", "x1", "y1")
+        rows = read_rows(path, ("photo", "name", *corners))
+        return [(row["photo"], row["name"], [row[corner] for corner in corners]) for row in rows]
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            return [
-                (photo, name, [str(corner) for corner in corners])
-                for photo, boxes in json.loads(text).items()
-                for name, corners in boxes.items()
-            ]
         return [
-            (row["photo"], row["name"], [row[corner] for corner in ("x0", "y0", "x1", "y1")])
-            for row in csv.DictReader(text.splitlines())
+            (photo, name, [str(corner) for corner in corners])
+            for photo, boxes in read_json(path).items()
+            for name, corners in boxes.items()
         ]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: regions must be JSON {{photo: {{name: [x0, y0, x1, y1]}}}} or CSV with the columns photo, name,"
-            f" x0, y0, x1 and y1 ({type(error).__name__}: {error})"
-        ) from error
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{path}: regions must be {{photo: {{name: [x0, y0, x1, y1]}}}} ({error})") from error
 
 
 def _region(text: str) -> tuple[str | None, str, list[str]]:
@@ -299,14 +293,14 @@ def _placed(name: str, corners: Sequence[str], subject: Subject) -> list[int]:
                 corners, (width, height) * 2, place.scale * 2, place.offset * 2, strict=True
             )
         )
-    except ValueError:
+        box = [max(0, round(x0)), max(0, round(y0)), min(width, round(x1)), min(height, round(y1))]
+    except (ValueError, OverflowError):  # no numbers, or NaN and infinity, which cannot be rounded
         raise InputError(
-            f"region {name!r} must be four numbers x0,y0,x1,y1, in pixels or all with %, not {','.join(corners)!r}"
+            f"{name} must be four numbers x0,y0,x1,y1, in pixels or all with %, not {','.join(corners)!r}"
         ) from None
-    box = [max(0, round(x0)), max(0, round(y0)), min(width, round(x1)), min(height, round(y1))]
     if box[0] >= box[2] or box[1] >= box[3]:
         raise InputError(
-            f"region {name!r} has nothing in the part of {subject.file} that the network sees; put x0 below x1 and y0"
+            f"{name} has nothing in the part of {subject.file} that the network sees; put x0 below x1 and y0"
             f" below y1, or take the whole photo with --resize stretch"
         )
     return box

@@ -168,7 +168,7 @@ def test_an_empty_folder_is_an_error(tmp_path):
         load("folder", tmp_path)
     with pytest.raises(InputError, match="is read from where it lies on disk"):
         load("voc", tmp_path / "none")
-    with pytest.raises(InputError, match="dataset must be one of scenes, voc"):
+    with pytest.raises(InputError, match="name must be one of scenes, voc"):
         load("mnist")
 
 

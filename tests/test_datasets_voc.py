@@ -179,7 +179,7 @@ def test_splits_classes_and_limit(tmp_path):
         ({"split": "test"}, "no such split; there are: trainval, and 'all'"),
         ({"split": "../../secret"}, "leads out of"),
         ({"classes": ["cow"]}, "no object is of class cow; it has cat, dog"),
-        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 0}, "limit must be a whole number of at least 1"),
     ],
 )
 def test_errors(tmp_path, options, says):

@@ -83,9 +83,9 @@ def test_a_map_that_is_not_finite_has_features_that_are_not():
     ("options", "part"),
     [
         ({"normalise": "most"}, "normalise must be"),
-        ({"size": (0, 4)}, "at least 1x1"),
+        ({"size": (0, 4)}, "size must be a whole number of at least 1"),
         ({"smooth": -1}, "at least 0"),
-        ({"profiles": (0.0, 0.5)}, "between 0 and 1"),
+        ({"profiles": (0.0, 0.5)}, "above 0 and below 1"),
         ({"pixels": False, "profiles": ()}, "leaves no features"),
     ],
 )

@@ -50,5 +50,5 @@ def test_position_has_to_be_found():
 def test_errors():
     with pytest.raises(ValueError, match="split must be one of train, val, test"):
         scenes("all")
-    with pytest.raises(ValueError, match="n must be at least 0"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 0"):
         scenes(n=-1)

@@ -76,7 +76,7 @@ def test_a_store_removed_or_taken_by_another_run_is_told(store, tmp_path, rng):
     with pytest.raises(InputError, match="choose another --out"):
         store.write(1, shard(rng, 3, 3))
     (store.folder / "store.json").write_text("{")
-    with pytest.raises(InputError, match=r"store.json: damaged"):
+    with pytest.raises(InputError, match=r"store.json: not JSON"):
         create_store(store.folder, DESCRIPTION, n=7, shard_size=3)
 
 

@@ -280,9 +280,9 @@ def test_class_names(tensors, tmp_path):
         ("a.txt", b"tench\n", "each line must hold a wnid"),
         ("a.txt", b"n01440764\n", "each line must hold a wnid"),
         ("a.txt", b"", "no class names in it"),
-        ("a.txt", b"\xff\xfe\x00", "not a text file of class names"),
-        ("a.csv", b"index,name\n0,tench\n", "columns index, wnid and name"),
-        ("a.csv", b"index,wnid,name\nx,n01440764,tench\n", "columns index, wnid and name"),
+        ("a.txt", b"\xff\xfe\x00", "not a text file in UTF-8"),
+        ("a.csv", b"index,name\n0,tench\n", "must have the columns index, wnid, name"),
+        ("a.csv", b"index,wnid,name\nx,n01440764,tench\n", "index of a class must be a number"),
         ("a.csv", b"index,wnid,name\n1,n01440764,tench\n", "must run from 0 without gaps"),
     ],
 )

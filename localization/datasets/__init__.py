@@ -7,6 +7,7 @@ from pathlib import Path
 from localization.datasets import coco, folder, imagenet, tfds, tiny_imagenet, voc, wsol
 from localization.datasets.dataset import Annotation, Dataset, Example, Object, Reader
 from localization.datasets.scenes import Scenes, scenes
+from saliency.checks import kind_of, one_of, whole
 from saliency.errors import InputError
 
 READERS = {
@@ -35,8 +36,13 @@ def load(
     `split` is in the data set's own words (default: the one usually scored). `classes` keeps objects of these
     labels and the photos that show one, of which `limit` are drawn from `seed`. Raises InputError.
     """
-    if name not in NAMES:
-        raise InputError(f"dataset must be one of {', '.join(NAMES)}, not {name!r}")
+    one_of("name", name, NAMES)
+    whole("limit", limit, least=1, optional=True)
+    whole("seed", seed)
+    if split is not None:
+        kind_of("split", split, str, "in the data set's own words")
+    if classes is not None:
+        kind_of("classes", classes, Collection, "the labels to keep")
     if name == "scenes":
         data = _scenes(split or "test", 1000 if limit is None else limit, seed)
     elif root is None or not Path(root).exists():
@@ -52,10 +58,7 @@ def load(
 
 def _scenes(split: str, n: int, seed: int) -> Dataset:
     """The embedded scenes in the common type; they stay in memory."""
-    try:
-        drawn = scenes(split, n, seed)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    drawn = scenes(split, n, seed)
     reader = Reader("scenes", split)
     for i, (label, box) in enumerate(zip(drawn.labels, drawn.boxes)):
         reader.add(f"{split}-{seed}-{i:05d}", drawn.images.shape[1:3], [Object(str(label), tuple(box))],

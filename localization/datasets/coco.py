@@ -3,16 +3,15 @@
 Boxes are `x y width height` in continuous pixels; objects marked as crowds count as difficult.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from localization.boxes import from_xywh
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
 from saliency.errors import InputError
+from saliency.reading import read_json
 
 DEFAULT_SPLIT = "val2017"
 
@@ -30,22 +29,23 @@ def read(
     photos = next((p for p in (root / split, root / "images" / split, root / "images") if p.is_dir()), None)
     if not table.is_file() or photos is None:
         raise InputError(f"{root}: needs annotations/instances_{split}.json and the photos' folder {split}")
+    content = read_json(table)
     try:
-        content = json.loads(table.read_text(encoding="utf-8"))
-        names = {category["id"]: category["name"] for category in content["categories"]}
+        names = {category["id"]: str(category["name"]) for category in content["categories"]}
         objects = defaultdict(list)
         for item in content["annotations"]:
-            corners = tuple(from_xywh(item["bbox"]))
+            left, top, width, height = map(float, item["bbox"])
+            corners = (left, top, left + width, top + height)
             objects[item["image_id"]].append(Object(names[item["category_id"]], corners, bool(item.get("iscrowd"))))
-        entries = [(entry["id"], entry["file_name"]) for entry in content["images"]]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        entries = [(str(entry["file_name"]), objects.get(entry["id"], [])) for entry in content["images"]]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{table}: is no COCO instances file ({type(error).__name__}: {error})") from None
 
     reader = Reader("coco", split)
-    for number, name in drawn(entries, None if classes else limit, seed):
-        photo = inside(photos, name)
+    for name, shown in drawn(entries, None if classes else limit, seed):
+        photo = inside(photos, name, table)
         try:
-            reader.add(Path(name).stem, read_header(photo).size, objects[number], partial(read_photo, photo))
+            reader.add(Path(name).stem, read_header(photo).size, shown, partial(read_photo, photo))
         except InputError as error:
             reader.note(name, f"photo cannot be read: {error}", "left out")
     occurring = {label for a in reader.annotations for label in a.labels}

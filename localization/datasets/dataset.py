@@ -4,6 +4,8 @@ Photos are uint8 `[h, w, 3]` RGB; boxes float64 `[k, 4]` as in `localization.box
 decoded. Labels are names; `classes` gives them their order.
 """
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from localization.boxes import area, clip, from_inclusive, ordered
+from saliency.checks import whole
 from saliency.errors import InputError
 
 Outcome = Literal["repaired", "left out", "kept"]
@@ -173,7 +176,7 @@ class Reader:
 
     def note(self, source: str, problem: str, outcome: Outcome) -> None:
         """What follows a colon in `problem` is a detail; the rest names the kind."""
-        self.notes.append(Note(source, problem, outcome))
+        self.notes.append(Note(_readable(source), problem, outcome))
 
     def add(
         self, source: str, size: tuple[int, int], objects: Sequence[Object], decode: Callable[[], np.ndarray]
@@ -182,7 +185,7 @@ class Reader:
         kept = [(o, box) for o in objects if (box := self._repaired(source, o, size)) is not None]
         self.annotations.append(
             Annotation(
-                source,
+                _readable(source),
                 size,
                 tuple(o.label for o, _ in kept),
                 np.array([box for _, box in kept]).reshape(-1, 4),
@@ -225,19 +228,29 @@ class Reader:
 
 def drawn(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
     """`limit` of the sources drawn from `seed`, in their order; all for None. InputError for a limit below 1."""
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1, not {limit}")
+    whole("limit", limit, least=1, optional=True)
     if limit is None or limit >= len(sources):
         return list(sources)
     return [sources[i] for i in np.sort(np.random.default_rng(seed).choice(len(sources), limit, replace=False))]
 
 
-def inside(folder: Path, name: str) -> Path:
-    """`folder / name`, or InputError for a name that would lead out of the folder: names come from files."""
+def inside(folder: Path, name: str, of: Path | str = "") -> Path:
+    """`folder / name`, or InputError for a name that would lead out of the folder: names come from files, `of` is
+    the one that holds this name. The folder itself may be a link; a link within it must not lead out of it.
+    """
+    named = f"{of}: {name[:80]!r}" if of else repr(name[:80])
     path = PurePosixPath(name.replace("\\", "/"))
-    if not name or path.is_absolute() or ".." in path.parts or ":" in name:
-        raise InputError(f"{name!r} leads out of {folder}: names in annotations must stay inside their folder")
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name) or max(map(len, name.encode().split(b"/"))) > 255:
+        raise InputError(f"{named} is no name of a file in {folder}")
+    leads_out = not name or path.is_absolute() or ".." in path.parts or ":" in name
+    if leads_out or not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder)):
+        raise InputError(f"{named} leads out of {folder}: names in annotations must stay inside their folder")
     return folder / path
+
+
+def _readable(source: str) -> str:
+    """An id that can be written as UTF-8: the names of files may hold any bytes."""
+    return source.encode(errors="backslashreplace").decode()
 
 
 def _few(names: Sequence[str]) -> str:

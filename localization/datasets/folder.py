@@ -4,7 +4,6 @@ The CSV has a header and the columns `file,x0,y0,x1,y1,label`, one line an objec
 photo as viewers show it (EXIF applied).
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import SUFFIXES, read_header, read_photo
 from saliency.errors import InputError
+from saliency.reading import read_rows
 
 DEFAULT_SPLIT = "all"
 COLUMNS = ("file", "x0", "y0", "x1", "y1", "label")
@@ -51,16 +51,12 @@ def read(
 
 def _objects(table: Path, reader: Reader) -> dict[str, list[Object]]:
     objects = defaultdict(list)
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not set(COLUMNS[:5]) <= set(rows.fieldnames or ()):
-            raise InputError(f"{table}: must have the columns {', '.join(COLUMNS)}")
-        for row in rows:
-            source = inside(Path(), row["file"] or "").as_posix()
-            try:
-                x0, y0, x1, y1 = (float(row[name]) for name in COLUMNS[1:5])
-            except (TypeError, ValueError):
-                reader.note(source, "row without four numbers", "left out")
-                continue
-            objects[source].append(Object((row.get("label") or "object").strip(), (x0, y0, x1, y1)))
+    for row in read_rows(table, COLUMNS[:5]):
+        source = inside(table.parent, row["file"], table).relative_to(table.parent).as_posix()
+        try:
+            x0, y0, x1, y1 = (float(row[name]) for name in COLUMNS[1:5])
+        except ValueError:
+            reader.note(source, "row without four numbers", "left out")
+            continue
+        objects[source].append(Object((row.get("label") or "object").strip(), (x0, y0, x1, y1)))
     return objects

@@ -3,7 +3,6 @@
 Labels are WordNet ids; corners are 1-based and inclusive in both. EXIF is ignored, as ILSVRC does.
 """
 
-import csv
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
 from localization.datasets.voc import add_annotated
 from saliency.errors import InputError
+from saliency.reading import read_rows, read_text
 
 DEFAULT_SPLIT = "val"
 
@@ -38,25 +38,27 @@ def read(
     solution = next((p for p in (top, root, top.parent) if (p / f"LOC_{part}_solution.csv").is_file()), None)
     reader = Reader("imagenet", split, first=1)
     if xml.is_dir():
-        for source in _chosen(_listed(top, split, xml), classes, limit, seed):
-            photo = inside(photos, f"{source}.JPEG")
-            add_annotated(reader, source, inside(xml, f"{source}.xml"), photo if photo.is_file() else None)
+        listed, file = _listed(top, split, xml)
+        for source in _chosen(listed, classes, limit, seed):
+            photo = inside(photos, f"{source}.JPEG", file)
+            add_annotated(reader, source, inside(xml, f"{source}.xml", file), photo if photo.is_file() else None)
     elif solution is not None:
-        boxes = _solution(solution / f"LOC_{part}_solution.csv", reader, nested=part == "train")
+        file = solution / f"LOC_{part}_solution.csv"
+        boxes = _solution(file, reader, nested=part == "train")
         for source in _chosen(sorted(boxes), classes, limit, seed):
-            _add(reader, source, inside(photos, f"{source}.JPEG"), boxes[source])
+            _add(reader, source, inside(photos, f"{source}.JPEG", file), boxes[source])
     else:
         raise InputError(f"{root}: neither {xml.relative_to(top)} nor LOC_{part}_solution.csv, so there are no boxes")
     return reader.dataset()
 
 
-def _listed(top: Path, split: str, xml: Path) -> list[str]:
-    """Ids of the split's file, or of every annotation there is."""
+def _listed(top: Path, split: str, xml: Path) -> tuple[list[str], Path]:
+    """Ids of the split's file, or of every annotation there is; and where they are from."""
     sets = top / "ImageSets" / "CLS-LOC"
     for name in (f"{split}_loc.txt", f"{split}.txt"):
         if (sets / name).is_file():
-            return [line.split()[0] for line in (sets / name).read_text().splitlines() if line.strip()]
-    return sorted(path.relative_to(xml).with_suffix("").as_posix() for path in xml.rglob("*.xml"))
+            return [line.split()[0] for line in read_text(sets / name).splitlines() if line.strip()], sets / name
+    return sorted(path.relative_to(xml).with_suffix("").as_posix() for path in xml.rglob("*.xml")), xml
 
 
 def _chosen(sources: list[str], classes: Collection[str] | None, limit: int | None, seed: int) -> list[str]:
@@ -69,21 +71,17 @@ def _chosen(sources: list[str], classes: Collection[str] | None, limit: int | No
 def _solution(path: Path, reader: Reader, nested: bool) -> dict[str, list[Object]]:
     """Kaggle's rows `ImageId,PredictionString`, the latter repeating `wnid x0 y0 x1 y1`."""
     boxes: dict[str, list[Object]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
-            raise InputError(f"{path}: must have the columns ImageId and PredictionString")
-        for row in rows:
-            name, words = row["ImageId"], (row["PredictionString"] or "").split()
-            source = f"{name.partition('_')[0]}/{name}" if nested else name
-            try:
-                numbers = [tuple(float(w) for w in words[i + 1 : i + 5]) for i in range(0, len(words), 5)]
-            except ValueError:
-                numbers = []
-            if not numbers or len(numbers[-1]) != 4:
-                reader.note(source, "row without whole boxes", "left out")
-                continue
-            boxes[source] = [Object(label, n) for label, n in zip(words[::5], numbers)]  # type: ignore[arg-type]
+    for row in read_rows(path, ("ImageId", "PredictionString")):
+        name, words = row["ImageId"], row["PredictionString"].split()
+        source = f"{name.partition('_')[0]}/{name}" if nested else name
+        try:
+            numbers = [tuple(float(w) for w in words[i + 1 : i + 5]) for i in range(0, len(words), 5)]
+        except ValueError:
+            numbers = []
+        if not numbers or len(numbers[-1]) != 4:
+            reader.note(source, "row without whole boxes", "left out")
+            continue
+        boxes[source] = [Object(label, n) for label, n in zip(words[::5], numbers)]
     return boxes
 
 

@@ -4,7 +4,6 @@ Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent pixels lie o
 picture counts. The file's name says nothing: a PNG called .JPEG is read as what it is.
 """
 
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from saliency.errors import InputError
+from saliency.reading import refusing
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -63,21 +63,17 @@ def _decoded(file: Path | str | BytesIO, name: Path | str, exif: bool) -> np.nda
 
 @contextmanager
 def _opened(file: Path | str | BytesIO, name: Path | str) -> Iterator[Image.Image]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our limit is checked below, and odd metadata harms no pixel
+    with refusing(name, "damaged image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our limit is checked below, and odd metadata harms no pixel
+        try:
             with Image.open(file, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
-    except Image.UnidentifiedImageError:
-        raise InputError(f"{name}: not an image of a known format ({', '.join(_FORMATS)})") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{name}: larger than {MAX_PIXELS:,} pixels; scale it down first") from None
-    except (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error) as error:
-        raise InputError(f"{name}: damaged image ({error}); replace it or leave it out") from None
+        except Image.UnidentifiedImageError:
+            raise InputError(f"{name}: not an image of a known format ({', '.join(_FORMATS)})") from None
+        except Image.DecompressionBombError:
+            raise InputError(f"{name}: larger than {MAX_PIXELS:,} pixels; scale it down first") from None
 
 
 def _rgb(image: Image.Image, exif: bool) -> np.ndarray:

@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
+from saliency.checks import one_of, whole
+
 SIZE = 96
 GLYPH = (16, 56)  # px, the geometric mean of the drawn tile's sides
 ASPECT = (0.8, 1.25)
@@ -45,12 +47,11 @@ class Scenes:
 def scenes(split: str = "test", n: int = 100, seed: int = 0) -> Scenes:
     """Draw `n` scenes of a split ("train", "val" or "test"); the first k of n are those of a call with n=k.
 
-    Raises ValueError for an unknown split or a negative n.
+    Raises InputError for an unknown split or a negative n.
     """
-    if split not in _DIGITS:
-        raise ValueError(f"split must be one of {', '.join(_DIGITS)}, not {split!r}")
-    if n < 0:
-        raise ValueError(f"n must be at least 0, not {n}")
+    one_of("split", split, _DIGITS)
+    whole("n", n)
+    whole("seed", seed)
     images = np.empty((n, SIZE, SIZE, 3), np.uint8)
     boxes = np.empty((n, 4))
     digits = np.empty(n, np.int64)

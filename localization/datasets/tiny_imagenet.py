@@ -10,6 +10,7 @@ from pathlib import Path
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
 from saliency.errors import InputError
+from saliency.reading import read_text
 
 DEFAULT_SPLIT = "val"
 
@@ -50,7 +51,7 @@ def _train(root: Path):
         raise InputError(f"{root}: no train/*/*_boxes.txt; name the folder tiny-imagenet-200")
     for table in tables:
         for name, *words in _rows(table):
-            yield inside(table.parent / "images", name), table.parent.name, words
+            yield inside(table.parent / "images", name, table), table.parent.name, words
 
 
 def _val(root: Path):
@@ -58,11 +59,11 @@ def _val(root: Path):
     if not table.is_file():
         raise InputError(f"{table}: no such file; name the folder tiny-imagenet-200")
     for name, label, *words in _rows(table, at_least=2):
-        yield inside(root / "val" / "images", name), label, words
+        yield inside(root / "val" / "images", name, table), label, words
 
 
 def _rows(table: Path, at_least: int = 1) -> list[list[str]]:
-    rows = [line.split() for line in table.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(table).splitlines() if line.strip()]
     if any(len(row) < at_least for row in rows):
         raise InputError(f"{table}: a row has fewer than {at_least} words")
     return rows

@@ -16,6 +16,7 @@ from defusedxml.ElementTree import parse
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import SUFFIXES, read_header, read_photo
 from saliency.errors import InputError
+from saliency.reading import read_text
 
 DEFAULT_SPLIT = "trainval"
 
@@ -34,13 +35,13 @@ def read(
     """
     folder = find(root)
     photos = {
-        Path(entry).stem: folder / "JPEGImages" / entry
-        for entry in sorted(path.name for path in (folder / "JPEGImages").iterdir())
-        if Path(entry).suffix.lower() in SUFFIXES
+        path.stem: path.name for path in sorted((folder / "JPEGImages").iterdir()) if path.suffix.lower() in SUFFIXES
     }
     reader = Reader(folder.name, split, first=1)
+    listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     for source in drawn(split_ids(folder, split), None if classes else limit, seed):
-        add_annotated(reader, source, inside(folder / "Annotations", f"{source}.xml"), photos.get(source))
+        photo = inside(folder / "JPEGImages", photos[source], listed) if source in photos else None
+        add_annotated(reader, source, inside(folder / "Annotations", f"{source}.xml", listed), photo)
     return reader.dataset()
 
 
@@ -69,7 +70,7 @@ def split_ids(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in sets.glob("*.txt") if "_" not in p.stem)) or "none"
         raise InputError(f"{path}: no such split; there are: {there}, and 'all'")
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
     return list(dict.fromkeys(row[0] for row in rows if row[1:] != ["-1"]))
 
 
@@ -79,14 +80,14 @@ def add_annotated(reader: Reader, source: str, xml: Path, photo: Path | None) ->
         root = parse(xml).getroot()
     except FileNotFoundError:
         return reader.note(source, "no annotation", "left out")
-    except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError, OSError) as error:
         return reader.note(source, f"annotation is no plain XML: {error}", "left out")
 
     stated = Path((root.findtext("filename") or "").strip().replace("\\", "/")).name
     if stated and Path(stated).stem != source.rpartition("/")[2]:
         reader.note(source, f"XML names another file: {stated}", "kept")
-        if photo is None and (other := xml.parents[1] / "JPEGImages" / stated).is_file():
-            photo = other
+        if photo is None:
+            photo = _named(xml.parents[1] / "JPEGImages", stated)
     if photo is None:
         return reader.note(source, "no photo", "left out")
     try:
@@ -129,6 +130,15 @@ def _object(reader: Reader, source: str, element: Element, scale: tuple[float, f
     top, bottom = (top - 1) * scale[1] + 1, bottom * scale[1]
     flags = [(element.findtext(name) or "0").strip() == "1" for name in ("difficult", "truncated")]
     return Object(label, (left, top, right, bottom), *flags)
+
+
+def _named(folder: Path, name: str) -> Path | None:
+    """The photo of that name, if it is one of the folder's."""
+    try:
+        path = inside(folder, name)
+    except InputError:
+        return None
+    return path if path.is_file() else None
 
 
 def _number(text: str | None) -> float | None:

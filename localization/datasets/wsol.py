@@ -12,6 +12,7 @@ from pathlib import Path
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
 from saliency.errors import InputError
+from saliency.reading import read_text
 
 DEFAULT_SPLIT = "test"
 
@@ -25,6 +26,7 @@ def read(
     seed: int = 0,
 ) -> Dataset:
     """A split; where `metadata` holds several data sets, it is named with it: "CUB/test". Raises InputError."""
+    inside(root / "metadata", split)
     found = sorted((root / "metadata").glob(f"{split}/image_ids.txt" if "/" in split else f"*/{split}/image_ids.txt"))
     if len(found) != 1:
         there = sorted(
@@ -42,7 +44,7 @@ def read(
 
     reader = Reader(name, folder.name, first=0)
     for (source,) in drawn(_rows(folder / "image_ids.txt", str), None if classes else limit, seed):
-        photo = inside(photos, source)
+        photo = inside(photos, source, folder / "image_ids.txt")
         try:
             size = read_header(photo).size
         except InputError as error:
@@ -60,7 +62,7 @@ def _rows(path: Path, *kinds: type) -> list[list]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; wsolevaluation's metadata has it")
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             rows.append([kind(word.strip()) for kind, word in zip(kinds, line.split(","), strict=True)])
         except ValueError:

@@ -11,6 +11,7 @@ from localization.features import Features, stacked
 from localization.regression import lad, overlap, ridge, sgd
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
 from localization.regression.rows import in_memory
+from saliency.checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Method = Literal["ridge", "lad", "iou", "sgd"]
@@ -40,8 +41,15 @@ def fit_linear_map(
     Raises InputError for fewer than 3 maps, numbers that do not fit together, and maps or boxes that are not finite.
     """
     maps, boxes = stacked(maps), as_boxes(boxes)
-    _check(maps, boxes, method, lambdas)
-    features = features or Features()
+    features = Features() if features is None else features
+    _check(maps, boxes, lambdas)
+    one_of("method", method, get_args(Method))
+    one_of("coding", coding, get_args(Coding))
+    kind_of("features", features, Features, "or None for the default ones")
+    whole("steps", steps, least=1, optional=True)
+    whole("seed", seed)
+    if source is not None:
+        kind_of("source", source, Mapping, "what the maps are")
     size = (maps.shape[2], maps.shape[3])
     x, y = features(maps), encoded(boxes, coding, size)
     spectrum, solution = ridge.cross_validated(
@@ -75,15 +83,15 @@ def fit_linear_map(
     )
 
 
-def _check(maps: np.ndarray, boxes: np.ndarray, method: str, lambdas: Sequence[float]) -> None:
-    if method not in get_args(Method):
-        raise InputError(f"method must be one of {', '.join(get_args(Method))}, not {method!r}")
+def _check(maps: np.ndarray, boxes: np.ndarray, lambdas: Sequence[float]) -> None:
     if len(boxes) != len(maps):
         raise InputError(f"{len(boxes)} boxes do not pair with {len(maps)} maps")
     if len(maps) < 3:
         raise InputError(f"a linear map needs at least 3 maps to be fitted to, not {len(maps)}")
-    if not lambdas or min(lambdas) <= 0:
+    if not len(lambdas):
         raise InputError("lambdas must be one or more numbers above 0")
+    for penalty in lambdas:
+        number("lambdas", penalty, above=0)
     for name, array in (("maps", maps), ("boxes", boxes)):
         bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
         if len(bad):

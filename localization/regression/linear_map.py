@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
+from saliency.checks import one_of
 from saliency.errors import InputError
 from saliency.files import write_tensors
+from saliency.reading import read_tensors, refusing
 
 Coding = Literal["corners", "centre"]
 FORMAT = 2
@@ -107,28 +108,26 @@ class LinearMap:
 
 def load_linear_map(path: Path | str) -> LinearMap:
     """A saved linear map; InputError for a file that is none, or is broken."""
-    try:
-        with safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("linear_map", "{}"))
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; save a linear map there with .save(path)") from None
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    if header.get("format") != FORMAT:
-        raise InputError(f"{path}: not a linear map of this version; fit and save it again")
-    features: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in header["features"].items()
-    }
-    return LinearMap(
-        tensors["weights"],
-        tensors["intercept"],
-        Features(**features),
-        header["coding"],
-        tensors["typical"],
-        header["source"],
-        header["record"],
-    )
+    tensors, metadata = read_tensors(path)
+    with refusing(path, "not a linear map of this version; fit and save it again"):
+        header = json.loads(metadata["linear_map"])
+        features = Features(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["features"].items()})
+        linear = LinearMap(
+            tensors["weights"],
+            tensors["intercept"],
+            features,
+            header["coding"],
+            tensors["typical"],
+            dict(header["source"]),
+            dict(header["record"]),
+        )
+        one_of("coding", linear.coding, get_args(Coding))
+        shapes = (linear.methods * features.count(*linear.size), 4), (4,)
+        if header["format"] != FORMAT or (linear.weights.shape, linear.intercept.shape) != shapes:
+            raise ValueError(f"format {header['format']}, weights {list(linear.weights.shape)}")
+        if not all(np.isfinite(tensors[name]).all() for name in ("weights", "intercept", "typical")):
+            raise ValueError("numbers that are not finite")
+    return linear
 
 
 def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
@@ -142,8 +141,7 @@ def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
 
 def encoded(boxes: Float[np.ndarray, "n 4"], coding: Coding, size: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
     """Boxes in pixels as shares of the map's width and height: corners, or centre, width and height."""
-    if coding not in get_args(Coding):
-        raise InputError(f"coding must be one of {', '.join(get_args(Coding))}, not {coding!r}")
+    one_of("coding", coding, get_args(Coding))
     corners = as_boxes(boxes) / np.array([size[1], size[0]] * 2)
     if coding == "corners":
         return corners

@@ -67,7 +67,7 @@ class Architecture:
 
     def require(self, layer: str) -> str:
         """The layer's own name, or InputError naming those that there are."""
-        if layer not in self.by_name:
+        if not isinstance(layer, str) or layer not in self.by_name:
             raise InputError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
         return layer
 

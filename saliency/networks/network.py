@@ -87,8 +87,8 @@ def check_input(net: Network, x: np.ndarray | jax.Array, to: str | None = None) 
     shape = np.shape(x)
     if len(shape) != 4 or shape[-1] != 3:
         raise InputError(f"x must be [n, h, w, 3] as net.preprocess gives it, not {list(shape)}")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InputError(f"x must be float, normalised by net.preprocess, not {x.dtype}")
+    if not isinstance(x, np.ndarray | jax.Array) or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(f"x must be float, normalised by net.preprocess, not {getattr(x, 'dtype', type(x).__name__)}")
     net.architecture.shapes(shape[1], shape[2], to)
     bad = np.flatnonzero(~np.isfinite(np.asarray(x)).all((1, 2, 3)))
     if len(bad):

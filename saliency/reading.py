@@ -1,0 +1,93 @@
+"""Files from anywhere: read whole, or refused by an InputError that names them. Nothing here runs what a file says.
+
+Photos are read by `localization.datasets.photos`, XML by `localization.datasets.voc`.
+"""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from safetensors import safe_open
+
+from saliency.errors import InputError
+
+MAX_BYTES = 2**30  # of arrays in one compressed file: a few kB can unfold into more than there is memory
+
+
+@contextmanager
+def refusing(path: Path | str, what: str) -> Iterator[None]:
+    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:
+        stated = isinstance(error, OSError) and error.strerror
+        said = (stated or str(error) or type(error).__name__).partition("\n")[0]
+        raise InputError(f"{path}: {what} ({said})") from error
+
+
+def read_text(path: Path | str) -> str:
+    """UTF-8, with or without a byte order mark."""
+    with refusing(path, "not a text file in UTF-8"):
+        return Path(path).read_text(encoding="utf-8-sig")
+
+
+def read_json(path: Path | str) -> Any:
+    with refusing(path, "not JSON"):
+        return json.loads(read_text(path))
+
+
+def read_rows(path: Path | str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV whose header has at least these columns, cells as text; a missing cell is empty."""
+    text = io.StringIO(read_text(path), newline="")
+    with refusing(path, "not a CSV file"):
+        rows = csv.DictReader(text, restval="")
+        if not set(columns) <= set(rows.fieldnames or ()):
+            raise InputError(f"{path}: must have the columns {', '.join(columns)}")
+        yield from rows
+
+
+def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by name; that of an .npy bears the name ""."""
+    with refusing(path, "not a readable .npy or .npz of numbers"):
+        if not zipfile.is_zipfile(path):
+            # mapped, so that a header cannot promise more than the file holds
+            return {"": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: unfolds into more than {MAX_BYTES:,} bytes; save it in parts")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise InputError(f"{path}: holds other things than arrays")
+        return arrays
+
+
+def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file by name, in sorted order, and its header's text."""
+    with refusing(path, "not a readable safetensors file"), safe_open(path, "numpy") as file:
+        names = [] if only_header else sorted(file.keys())
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def read_map(path: Path | str) -> Float[np.ndarray, "h w"]:
+    """Another tool's map: the first array of the file, axes of length 1 left out, as float32."""
+    arrays = read_arrays(path)
+    if not arrays:
+        raise InputError(f"{path}: holds no array")
+    found = np.squeeze(next(iter(arrays.values())))
+    if found.ndim != 2 or found.dtype.kind not in "fiub":
+        raise InputError(f"{path}: a map must be numbers [h, w], not {found.dtype} {list(found.shape)}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and its status says so
+        return found.astype(np.float32)
