@@ -55,12 +55,12 @@ def prepared(plan: Plan, weights: Weights) -> Weights:
     }
     return {
         **weights,
-        **{name: {**weights[name], "winograd": kernel} for name, kernel in _transformed(kernels).items()},
+        **{name: {**weights[name], **matrices} for name, matrices in _transformed(kernels).items()},
     }
 
 
 @jax.jit
-def _transformed(kernels: Mapping[str, Array]) -> dict[str, Array]:
+def _transformed(kernels: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     return {name: winograd.transformed(kernel) for name, kernel in kernels.items()}
 
 
@@ -172,15 +172,17 @@ class _Panes:
         """How a layer's map changes within its pane."""
         layer, start, pane = node.layer, self.starts[node.name], self.layout.pane[node.name]
         region, origin = needed(layer, pane, start)
+        parameters = self.weights.get(node.name, {})
+        if winograd.prepared(parameters):
+            region = winograd.whole_tiles(region)
         sources = [_rectified(self.architecture, name) if isinstance(layer, MaxPool) else name for name in node.inputs]
         inputs = [
             placed(changes[source], self.starts[name] - origin, self.layout.move[node.name, name], region)
             for name, source in zip(node.inputs, sources)
         ]
-        parameters = self.weights.get(node.name, {})
         match layer:
-            case Conv() if "winograd" in parameters:
-                return winograd.convolved(inputs[0], parameters["winograd"])
+            case Conv() if winograd.prepared(parameters):
+                return winograd.convolved(inputs[0], parameters)[:, : pane[0], : pane[1]]
             case Conv(kernel=(1, 1), stride=(1, 1), groups=1):
                 return inputs[0] @ parameters["kernel"][0, 0]
             case Conv():
@@ -243,6 +245,11 @@ def placed(
 ) -> Float[Array, "k h w c"]:
     """Each pane at its own offset in a region of zeros; what sticks out is cut off. `ranges` bound the offsets."""
     if all(least == most for least, most in ranges):
+        if all(0 <= least <= size - pane for (least, _), size, pane in zip(ranges, region, x.shape[1:])):
+            # XLA computes x right where it belongs; of `lax.pad` it asks for each value whether it is padding
+            zeros = jnp.zeros((x.shape[0], *region, x.shape[3]), x.dtype)
+            first = jnp.zeros((), offsets.dtype)
+            return lax.dynamic_update_slice(zeros, x, (first, *offsets[0], first))
         pads = [(least, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
         return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
     before = np.array([max(0, most) for _, most in ranges])

@@ -11,11 +11,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from saliency.networks.layers import Conv
+from saliency.networks.layers import Conv, Pair, Parameters
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 LEAST = 32  # with fewer channels the transforms cost more than the products save
-Kernel = tuple[tuple[Float[Array, "c f"], ...], ...]  # 4x4 matrices
+NAMES = [[f"winograd_{i}{j}" for j in range(4)] for i in range(4)]  # of the 4x4 matrices of a prepared kernel
 
 
 def suits(layer: Conv, channels: int) -> bool:
@@ -23,7 +23,7 @@ def suits(layer: Conv, channels: int) -> bool:
     return square and layer.groups == 1 and min(channels, layer.features) >= LEAST
 
 
-def transformed(kernel: Float[Array, "3 3 c f"]) -> Kernel:
+def transformed(kernel: Float[Array, "3 3 c f"]) -> dict[str, Float[Array, "c f"]]:
     """The kernel's own side of the products, computed once for all images.
 
     The 16 matrices are kept apart, as their products are: what is stacked for a batched product is copied there and
@@ -31,17 +31,27 @@ def transformed(kernel: Float[Array, "3 3 c f"]) -> Kernel:
     """
     g = jnp.asarray(G, kernel.dtype)
     matrices = jnp.einsum("ai,bj,ijcf->abcf", g, g, kernel)
-    return tuple(tuple(row) for row in matrices)
+    return {name: matrix for names, row in zip(NAMES, matrices) for name, matrix in zip(names, row)}
 
 
-def convolved(x: Float[Array, "n h w c"], kernel: Kernel) -> Float[Array, "n h-2 w-2 f"]:
+def prepared(parameters: Parameters) -> bool:
+    """Whether a layer's parameters hold a kernel that `transformed` made."""
+    return NAMES[0][0] in parameters
+
+
+def whole_tiles(region: Pair) -> Pair:
+    """The next larger region that `convolved` takes without padding it."""
+    return region[0] + region[0] % 2, region[1] + region[1] % 2
+
+
+def convolved(x: Float[Array, "n h w c"], parameters: Parameters) -> Float[Array, "n h-2 w-2 f"]:
     """Convolution without padding, by a kernel that `transformed` made."""
     n, height, width, channels = x.shape
     rows, cols = (height - 1) // 2, (width - 1) // 2  # tiles of 2x2 outputs, the last one perhaps half used
-    x = jnp.pad(x, ((0, 0), (0, 2 * rows + 2 - height), (0, 2 * cols + 2 - width), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
     products = [
-        [tile.reshape(-1, channels) @ matrix for tile, matrix in zip(_input_side(line, 2), matrices)]
-        for line, matrices in zip(_input_side(x, 1), kernel)
+        [tile.reshape(-1, channels) @ parameters[name] for tile, name in zip(_input_side(line, 2), names)]
+        for line, names in zip(_input_side(x, 1), NAMES)
     ]
     columns = zip(*(_output_side(line) for line in products))  # left and right ones of the tiles, in four rows
     tiles = jnp.stack([jnp.stack(_output_side(column), 1) for column in columns], 2)
