@@ -7,11 +7,14 @@ green, predicted ones red, as in seed 003's figures 3 and 4.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
+LITERAL = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
 TRUE, PREDICTED = "#16a34a", "#e11d2e"
 _FAMILIES = {  # by the beginning of a method's name
     "gradient": "#1f6fb4",
@@ -28,6 +31,7 @@ def colour(method: str) -> str:
     return next((value for start, value in _FAMILIES.items() if method.startswith(start)), _OTHER)
 
 
+@rc_context(LITERAL)
 def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
     """CorLoc of every method and box route, best first, with its interval."""
     rows = sorted(rows, key=lambda row: _number(row["corloc"]))
@@ -52,17 +56,22 @@ def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
     return figure
 
 
+@rc_context(LITERAL)
 def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
-    """CorLoc against cost: milliseconds on the left, network passes on the right; the Pareto front drawn."""
-    rows = [row for row in rows if row["ms_per_image"] is not None and row["route"] != "none"]
-    figure = Figure(figsize=(11, 4.4))
+    """CorLoc against cost: milliseconds on the left, network passes on the right; the Pareto front drawn.
+
+    Rows of one `base` that differ in a setting alone make a dotted curve. What asks no network costs next to nothing:
+    the best of that is a level that the others have to exceed.
+    """
+    free = max((_number(row["corloc"]) for row in rows if not _passes(row) > 0), default=None)
+    rows = [row for row in rows if row["ms_per_image"] is not None and _passes(row) > 0]
+    figure = Figure(figsize=(12, 3.6 + 0.1 * len({row["method"] for row in rows})))
     for axes, key, label in zip(
         figure.subplots(1, 2, sharey=True),
         ("ms_per_image", "passes"),
         ("milliseconds per image, this machine (log)", "forward + backward passes per image (log)"),
     ):
         points = [(_passes(row) if key == "passes" else _number(row[key]), _number(row["corloc"]), row) for row in rows]
-        points = [(x, y, row) for x, y, row in points if x > 0]
         for x, y, row in points:
             marker = "o" if row["route"] == "linear map" else "^"
             axes.scatter(x, y, color=colour(str(row["method"])), marker=marker, s=46, zorder=3)
@@ -71,26 +80,30 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
             axes.plot(*zip(*curve), color=colour(str(base)), linewidth=1.4, linestyle=":", zorder=2)
         front = pareto([(x, y) for x, y, _ in points])
         axes.plot(*zip(*front), color="#555", linewidth=1, drawstyle="steps-post", zorder=2)
+        if free is not None:
+            axes.axhline(free, color=_FAMILIES["baseline"], linewidth=1, linestyle="--", zorder=1)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        least, most = min(x for x, *_ in points), max(x for x, *_ in points)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 300 * least else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=9)
-        best: dict[str, tuple[float, float]] = {}
-        for x, y, row in points:
-            name = str(row["method"])
-            if name not in best or y > best[name][1]:
-                best[name] = (x, y)
-        _labels(axes, best)
         _plain(axes, grid="both")
     figure.axes[0].set_ylabel("CorLoc", fontsize=9)
+    dashed = "" if free is None else "; dashed: the best box that asks no network"
     figure.suptitle(
-        "circles: linear map, triangles: heuristic; line: nothing else is both cheaper and better", fontsize=9
+        f"circles: linear map, triangles: heuristic; line: nothing else is both cheaper and better{dashed}", fontsize=9
     )
     figure.tight_layout()
+    for axes, key in zip(figure.axes, ("ms_per_image", "passes")):
+        places = [
+            (_passes(r) if key == "passes" else _number(r[key]), _number(r["corloc"]), str(r["method"])) for r in rows
+        ]
+        _labels(axes, places)
     return figure
 
 
+@rc_context(LITERAL)
 def gallery(
     photos: Sequence[np.ndarray],
     maps: Mapping[str, Sequence[np.ndarray]],
@@ -118,6 +131,7 @@ def gallery(
     return figure
 
 
+@rc_context(LITERAL)
 def cases(
     photos: Sequence[np.ndarray], true: Sequence[np.ndarray], predicted: Sequence[np.ndarray], titles: Sequence[str]
 ) -> Figure:
@@ -139,17 +153,18 @@ def cases(
 
 def linear_weights(weights: np.ndarray, names: Sequence[str]) -> Figure:
     """The learned linear map as images, one a box coordinate: red pixels push it up, blue ones down."""
-    figure = Figure(figsize=(2.5 * len(weights), 2.7))
+    figure = Figure(figsize=(1.5 * len(weights), 1.7))
     for axes, image, name in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, names):
         scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
         axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.tight_layout(pad=0.4)
     return figure
 
 
+@rc_context(LITERAL)
 def agreement(names: Sequence[str], correlation: np.ndarray) -> Figure:
     """Mean rank correlation of every pair of methods, as a table of colours."""
     size = 1.6 + 0.42 * len(names)
@@ -204,20 +219,38 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _labels(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
-    """Names beside their points, pushed apart upwards where they would lie on one another."""
-    taken: list[tuple[float, float]] = []
-    low, high = min(y for _, y in places.values()), max(y for _, y in places.values())
-    gap = max(0.022, (high - low) / 14)
-    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
-        height = y
-        while any(abs(height - other) < gap and abs(np.log10(x / at)) < 0.9 for at, other in taken):
-            height += gap / 4
-        taken.append((x, height))
-        axes.annotate(name, (x, height), textcoords="offset points", xytext=(7, -3), fontsize=8, color=colour(name))
-        axes.set_ylim(top=max(axes.get_ylim()[1], height + gap))
+def _labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """A name beside the best of its points (x, y, name), as near as there is room, with a line to it if that is far."""
     left, right = axes.get_xlim()
-    axes.set_xlim(left, right * (right / left) ** 0.25)
+    axes.set_xlim(left, right * (right / left) ** 0.3)
+    best = {name: (x, y) for x, y, name in sorted(points, key=lambda point: point[1])}
+    frame = axes.get_window_extent()
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform([p[:2] for p in points])]
+    for name, place in sorted(best.items(), key=lambda item: -item[1][1]):
+        x, y = axes.transData.transform(place)
+        width, height = 5.2 * len(name) + 4, 12
+        moves = sorted(
+            ((dx, dy) for dy in range(-120, 121, 6) for dx in (9, 30, 60, -width - 9, -width - 30)),
+            key=lambda move: 3 * abs(move[1]) + abs(move[0] + (width if move[0] < 0 else 0)) + 20 * (move[0] < 0),
+        )
+        boxes = [Bbox.from_bounds(x + dx, y + dy - height / 2, width, height) for dx, dy in moves]
+        inside = [
+            box
+            for box in boxes
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 < box.y0 and box.y1 < frame.y1
+        ]
+        free = next((box for box in inside if not box.count_overlaps(taken)), boxes[0])
+        taken.append(free)
+        far = abs(free.y0 + height / 2 - y) > 12 or not -width - 12 < free.x0 - x < 12
+        axes.annotate(
+            name,
+            place,
+            xytext=((free.x0 - x) * 72 / axes.figure.dpi, (free.y0 + 3 - y) * 72 / axes.figure.dpi),
+            textcoords="offset points",
+            fontsize=8,
+            color=colour(name),
+            arrowprops={"arrowstyle": "-", "color": colour(name), "linewidth": 0.5, "alpha": 0.7} if far else None,
+        )
 
 
 def _passes(row: Mapping[str, object]) -> float:

@@ -1,5 +1,7 @@
 // The images to look into: a list to choose from, the maps of the chosen one with their values under the pointer.
-const looks = JSON.parse(document.getElementById("data").textContent);
+const { labels, looks } = JSON.parse(document.getElementById("data").textContent);
+for (const look of looks)  // boxes by label: [box, IoU]
+  look.boxes = Object.fromEntries(look.found.map((own, i) => own && [labels[i], [own.slice(0, 4), own[4]]]).filter(Boolean));
 const [order, thumbs, panel, shared, drawn] = ["order", "thumbs", "look", "shared", "drawn"].map(id => document.getElementById(id));
 const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
 const DIVERGING = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
@@ -113,7 +115,7 @@ const arrange = () => {
 };
 
 make("option", order, "those with maps first").value = "";
-for (const label of new Set(looks.flatMap(look => Object.keys(look.boxes)))) make("option", order, "IoU of " + label).value = label;
+for (const label of labels) make("option", order, "IoU of " + label).value = label;
 order.addEventListener("change", arrange);
 for (const box of [shared, drawn]) box.addEventListener("change", () => show(chosen));
 arrange();

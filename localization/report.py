@@ -93,8 +93,15 @@ class Look:
             "size": self.size,
             "true": plain(np.round(self.true, 1)),
             "maps": {name: _quantised(own) for name, own in self.maps.items()},
-            "boxes": {name: [plain(np.round(box, 1)), round(iou, 3)] for name, (box, iou) in self.boxes.items()},
         }
+
+    def found(self, labels: Sequence[str]) -> list[list[float | None] | None]:
+        """For each label its box and IoU, of which a page has many: nothing finer than can be seen."""
+        decimals = 1 if max(self.size) < 200 else 0
+        return [
+            [*plain(np.round(box, decimals)), round(iou, 2)] if box is not None else None
+            for box, iou in (self.boxes.get(label, (None, 0.0)) for label in labels)
+        ]
 
 
 def jpeg(photo: np.ndarray, side: int, quality: int = 70) -> bytes:
@@ -102,6 +109,13 @@ def jpeg(photo: np.ndarray, side: int, quality: int = 70) -> bytes:
     image, buffer = Image.fromarray(photo), io.BytesIO()
     image.thumbnail((side, side))
     image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def lossy(image: bytes) -> bytes:
+    """A picture with photos or maps in it as JPEG: several times smaller than as PNG."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(image)).convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
     return buffer.getvalue()
 
 
@@ -192,6 +206,7 @@ def write_page(
     looks: Sequence[Look] = (),
 ) -> None:
     """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
+    labels = list(dict.fromkeys(label for look in looks for label in look.boxes))
     html = (
         _environment()
         .get_template("page.html")
@@ -200,7 +215,7 @@ def write_page(
             lead=lead,
             sections=sections,
             origin=json.dumps(plain(origin or {}), indent=1),
-            looks=[look.record() for look in looks],
+            looks={"labels": labels, "looks": [{**one.record(), "found": one.found(labels)} for one in looks]},
         )
     )
     write_bytes(path, html.encode())
@@ -210,7 +225,10 @@ def write_page(
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("localization", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters["cell"] = _cell
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # methods keep their order
+    environment.policies["json.dumps_kwargs"] = {
+        "sort_keys": False,
+        "separators": (",", ":"),
+    }  # methods keep their order
     environment.tests["numeric"] = _numeric
     return environment
 

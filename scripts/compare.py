@@ -7,7 +7,6 @@
 A run that was killed goes on where it was; a complete one is shown again.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +28,11 @@ from saliency.files import check_writable, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
+from saliency.reading import read_json
 from saliency.scores import logits
 from scripts import cli
 from scripts.comparison import boxes
-from scripts.comparison.maps import external, make, read_maps, shards
+from scripts.comparison.maps import external, keep, make, read_maps, shards, tasks
 from scripts.comparison.quality import quality
 from scripts.comparison.report import looks, write_pictures, write_report
 from scripts.comparison.samples import Samples, dataset_samples, folder_samples, scenes_samples
@@ -70,7 +70,9 @@ class Options:
     n_test: int | None = None
     """Test images (default: 500 scenes, all of another data set)."""
     methods: tuple[str, ...] = DEFAULT_METHODS
-    """Names from --list."""
+    """Names from --list; all: every one that suits the network."""
+    occlusion_strides: tuple[int, ...] = ()
+    """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
     """Methods whose maps one more linear map sees together, where all of them are compared."""
     fit: boxes.Fitting = "auto"
@@ -85,12 +87,12 @@ class Options:
     quality: int = 20
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
-        default_factory=lambda: MethodOptions(patch=16, stride=12)
+        default_factory=lambda: MethodOptions(samples=10, steps=20, masks=96)
     )
     """What the methods share."""
     out: Path = Path("runs/compare")
     keep_maps: bool = False
-    """Keep every map, OUT/maps/METHOD-FIRST.npz."""
+    """Keep every map, OUT/maps/METHOD/IMAGE.npy, as --maps takes them."""
     quiet: bool = False
     list: bool = False
     """Say what each method does, and stop."""
@@ -110,15 +112,15 @@ def main(options: Options) -> int:
         print(f"this run is complete already; remove {results} to do it again")
     else:
         run(options, net, samples, key)
-    print(table(json.loads(results.read_text(encoding="utf-8"))))
+    print(table(read_json(results)))
     print(f"\nreport: {options.out / 'report.html'}")
     return 0
 
 
 def check(options: Options) -> None:
-    unknown = [name for name in options.methods if name not in METHODS]
+    unknown = [name for name in options.methods if name not in METHODS and name != "all"]
     if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join(METHODS)}")
     for name, least in (("n_train", 20), ("n_test", 1), ("quality", 0), ("folds", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -146,9 +148,11 @@ def read_samples(options: Options, net: Network) -> Samples:
 
 
 def finished(results: Path, key: str) -> bool:
+    """Whether an earlier run has left its results here, whole: what makes no table is made again."""
     try:
-        return json.loads(results.read_text(encoding="utf-8"))["key"] == key
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(results)
+        return found["key"] == key and bool(table(found))
+    except (ValueError, LookupError, TypeError, AttributeError):
         return False
 
 
@@ -158,19 +162,20 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     strange_boxes = {
         name: boxes.read_boxes(name, Path(path), samples) for name, path in named(options.boxes, "--boxes")
     }
+    wanted = tasks(net, options.methods, settings, options.occlusion_strides)
     first = samples.input([0])
-    for name in options.methods:  # compiles, which is not timed, and finds bad settings before anything is written
-        METHODS[name].maps(net, first, target=0, options=settings)
+    for task in wanted.values():  # compiles, which is not timed, and finds bad settings before anything is written
+        task.method.maps(net, first, target=0, options=task.settings)
     folder = options.out / "maps"
     if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
         shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed
     with written(folder / "key") as temporary:
         temporary.write_text(key)
     start = time.perf_counter()
-    progress = tqdm(total=len(options.methods) * len(samples), unit="map", disable=cli.silent(options.quiet))
+    progress = tqdm(total=len(wanted) * len(samples), unit="map", disable=cli.silent(options.quiet))
     classes = np.concatenate([logits(net, samples.input(i)) for i in shards(len(samples))])
     targets = explained(options, samples, classes)
-    made = {name: make(name, samples, targets, settings, folder, progress) for name in options.methods}
+    made = {name: make(name, task, samples, targets, folder, progress) for name, task in wanted.items()}
     made |= {name: external(name, maps, folder) for name, maps in strange_maps.items()}
     progress.close()
 
@@ -212,6 +217,8 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     results = plain(results)
     pictures = write_pictures(options.out / "pictures", results, samples, made, fits)
     write_report(options.out / "report.html", results, pictures, looks(results, samples, made, fits))
+    if options.keep_maps:
+        keep(made, samples, folder)
     write_json(options.out / "results.json", results)
     if not options.keep_maps:
         shutil.rmtree(folder)

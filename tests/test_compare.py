@@ -2,24 +2,46 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saliency import InputError
+from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
+from saliency.networks.architecture import Architecture, Builder
+from saliency.networks.layers import Conv, Dense, Flatten
+from saliency.networks.scenes_cnn import scenes_cnn
 from scripts import compare
+from scripts.comparison.maps import tasks
+from tests.conftest import random_network
 
-SMALL = compare.Options(methods=("gradient-max", "occlusion"), n_train=20, n_test=6, quality=2, quiet=True)
+SMALL = compare.Options(
+    methods=("gradient-max",),
+    occlusion_strides=(24,),
+    n_train=20,
+    n_test=6,
+    quality=2,
+    settings=replace(compare.Options().settings, patch=48),
+    keep_maps=True,
+    quiet=True,
+)
+COMMAND = (
+    "-m scripts.compare --methods gradient-max --occlusion-strides 24 --patch 48"
+    " --n-train 20 --n-test 6 --quality 2 --keep-maps --quiet --out"
+)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A finished run, and its options."""
-    options = replace(SMALL, out=tmp_path_factory.mktemp("compare"), settings=MethodOptions(patch=48, stride=24))
-    assert compare.main(options) == 0
-    return options
+    """A run that another process finished, and its options."""
+    out = tmp_path_factory.mktemp("compare")
+    subprocess.run([sys.executable, *COMMAND.split(), out], cwd=Path(__file__).parents[1], check=True)
+    return replace(SMALL, out=out)
 
 
 def results(options):
@@ -36,12 +58,15 @@ def timeless(value):
 def test_rows_hold_what_they_promise(small):
     found = results(small)
     rows = {(row["method"], row["route"]): row for row in found["rows"]}
-    assert {m for m, _ in rows} == {"gradient-max", "occlusion", "mean box", "median box", "centre box", "full image"}
-    assert {r for m, r in rows if m == "occlusion"} == {"linear map", "heuristic"}
+    constant = {"mean box", "median box", "centre box", "full image"}
+    assert {m for m, _ in rows} == {"gradient-max", "occlusion-24px", *constant}
+    assert {r for m, r in rows if m == "occlusion-24px"} == {"linear map", "heuristic"}
     for row in rows.values():
         assert 0 <= row["corloc_low"] <= row["corloc"] <= row["corloc_high"] <= 1
         assert 0 <= row["mean_iou"] <= 1
-    assert rows["occlusion", "heuristic"]["forwards"] == 10  # 3 x 3 windows and the untouched image
+        assert all(0 <= share <= 1 for share in row["classes"].values())
+    assert rows["occlusion-24px", "heuristic"]["base"] == "occlusion"
+    assert rows["occlusion-24px", "heuristic"]["forwards"] == 10  # 3 x 3 windows and the untouched image
     assert rows["gradient-max", "heuristic"]["backwards"] == 1
     assert found["seed"] == 0
     assert found["versions"]["jax"]
@@ -56,14 +81,36 @@ def test_the_figures_are_those_of_the_images(small):
         assert len(own) == 6
         assert np.mean([i["correct"] == "True" for i in own]) == pytest.approx(row["corloc"])
         assert np.mean([float(i["iou"]) for i in own]) == pytest.approx(row["mean_iou"], abs=1e-4)
+        for label, share in row["classes"].items():
+            assert np.mean([i["correct"] == "True" for i in own if i["label"] == label]) == pytest.approx(share)
 
 
 def test_pictures_and_page_are_there(small):
     names = {path.stem for path in (small.out / "pictures").glob("*.png")}
-    assert {"corloc", "cost", "gallery", "best", "worst", "weights-occlusion"} <= names
+    assert {"corloc", "cost", "gallery-1", "best", "worst", "weights-occlusion-24px"} <= names
     html = (small.out / "report.html").read_text()
-    assert html.count("data:image/png") == len(names)
-    assert not (small.out / "maps").exists()
+    assert html.count('<figure><img src="data:image/') == len(names)
+
+
+def test_maps_of_another_process_give_the_figures_of_the_method_that_made_them(small, tmp_path):
+    names = ("gradient-max", "occlusion-24px")
+    maps = tuple(f"their-{name}={small.out / 'maps' / name}" for name in names)
+    options = replace(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
+    assert compare.main(options) == 0
+    assert not (tmp_path / "maps").exists()
+    ours, theirs = results(small), results(options)
+    cost = {"method", "base", "forwards", "backwards", "ms_per_image", "peak_mib"}
+    for name in names:
+        for key, count in (("rows", 2), ("quality", 1)):
+            found = [
+                [
+                    {k: v for k, v in row.items() if k not in cost}
+                    for row in (result[key]["rows"] if key == "quality" else result[key])
+                    if row["method"] == method
+                ]
+                for result, method in ((ours, name), (theirs, f"their-{name}"))
+            ]
+            assert found[0] == found[1] and len(found[0]) == count
 
 
 def test_a_finished_run_is_not_redone(small, capsys):
@@ -81,7 +128,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
 
     def killed(name, *rest):
         made.append(name)
-        if made == ["gradient-max", "occlusion"]:
+        if made == ["gradient-max", "occlusion-24px"]:
             raise KeyboardInterrupt
         return whole(name, *rest)
 
@@ -92,8 +139,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     assert not (tmp_path / "results.json").exists()
     shard = tmp_path / "maps" / "gradient-max-000000.npz"
     written = shard.stat().st_mtime_ns
-    kept = []
-    monkeypatch.setattr(compare.shutil, "rmtree", lambda folder: kept.append(folder))
+    monkeypatch.setattr(compare, "keep", lambda *_: None)  # which would put other files in its place
     compare.main(options)
     assert shard.stat().st_mtime_ns == written  # not made again
     assert timeless(results(options)) | {"config": 0} == timeless(results(small)) | {"config": 0}
@@ -103,7 +149,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from gradient-max"),
+        ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from all, gradient-max"),
         ({"n_train": 3}, "--n-train must be at least 20"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
@@ -120,7 +166,19 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, says):
     assert not (tmp_path / "run").exists()
 
 
+def test_all_is_every_method_that_suits_the_network():
+    build = Builder()
+    build.conv_relu("conv", "relu", Conv(2, (3, 3)))
+    build.add("flat", Flatten())
+    build.add("logits", Dense(3))
+    no_cam = random_network(Architecture("flat", tuple(build.nodes), "relu", (20, 14)))
+    assert list(tasks(no_cam, ("all",), MethodOptions(), ())) == [name for name in METHODS if name != "cam"]
+    wanted = tasks(random_network(scenes_cnn(blocks=((4,), (6,)))), ("all",), MethodOptions(patch=9, seed=3), (3, 5))
+    assert list(wanted) == [*METHODS, "occlusion-3px", "occlusion-5px"]
+    assert wanted["occlusion-5px"].settings == MethodOptions(patch=9, stride=5, seed=3)
+
+
 def test_the_list_explains_every_method(capsys):
     assert compare.main(compare.Options(list=True)) == 0
     said = capsys.readouterr().out
-    assert all(f"{name}  [" in said for name in compare.METHODS)
+    assert all(f"{name}  [" in said for name in METHODS)

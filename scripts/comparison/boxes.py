@@ -1,6 +1,5 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from localization import heuristics
 from localization.boxes import to_photo
 from localization.features import areas
-from localization.heuristics import fit_heuristic
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
 from localization.regression.mirrored import fit_mirrored
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.errors import InputError
+from scripts import boxes_file
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
@@ -49,6 +49,11 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
     said: dict[int, str] = {}
     settings, images = [], []
+    if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
+        pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
+        maps, scale = _maps(names, made, pool)
+        drawn = heuristics.drawn(maps, samples.learned[pool] * scale)
+        pool, tried = pool[drawn], heuristics.tried(maps[drawn])
     for train, test in samples.parts:
         maps, scale = _maps(names, made, train)
         known = samples.learned[train] * scale
@@ -59,7 +64,11 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
         predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
         chosen: dict[str, Any] = {LINEAR: linear.record}
         if HEURISTIC in routes:
-            chosen[HEURISTIC] = heuristic = fit_heuristic(maps, known)
+            own = np.isin(pool, train)
+            heuristic = heuristics.best(
+                {setting: boxes[own] for setting, boxes in tried.items()}, samples.learned[pool[own]] * scale
+            )
+            chosen[HEURISTIC] = heuristic
             predict[HEURISTIC] = heuristic.predict
         settings.append(chosen)
         images.append(linear.images())
@@ -117,11 +126,7 @@ def baselines(samples: Samples) -> Fit:
 
 def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
     """Another tool's boxes, in the photos' pixels, by image id; an image without one counts as a miss."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            found = {row["image"]: [float(row[k]) for k in ("x0", "y0", "x1", "y1")] for row in csv.DictReader(file)}
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise InputError(f"--boxes {name}: {path} must have the columns image,x0,y0,x1,y1 ({error})") from error
+    found = {image: box for (image, _), box in boxes_file.read_boxes(path).items()}
     ids = [samples.ids[i] for i in samples.test]
     if not set(ids) & found.keys():
         raise InputError(f"--boxes {name}: {path} names none of the test images, such as {ids[0]!r}")
@@ -130,12 +135,15 @@ def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
 
 
 def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a method and route: figures with intervals, and the method's cost (constant boxes have none)."""
+    """One row a method and route: figures with intervals, CorLoc of each class, and the method's cost (constant boxes
+    have none)."""
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
-    free = {"forwards": 0, "backwards": 0, "ms_per_image": None, "peak_mib": None}
+    labels = np.array([samples.labels[i] for i in samples.test])
+    free = {"base": None, "forwards": 0, "backwards": 0, "ms_per_image": None, "peak_mib": None}
     found = []
     for (method, route), boxes in _labelled(fits).items():
         share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)
+        right = hits(best_iou(boxes, true))
         found.append(
             free
             | dict(costs.get(method, {}))
@@ -149,6 +157,7 @@ def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[
                 "mean_iou_low": overlap.low,
                 "mean_iou_high": overlap.high,
                 "no_box": share.missing,
+                "classes": {str(label): right[labels == label].mean() for label in np.unique(labels)},
             }
         )
     return found

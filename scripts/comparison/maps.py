@@ -1,11 +1,10 @@
 """The maps of a comparison: made shard by shard so that a kill costs little, or taken over from another tool."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -14,8 +13,10 @@ from localization.boxes import map_to_photo
 from localization.datasets.dataset import inside
 from saliency.errors import InputError
 from saliency.files import written
-from saliency.methods import METHODS, Cost, Options
+from saliency.methods import METHODS, Cost, Method, Options
+from saliency.networks.network import Network
 from saliency.preprocessing import Placement
+from saliency.reading import read_arrays, read_map
 from scripts import cli
 from scripts.comparison.samples import Samples
 
@@ -23,10 +24,20 @@ SHARD = 100  # images whose maps are written at once
 
 
 @dataclass(frozen=True)
+class Task:
+    """Maps to make: a method of the menu under settings of its own."""
+
+    method: Method
+    settings: Options
+
+
+@dataclass(frozen=True)
 class Made:
-    """One method's maps on disk, in shards, and what they cost; None where that is not known."""
+    """One method's maps on disk, in shards, and what they cost; None where that is not known. `base` is the method's
+    name in the menu, which those that differ in a setting alone share."""
 
     shards: Sequence[Path]
+    base: str | None = None
     cost: Cost | None = None
     ms: float | None = None
     peak_mib: float | None = None
@@ -35,14 +46,14 @@ class Made:
         """Float32 `[n, h, w]` of some samples, in their order."""
         found: dict[int, np.ndarray] = {}
         for number in np.unique(indices // SHARD):
-            with np.load(self.shards[number], allow_pickle=False) as shard:
-                maps = shard["maps"]
+            maps = _shard(self.shards[number])["maps"]
             found |= {int(i): maps[i - number * SHARD] for i in indices[indices // SHARD == number]}
         return np.stack([found[int(i)] for i in indices])
 
     def record(self, name: str) -> dict[str, Any]:
         return {
             "method": name,
+            "base": self.base,
             "forwards": self.cost.forwards if self.cost else None,
             "backwards": self.cost.backwards if self.cost else None,
             "ms_per_image": self.ms,
@@ -54,9 +65,27 @@ def shards(n: int) -> Iterator[np.ndarray]:
     return (np.arange(first, min(first + SHARD, n)) for first in range(0, n, SHARD))
 
 
-def make(name: str, samples: Samples, targets: np.ndarray, settings: Options, folder: Path, progress: tqdm) -> Made:
-    """All maps of one method; a shard found in `folder` is not made again, and keeps the time that it took."""
-    method, net = METHODS[name], samples.net
+def tasks(net: Network, names: Sequence[str], settings: Options, occlusion_strides: Sequence[int]) -> dict[str, Task]:
+    """What is asked for, by name: methods, for "all" those that suit the network, and occlusion at further strides."""
+    if "all" in names:
+        names = [name for name, method in METHODS.items() if _suits(method, net)]
+    wanted = {name: Task(METHODS[name], settings) for name in names}
+    for stride in occlusion_strides:
+        wanted[f"occlusion-{stride}px"] = Task(METHODS["occlusion"], replace(settings, stride=stride))
+    return wanted
+
+
+def _suits(method: Method, net: Network) -> bool:
+    try:
+        method.cost(net, net.preprocess.size)
+    except InputError:
+        return False
+    return True
+
+
+def make(name: str, task: Task, samples: Samples, targets: np.ndarray, folder: Path, progress: tqdm) -> Made:
+    """All maps of one task; a shard found in `folder` is not made again, and keeps the time that it took."""
+    method, net = task.method, samples.net
     progress.set_description(name)
     paths, seconds, peak = [], 0.0, 0.0
     for indices in shards(len(samples)):
@@ -66,16 +95,36 @@ def make(name: str, samples: Samples, targets: np.ndarray, settings: Options, fo
             x = samples.input(indices)
             cli.reset_peak_memory()
             start = perf_counter()
-            maps = method.maps(net, x, target=targets[indices], options=settings)
+            maps = method.maps(net, x, target=targets[indices], options=task.settings)
             spent = perf_counter() - start
             with written(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, maps=maps, seconds=spent, peak=cli.peak_memory() or 0)
-        with np.load(path, allow_pickle=False) as shard:
-            seconds += float(shard["seconds"])
-            peak = max(peak, float(shard["peak"]))
+        shard = _shard(path, "seconds", "peak")
+        seconds += float(shard["seconds"])
+        peak = max(peak, float(shard["peak"]))
         progress.update(len(indices))
-    cost = method.cost(net, net.preprocess.size, settings)
-    return Made(paths, cost, 1000 * seconds / len(samples), peak / 2**20 if peak else None)
+    cost = method.cost(net, net.preprocess.size, task.settings)
+    return Made(paths, method.name, cost, 1000 * seconds / len(samples), peak / 2**20 if peak else None)
+
+
+def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
+    """Every map as `read_maps` takes it, FOLDER/METHOD/ID.npy, in place of the shards; one a photo."""
+    for name, one in made.items():
+        for indices in shards(len(samples)):
+            for i, own in zip(indices, one.maps(indices)):
+                path = inside(folder / name, f"{samples.ids[i]}.npy")
+                with written(path) as temporary, open(temporary, "wb") as file:
+                    np.save(file, own)
+    for one in made.values():
+        for path in one.shards:
+            path.unlink()
+
+
+def _shard(path: Path, *also: str) -> dict[str, np.ndarray]:
+    arrays = read_arrays(path)
+    if not {"maps", *also} <= arrays.keys():
+        raise InputError(f"{path}: is no shard of maps; remove {path.parent} and run again")
+    return arrays
 
 
 def external(name: str, maps: np.ndarray, folder: Path) -> Made:
@@ -101,20 +150,7 @@ def read_maps(name: str, folder: Path, samples: Samples) -> np.ndarray:
         paths = [file for stem in stems for ending in (".npy", ".npz") if (file := Path(f"{stem}{ending}")).is_file()]
         if not paths:
             raise InputError(f"--maps {name}: {folder} holds no {source}.npy or .npz; there must be one for each image")
-        found = _read_map(paths[0])
+        found = read_map(paths[0])
         whole = Placement(size, size, (1.0, 1.0), (0.0, 0.0))
         maps[i] = found if found.shape == size else map_to_photo(found.astype(float), whole)
     return maps
-
-
-def _read_map(path: Path) -> np.ndarray:
-    try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            found = found[found.files[0]]
-    except (OSError, ValueError, EOFError, IndexError, KeyError, BadZipFile) as error:
-        raise InputError(f"{path}: not a readable .npy or .npz of numbers ({error})") from error
-    found = np.squeeze(found)
-    if found.ndim != 2 or found.dtype.kind not in "fiub":
-        raise InputError(f"{path}: a map must be an array of numbers [h, w], not {found.dtype} {list(found.shape)}")
-    return found

@@ -11,31 +11,32 @@ from localization import figures
 from localization.boxes import map_to_photo
 from localization.features import areas
 from localization.metrics import best_iou
-from localization.report import Figure, Look, Section, Table, jpeg, png, write_bytes, write_page
+from localization.published import published_rows
+from localization.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
 from saliency.faithfulness import MEASURES
-from saliency.methods import METHODS
+from saliency.methods import METHODS, Method
 from saliency.preprocessing import Placement
 from scripts.comparison.boxes import NONE, Fit
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
-SHOWN = 12  # images in the gallery
-LOOKS, MAPPED, MAP_SIDE = 1000, 24, 64  # images to look into, those with maps, and these maps' pixels a side
+SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
+MAPS = 100  # in the gallery ...
+DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
+LOOKS, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
+MAPPED = 24, 300  # of these images have maps, but so many maps in all
+CHARTS = "corloc", "cost", "agreement"
 CASES = 16  # best and worst cases each
+CLASSES = 20  # at most, in the table of classes
+PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
 def write_pictures(
     folder: Path, results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
 ) -> dict[str, Figure]:
-    """Every picture as PNG in `folder`, and for the page."""
-    plots = {
-        "gallery": (
-            _gallery(results, samples, made, fits),
-            "The same images under every method."
-            + (" Green: true boxes; red: those of the method's better box route." if fits else ""),
-        )
-    }
+    """Every picture as PNG in `folder`, and for the page, where those with photos or maps are JPEG."""
+    plots = _galleries(results, samples, made, fits)
     if results["quality"] and len(made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -46,9 +47,9 @@ def write_pictures(
         plots |= _box_plots(results, samples, fits)
     pictures = {}
     for name, (plot, caption) in plots.items():
-        image = png(plot)
+        image = png(plot, DENSE if name.startswith("gallery-") else 110)
         write_bytes(folder / f"{name}.png", image)
-        pictures[name] = Figure(image, caption)
+        pictures[name] = Figure(image if name in CHARTS else lossy(image), caption)
     return pictures
 
 
@@ -56,8 +57,9 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     rows = results["rows"]
     plots = {
         "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
-        "cost": (figures.corloc_cost(rows), "What a box costs, and how good it is."),
     }
+    if any(row["ms_per_image"] for row in rows):
+        plots["cost"] = (figures.corloc_cost(rows), "What a box costs, and how good it is.")
     best = max((row for row in rows if row["route"] != NONE), key=lambda row: row["corloc"])
     boxes = next(fit.boxes[label] for fit in fits.values() if (label := (best["method"], best["route"])) in fit.boxes)
     overlaps = best_iou(boxes, [samples.true[i] for i in samples.test])
@@ -76,10 +78,11 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
 def looks(
     results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
 ) -> list[Look]:
-    """Up to LOOKS test images to look into, MAPPED of them with their maps."""
+    """Up to LOOKS test images to look into, some of them with their maps."""
     rng = np.random.default_rng(results["seed"])
     at = rng.permutation(len(samples.test))[:LOOKS]
-    mapped, rest = np.sort(at[:MAPPED]), np.sort(at[MAPPED:])
+    most = min(MAPPED[0], max(4, MAPPED[1] // len(made)))
+    mapped, rest = np.sort(at[:most]), np.sort(at[most:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
     overlaps = {
         f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
@@ -114,10 +117,9 @@ def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> None:
-    names = [row["method"] for row in results["methods"]]
     sections = [
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
-        Section("The same images under every method", figures=[pictures["gallery"]]),
+        Section("The same images under every method", figures=_named(pictures, "gallery-")),
         *_quality_sections(results["quality"], pictures),
         *(_case_sections(pictures) if "rows" in results else ()),
         Section(
@@ -125,7 +127,7 @@ def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, 
             tables=[
                 Table(
                     ("method", "what it shows", "sign", "source"),
-                    [(m.name, " ".join(m.summary.split()), m.sign, m.source) for n in names if (m := METHODS.get(n))],
+                    [_explained(row, METHODS[row["base"]]) for row in results["methods"] if row["base"]],
                 )
             ],
         ),
@@ -138,6 +140,10 @@ def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, 
     ]
     origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "predictions", "quality")}
     write_page(path, "Where did the classifier look?", _lead(results), sections, origin, looks)
+
+
+def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
+    return row["method"], " ".join(method.summary.split()), method.sign, method.source
 
 
 def _lead(results: Mapping[str, Any]) -> str:
@@ -162,7 +168,7 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
         " making the maps. Click a heading to sort.",
         tables=[_table(rows)],
-        figures=[pictures["corloc"], pictures["cost"]],
+        figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
     )
     yield Section(
         "Is the difference real?",
@@ -170,6 +176,17 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
         tables=[_paired(results["paired"])],
     )
+    classes = list(rows[0]["classes"])
+    if 1 < len(classes) <= CLASSES:
+        published = list(published_rows(PRINTED.get(results["dataset"], ""), classes))
+        yield Section(
+            "Class by class",
+            "CorLoc of each class in percent, each method through its better route; the mean is that over classes."
+            + (
+                " Below, as they were printed: the figures of seed 003's tables for this data set." if published else ""
+            ),
+            tables=[_classes(rows, classes, published)],
+        )
 
 
 def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
@@ -221,9 +238,13 @@ def _case_sections(pictures: Mapping[str, Figure]) -> Iterator[Section]:
         "What the linear map learned",
         "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
         " Red pushes it right or down, blue left or up.",
-        figures=[figure for name, figure in pictures.items() if name.startswith("weights-")],
+        figures=_named(pictures, "weights-"),
         wide=False,
     )
+
+
+def _named(pictures: Mapping[str, Figure], start: str) -> list[Figure]:
+    return [figure for name, figure in pictures.items() if name.startswith(start)]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -247,6 +268,23 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
+def _classes(
+    rows: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    published: Sequence[tuple[str, float, Mapping[str, float]]],
+) -> Table:
+    """Our rows, best first, then what others printed."""
+    better = {row["method"]: row for row in reversed(rows)}  # of a method's two routes the earlier, better one
+    ours = []
+    for row in better.values():
+        own = [100 * row["classes"][label] for label in classes]
+        ours.append((row["method"], row["route"], sum(own) / len(own), *own))
+    theirs = [(name, "published", mean, *(of.get(label) for label in classes)) for name, mean, of in published]
+    return Table(
+        ("method", "box route", "mean", *classes), [*sorted(ours, key=lambda row: -row[2]), *theirs], decimals=1
+    )
+
+
 def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         ("method", "box route", "difference", "low", "high", "McNemar p"),
@@ -262,22 +300,32 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def _gallery(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]) -> Plot:
-    """A fixed draw of test images; each method's box is the one of its better route."""
+def _galleries(
+    results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
+) -> dict[str, tuple[Plot, str]]:
+    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its better route."""
     rng = np.random.default_rng(results["seed"])
-    at = np.sort(rng.choice(len(samples.test), min(SHOWN, len(samples.test)), replace=False))
+    shown = max(4, min(SHOWN, MAPS // len(made)))
+    at = np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
     chosen = samples.test[at]
     routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
-    return figures.gallery(
-        [samples.photo(i) for i in chosen],
-        {
-            name: [map_to_photo(m, samples.placement(int(i))) for m, i in zip(one.maps(chosen), chosen)]
-            for name, one in made.items()
-        },
-        [samples.true[i] for i in chosen] if samples.true else [],
-        {name: list(fits[name].boxes[name, routes[name]][at]) for name in made if name in fits},
-        [_title(samples, int(i)) for i in chosen],
-    )
+    plots: dict[str, tuple[Plot, str]] = {}
+    names = list(made)
+    for first in range(0, len(names), ABREAST):
+        some = names[first : first + ABREAST]
+        plot = figures.gallery(
+            [samples.photo(i) for i in chosen],
+            {
+                name: [map_to_photo(m, samples.placement(int(i))) for m, i in zip(made[name].maps(chosen), chosen)]
+                for name in some
+            },
+            [samples.true[i] for i in chosen] if samples.true else [],
+            {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
+            [_title(samples, int(i)) for i in chosen],
+        )
+        boxes = " Green: true boxes; red: those of the method's better box route." if fits else ""
+        plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
+    return plots
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:

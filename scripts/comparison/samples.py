@@ -11,6 +11,7 @@ import numpy as np
 from localization.boxes import area, to_input
 from localization.datasets import Annotation, Dataset, load, scenes
 from localization.report import content_hash
+from saliency.errors import InputError
 from saliency.networks.network import Network
 from saliency.preprocessing import Placement
 
@@ -103,8 +104,10 @@ def dataset_samples(
 ) -> Samples:
     """Photos with boxes: one sample for each class that a photo shows (any of its instances may be hit; the largest is
     learned), or one for each object. Difficult objects are left out. Without `train`, `folds` of `test`. `class_of`
-    gives the network's class of a label.
+    gives the network's class of a label. Raises InputError where there is no sample to learn from or to score.
     """
+    if train is None and folds > len(test):
+        raise InputError(f"--folds {folds} needs at least as many photos; {test.name} {test.split} has {len(test)}")
     parts = [test] if train is None else [train, test]
     ids, photos, sizes, labels, true, images = [], [], [], [], [], []
     for number, (part, i) in enumerate((data, i) for data in parts for i in range(len(data))):
@@ -116,7 +119,9 @@ def dataset_samples(
             labels.append(label)
             true.append(boxes)
             images.append(number)
-    learned_on = np.array(images) < (len(test) if train is None else len(train))
+    learned_on = np.array(images, int) < (len(test) if train is None else len(train))
+    if not learned_on.any() or (train is not None and learned_on.all()):
+        raise InputError(f"{test.name}: no photo has a box that counts among those to learn from, or to score")
     everything = np.arange(len(ids))
     return Samples(
         name=test.name,
