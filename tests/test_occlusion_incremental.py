@@ -28,7 +28,7 @@ from saliency.networks.resnet import resnet50
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.networks.vgg import vgg16
-from saliency.occlusion import Windows, winograd
+from saliency.occlusion import Windows
 from saliency.occlusion.dense import dense_scores
 from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
 from saliency.occlusion.plan import _plan, plan_for
@@ -199,15 +199,6 @@ def test_auto_takes_what_the_plan_finds_cheaper(rng):
     dense = occlusion_maps(net, x, patch=4, stride=4, engine="dense")
     assert dense.engine == "dense"
     assert_allclose(small.maps, dense.maps, atol=1e-5)
-
-
-def test_winograd_is_the_convolution(rng):
-    x = jnp.asarray(rng.normal(size=(2, 9, 6, 5)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(3, 3, 5, 4)), jnp.float32)
-    expected = Conv(4, (3, 3)).linear(kernel, x)
-    assert_allclose(winograd.convolved(x, winograd.transformed(kernel)), expected, atol=2e-5)
-    assert winograd.suits(Conv(64, (3, 3), padding=((1, 1), (1, 1))), 64)
-    assert not winograd.suits(Conv(64, (3, 3), (2, 2)), 64) and not winograd.suits(Conv(64, (3, 3)), 3)
 
 
 def test_maximum_outside_a_pane(rng):

@@ -15,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from saliency.networks import winograd
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 Parameters = Mapping[str, Array]
 NO_PADDING: Padding = ((0, 0), (0, 0))
+WINOGRAD = 128  # channels from which a single image's convolutions are worth the transforms, and their memory
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Conv:
     padding: Padding = NO_PADDING
     groups: int = 1
 
+    @property
+    def square(self) -> bool:
+        """Whether Winograd's algorithm applies: 3x3, stride 1, all channels together."""
+        plain = self.kernel == (3, 3) and self.stride == (1, 1) and self.groups == 1
+        return plain and max(max(pair) for pair in self.padding) <= 2
+
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return *_slid(self, shape), self.features
 
@@ -50,6 +59,8 @@ class Conv:
         return self.linear(parameters["kernel"], x) + parameters["bias"]
 
     def linear(self, kernel: Array, x: Array) -> Array:
+        if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and jax.default_backend() == "cpu":
+            return winograd.convolution(self.padding, x, kernel)
         return lax.conv_general_dilated(
             x,
             kernel,

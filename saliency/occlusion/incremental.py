@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency.networks import winograd
 from saliency.networks.architecture import Architecture, Node, Weights
 from saliency.networks.layers import (
     NO_PADDING,
@@ -34,12 +35,12 @@ from saliency.networks.layers import (
     MaxPool,
     Relu,
 )
-from saliency.occlusion import winograd
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Pair, Plan, Range, column_layer, needed
 from saliency.scores import Score
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
+WINOGRAD = 32  # channels from which the algorithm pays where kernels are transformed once for all positions
 LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
 
@@ -51,17 +52,21 @@ def prepared(plan: Plan, weights: Weights) -> Weights:
     kernels = {
         node.name: weights[node.name]["kernel"]
         for node in plan.architecture.ancestors(plan.to)
-        if isinstance(node.layer, Conv) and winograd.suits(node.layer, plan.shapes[node.inputs[0]][-1])
+        if isinstance(node.layer, Conv)
+        and node.layer.square
+        and min(plan.shapes[node.inputs[0]][-1], node.layer.features) >= WINOGRAD
     }
     return {
         **weights,
-        **{name: {**weights[name], **matrices} for name, matrices in _transformed(kernels).items()},
+        **{name: {**weights[name], "winograd": matrices} for name, matrices in _transformed(kernels).items()},
     }
 
 
 @jax.jit
-def _transformed(kernels: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    return {name: winograd.transformed(kernel) for name, kernel in kernels.items()}
+def _transformed(kernels: Mapping[str, Array]) -> dict[str, Float[Array, "4 4 c f"]]:
+    return {
+        name: jnp.stack([jnp.stack(row) for row in winograd.transformed(kernel)]) for name, kernel in kernels.items()
+    }
 
 
 @partial(jax.jit, static_argnames=("architecture", "to", "score"))
@@ -112,9 +117,11 @@ def class_scores(
     maps = [node for node in nodes if node.name in layout.pane]
     behind = [node for node in nodes if node.name not in layout.pane]
     edge = [node for node in behind if any(name in layout.pane for name in node.inputs)]
+    # taken apart here, once: what is cut out of an array within a loop is copied in each of its rounds
+    kernels = {name: [list(row) for row in p["winograd"]] for name, p in weights.items() if "winograd" in p}
 
     def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
-        panes = _Panes(architecture, shapes, weights, clean, layout, starts)
+        panes = _Panes(architecture, shapes, weights, kernels, clean, layout, starts)
         offset = starts[WINDOW] - starts[maps[0].name]
         pane = layout.pane[maps[0].name]
         opacity = jnp.broadcast_to(template[..., None], (len(offset), *template.shape, 1))
@@ -127,7 +134,7 @@ def class_scores(
         return {node.name: panes.change_behind(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
-    panes = _Panes(architecture, shapes, weights, clean, layout, starts)
+    panes = _Panes(architecture, shapes, weights, kernels, clean, layout, starts)
     for node in behind:
         if node not in edge:
             changes[node.name] = panes.change_behind(node, changes)
@@ -149,6 +156,7 @@ class _Panes:
     architecture: Architecture
     shapes: Mapping[str, tuple[int, ...]]
     weights: Weights
+    kernels: Mapping[str, winograd.Matrices]
     clean: Mapping[str, Array]
     layout: Layout
     starts: Mapping[str, Int[Array, "k 2"]]
@@ -173,7 +181,7 @@ class _Panes:
         layer, start, pane = node.layer, self.starts[node.name], self.layout.pane[node.name]
         region, origin = needed(layer, pane, start)
         parameters = self.weights.get(node.name, {})
-        if winograd.prepared(parameters):
+        if node.name in self.kernels:
             region = winograd.whole_tiles(region)
         sources = [_rectified(self.architecture, name) if isinstance(layer, MaxPool) else name for name in node.inputs]
         inputs = [
@@ -181,8 +189,8 @@ class _Panes:
             for name, source in zip(node.inputs, sources)
         ]
         match layer:
-            case Conv() if winograd.prepared(parameters):
-                return winograd.convolved(inputs[0], parameters)[:, : pane[0], : pane[1]]
+            case Conv() if node.name in self.kernels:
+                return winograd.convolved(inputs[0], self.kernels[node.name])[:, : pane[0], : pane[1]]
             case Conv(kernel=(1, 1), stride=(1, 1), groups=1):
                 return inputs[0] @ parameters["kernel"][0, 0]
             case Conv():
