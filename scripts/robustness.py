@@ -40,6 +40,7 @@ from saliency.preprocessing import Preprocessing
 from saliency.robustness import FAMILIES, describe, draw_fields, hide, masked_log_probabilities, visible_share
 from saliency.robustness.augment import AUGMENTATIONS, as_augmentation
 from saliency.robustness.calibration import (
+    METRICS,
     Sampled,
     figures,
     mean,
@@ -51,13 +52,14 @@ from saliency.robustness.evaluation import slopes
 from saliency.robustness.masks import as_family
 from saliency.scores import logits
 from scripts import cli
-from scripts.robustness_report import COLUMNS, write_report
+from scripts.robustness_report import COLUMNS, LABELS, write_report
 from scripts.training import train, untrained
 
 PLAIN = "plain"
 CANVAS = (64, 64)
 DIGITS = Preprocessing(CANVAS, mode="stretch", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 ORDERING = (("bernoulli", "life"), ("life", "perlin"), ("life", "triangles"))  # gentler, worse: seed 004's finding
+BANDS = ((0.0, 1.0), (0.0, 0.3), (0.3, 0.6), (0.6, 1.0))  # of coverage, above the first and up to the second
 DRAWS = 1000  # of the bootstrap
 HIDDEN = np.array([52, 92, 168], np.uint8)  # how a hidden pixel is drawn
 WNID = re.compile(r"n\d{8}")
@@ -139,7 +141,8 @@ def main(options: Options) -> int:
     start = time.perf_counter()
     photos = load_photos(options) if options.network else None
     fills = options.fills or (("grey",) if photos else ("0", "grey"))
-    key = content_hash(replace(options, out=Path(), quiet=False), photos.x if photos else "")[:16]
+    same = replace(options, localization=False, out=Path(), quiet=False)  # what the parts do not hang on
+    key = content_hash(same, photos.x if photos else "")[:16]
     parts = Parts(options.out / "parts" / key)
     subject = photos or trained_digits(options, fills[0], parts)
     answers = evaluated(options, subject, fills, parts)
@@ -356,27 +359,19 @@ def summary(options: Options, subject: Subject, fills: Sequence[str], answers: A
         for coverage, by_metric in zip(options.coverages if family else (0.0,), sampled)
         for metric, one in by_metric.items()
     ]
-    averages = {
-        key: {metric: mean([one[metric] for one in sampled]) for metric in sampled[0]}
-        for key, sampled in figured.items()
-    }
     order = [
-        verdict(
-            level,
-            fill,
-            metric,
-            gentle,
-            worse,
-            averages[level, fill, gentle, PLAIN],
-            averages[level, fill, worse, PLAIN],
-        )
+        {
+            **{"level": level, "fill": fill, "coverages": band, "gentler": gentle, "worse": worse, "metric": metric},
+            **verdict(metric, *(average([figured[level, fill, one, PLAIN][i] for i in at])[metric] for one in pair)),
+        }
         for level in levels
         for fill in fills
-        for gentle, worse in ORDERING
-        if {gentle, worse} <= set(options.families)
-        for metric in ("accuracy", "nll", "brier", "ece")
+        for pair in ORDERING
+        if set(pair) <= set(options.families)
+        for gentle, worse in [pair]
+        for band, at in bands(options.coverages).items()
+        for metric in METRICS
     ]
-    table = trained_table(fills[0], averages)
     return {
         "curves": curves,
         "ordering": order,
@@ -391,32 +386,37 @@ def summary(options: Options, subject: Subject, fills: Sequence[str], answers: A
             for coverage, log_p in zip(options.coverages if family else (0.0,), nets[PLAIN])
         ],
         "regression": regressions(options, subject, fills[0], answers, weights),
-        "table": table,
+        "table": trained_table(fills[0], {key: average(sampled) for key, sampled in figured.items()}),
         "findings": findings(order, fills[0]),
     }
 
 
-def verdict(
-    level: str,
-    fill: str,
-    metric: str,
-    gentle: str,
-    worse: str,
-    first: Mapping[str, Sampled],
-    second: Mapping[str, Sampled],
-) -> dict[str, Any]:
-    """One claim of seed 004, of figures averaged over the coverages: positive where `worse` is the worse."""
-    gap = first[metric] - second[metric] if metric == "accuracy" else second[metric] - first[metric]
+def average(sampled: Sequence[Mapping[str, Sampled]]) -> dict[str, Sampled]:
+    """Every metric, averaged over coverages."""
+    return {metric: mean([one[metric] for one in sampled]) for metric in METRICS}
+
+
+def bands(coverages: Sequence[float]) -> dict[str, list[int]]:
+    """Which coverages lie in each of `BANDS`, by its name: "10–90%" for all, "10–30%" for the light ones, ..."""
+    named = {}
+    for above, upto in BANDS:
+        at = [i for i, coverage in enumerate(coverages) if above < coverage <= upto]
+        if at:
+            low, high = (100 * pick(coverages[i] for i in at) for pick in (min, max))
+            named[f"{low:g}%" if low == high else f"{low:g}–{high:g}%"] = at
+    return named
+
+
+def verdict(metric: str, gentle: Sampled, worse: Sampled) -> dict[str, Any]:
+    """A claim of seed 004 of one metric: by how much the worse is the worse."""
+    gap = gentle - worse if metric == "accuracy" else worse - gentle
     low, high = gap.interval
     said = "held" if low > 0 else "contradicted" if high < 0 else "undecided"
-    return {
-        **{"level": level, "fill": fill, "metric": metric, "gentler": gentle, "worse": worse},
-        **{"by": gap.value, "low": low, "high": high, "verdict": said},
-    }
+    return {"by": gap.value, "low": low, "high": high, "verdict": said}
 
 
 def findings(order: Sequence[Mapping[str, Any]], fill: str) -> list[str]:
-    """A sentence for each claim of seed 004."""
+    """A sentence for each claim of seed 004: the verdicts by band of coverage (of all, where there is but one)."""
     sentences = []
     for gentle, worse in ORDERING:
         rows = [
@@ -424,14 +424,21 @@ def findings(order: Sequence[Mapping[str, Any]], fill: str) -> list[str]:
             for row in order
             if (row["level"], row["fill"], row["gentler"], row["worse"]) == ("video", fill, gentle, worse)
         ]
-        said = ", ".join(
-            f"{row['metric'] if row['metric'] == 'accuracy' else row['metric'].upper().replace('BRIER', 'Brier')}"
-            f" {row['verdict']} (by {row['by']:.3f} [{row['low']:.3f}, {row['high']:.3f}])"
-            for row in rows
-        )
-        if rows:
-            sentences.append(f"{gentle} gentler than {worse}: {said}.")
+        names = list(dict.fromkeys(row["coverages"] for row in rows))
+        parts = []
+        for band in names[1:] or names:
+            by_verdict: dict[str, list[str]] = {}
+            for row in rows:
+                if row["coverages"] == band:
+                    by_verdict.setdefault(row["verdict"], []).append(LABELS[row["metric"]])
+            parts.append(f"at {band} " + ", ".join(f"{said} in {listed(of)}" for said, of in by_verdict.items()))
+        if parts:
+            sentences.append(f"{gentle} gentler than {worse}: {'; '.join(parts)}.")
     return sentences
+
+
+def listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def trained_table(fill: str, averages: Mapping[Key, Mapping[str, Sampled]]) -> list[dict[str, Any]]:

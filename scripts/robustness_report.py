@@ -16,7 +16,8 @@ Rows = Sequence[Mapping[str, Any]]
 Strips = Mapping[str, Sequence[Sequence[np.ndarray]]]  # family -> coverage -> frames
 
 _COLOURS = {"bernoulli": "#1f6fb4", "life": "#3f8f6b", "perlin": "#d9730d", "triangles": "#b3263a"}
-_METRICS = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier score", "ece": "ECE"}
+LABELS = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier score", "ece": "ECE"}
+_VERDICTS = {"held": "#1f6fb4", "undecided": "#8a929c", "contradicted": "#b3263a"}
 
 
 def write_report(out: Path, results: Mapping[str, Any], strips: Strips) -> None:
@@ -29,7 +30,7 @@ def write_report(out: Path, results: Mapping[str, Any], strips: Strips) -> None:
         out / "report.html",
         f"Structured occlusion: {results['subject']}",
         f"{results['videos']} test {'videos' if results['frames'] > 1 else 'photos'}; the same share of pixels hidden"
-        f" in {len(results['families'])} shapes. " + " ".join(results["findings"]),
+        f" in {len(results['families'])} shapes.\n" + "\n".join(results["findings"]),
         sections(results, {name: Figure(image, _CAPTIONS[name.partition("-")[0]]) for name, image in shown.items()}),
         origin,
     )
@@ -55,6 +56,8 @@ def plots(results: Mapping[str, Any], strips: Strips) -> dict[str, Plot]:
                 and (row["fill"] == fill or row["family"] == "none")
             ]  # fmt: skip
             drawn[f"curves-{level}-{i}"] = curve_figure(chosen)
+    if results["ordering"]:
+        drawn["ordering"] = ordering_figure(_asked(results, "video", results["fills"][0]))
     drawn["reliability"] = reliability_figure(
         [r for r in results["reliability"] if r["coverage"] in (0, coverages[middle])]
     )
@@ -71,6 +74,8 @@ _CAPTIONS = {
     " is drawn in blue here; the classifier sees the fill there.",
     "frames": "One video under masks of about half the image (blue), which move in each family's own way.",
     "curves": "The plain classifier against the hidden share, with 95% bootstrap intervals.",
+    "ordering": "Seed 004's finding, claim by claim and by how much is hidden: how much worse the second family is, in"
+    " each metric, averaged over those coverages, with 95% intervals. Blue: held. Red: contradicted. Grey: undecided.",
     "reliability": "Accuracy against confidence at about half the image hidden, per video; points are bins, sized by"
     " their counts. Below the diagonal the classifier is surer than it is right.",
     "regression": "Change of the share of right answers (single frames) with one standard deviation of each descriptor,"
@@ -86,9 +91,10 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
             "Does the shape matter?",
             "Every mask hides exactly the stated share of the whole image, whatever its shape. NLL, Brier score and ECE"
             " (15 equal bins of confidence; the last holds 1.0) judge the probabilities, accuracy the answers."
-            " A video's prediction is the average of its frames' log-probabilities, normalised.",
-            [ordering_table(results["ordering"])] if results["ordering"] else [],
-            [figure for name, figure in shown.items() if name == "curves-video-0"],
+            " ECE counts noise in every bin as a gap, the more so in resamples: its interval may lie above the figure."
+            + " A video's prediction is its frames' mean log-probability, normalised." * (results["frames"] > 1),
+            ordering_tables(results, "video", results["fills"][0]),
+            [shown[name] for name in ("curves-video-0", "ordering") if name in shown],
         ),
         Section("What the masks look like", figures=[shown[name] for name in ("masks", "frames") if name in shown]),
         Section("Confidence against accuracy", figures=[shown["reliability"]]),
@@ -106,8 +112,13 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
     ]
     for name, figure in others:
         _, level, fill = name.split("-")
+        filled = results["fills"][int(fill)]
         found.append(
-            Section(f"The same by {level}, hidden pixels filled with {results['fills'][int(fill)]}", figures=[figure])
+            Section(
+                f"The same by {level}, hidden pixels filled with {filled}",
+                tables=ordering_tables(results, level, filled),
+                figures=[figure],
+            )
         )
     if results["augmentations"]:
         found.append(
@@ -116,7 +127,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
                 "One classifier per augmentation: the same initial weights, frames, order and number of steps. The"
                 " intervals are over test digits; each classifier was trained once, so that what differs between two"
                 " trainings of the same kind is not in them. " + gains(results["table"]),
-                [augmentation_table(results["table"], metric) for metric in ("accuracy", "nll", "ece")],
+                [augmentation_table(results["table"], metric) for metric in LABELS],
                 [shown["table"]],
             )
         )
@@ -135,24 +146,32 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
     return found
 
 
-def ordering_table(order: Rows) -> Table:
-    return Table(
-        ["claim", "level", "fill", "metric", "worse by", "95% interval", "verdict"],
+def ordering_tables(results: Mapping[str, Any], level: str, fill: str) -> list[Table]:
+    """The verdicts on seed 004's claims, a row for each and each band of coverage, where all families are there."""
+    rows = _asked(results, level, fill)
+    cells = {(row["gentler"], row["worse"], row["coverages"], row["metric"]): row for row in rows}
+    claims = dict.fromkeys((row["gentler"], row["worse"], row["coverages"]) for row in rows)
+    table = Table(
+        ["claim", "hidden", *LABELS.values()],
         [
             [
-                f"{row['gentler']} gentler than {row['worse']}",
-                row["level"],
-                row["fill"],
-                _METRICS[row["metric"]],
-                row["by"],
-                _interval(row["low"], row["high"]),
-                row["verdict"],
+                *(f"{gentler} {_unbroken(f'gentler than {worse}')}", _unbroken(band)),
+                *(
+                    f"{c['verdict']} {_estimate(c['by'], c['low'], c['high'], '+')}"
+                    for c in (cells[gentler, worse, band, metric] for metric in LABELS)
+                ),
             ]
-            for row in order
+            for gentler, worse, band in claims
         ],
-        "Seed 004's finding, for the plain classifier: figures averaged over the coverages, paired difference of the"
-        " two families on the same videos; positive: the second is worse.",
+        "Seed 004's finding, for the plain classifier: by how much the second family is worse than the first, averaged"
+        " over the coverages, on the same images. A claim held where the 95% interval lies above 0, was contradicted"
+        " where it lies below, and is undecided where it holds 0; one interval in twenty misses by chance.",
     )
+    return [table] if rows else []
+
+
+def _asked(results: Mapping[str, Any], level: str, fill: str) -> Rows:
+    return [row for row in results["ordering"] if (row["level"], row["fill"]) == (level, fill)]
 
 
 def gains(table: Rows) -> str:
@@ -179,10 +198,10 @@ def augmentation_table(table: Rows, metric: str) -> Table:
     return Table(
         ["trained with", "clean", *families[1:]],
         [
-            [name, *(f"{c['value']:.3f} {_interval(c['low'], c['high'])}" for c in (cells[name, f] for f in families))]
+            [name, *(_estimate(c["value"], c["low"], c["high"]) for c in (cells[name, f] for f in families))]
             for name in dict.fromkeys(row["augmentation"] for row in table)
         ],
-        f"{_METRICS[metric]}, averaged over the coverages, per video, with 95% intervals.",
+        f"{LABELS[metric]}, averaged over the coverages, per video, with 95% intervals.",
     )  # fmt: skip
 
 
@@ -190,11 +209,12 @@ def regression_table(rows: Rows) -> Table:
     return Table(
         ["coverage", "descriptor", "slope", "95% interval"],
         [
-            [row["coverage"], name, one["value"], _interval(one["low"], one["high"])]
+            [f"{row['coverage']:.0%}", name, one["value"], _interval(one["low"], one["high"])]
             for row in rows
             for name, one in row["slopes"].items()
         ],
         "Change of accuracy with one standard deviation.",
+        decimals=3,
     )
 
 
@@ -202,7 +222,11 @@ def family_table(rows: Rows) -> Table:
     return Table(
         ["coverage", "family", "realised", "largest error", "largest component", "components", "accuracy (frame)"],
         [
-            [row["coverage"], name, *(one[key] for key in ("coverage", "error", "largest", "components", "accuracy"))]
+            [
+                f"{row['coverage']:.0%}",
+                name,
+                *(one[key] for key in ("coverage", "error", "largest", "components", "accuracy")),
+            ]
             for row in rows
             for name, one in row["families"].items()
         ],
@@ -222,6 +246,7 @@ def corloc_table(rows: Rows) -> Table:
             for row in rows
         ],
         best=best,
+        decimals=3,
     )
 
 
@@ -229,7 +254,7 @@ def curve_figure(rows: Rows) -> Plot:
     """The four metrics against coverage, one line a family; all start at the clean images."""
     figure = Plot(figsize=(10.5, 7))
     clean = {row["metric"]: row for row in rows if row["family"] == "none"}
-    for axes, (metric, label) in zip(figure.subplots(2, 2).flat, _METRICS.items()):
+    for axes, (metric, label) in zip(figure.subplots(2, 2).flat, LABELS.items()):
         for family in _families(rows):
             points = [clean[metric], *(r for r in rows if r["family"] == family and r["metric"] == metric)]
             x = [point["coverage"] for point in points]
@@ -247,6 +272,37 @@ def curve_figure(rows: Rows) -> Plot:
         axes.set_ylim(bottom=0)
         _plain(axes)
     figure.axes[0].legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def ordering_figure(rows: Rows) -> Plot:
+    """A panel a metric, a line a claim and band of coverage: how much worse the second family is."""
+    bands = list(dict.fromkeys(row["coverages"] for row in rows))
+    bands = bands[1:] or bands  # the first holds the others together
+    claims = list(dict.fromkeys((row["gentler"], row["worse"]) for row in rows))
+    heads = {claim: i * (len(bands) + 1.2) for i, claim in enumerate(claims)}
+    figure = Plot(figsize=(10.5, 0.7 + 0.25 * len(claims) * (len(bands) + 1.2)))
+    for axes, (metric, label) in zip(figure.subplots(1, len(LABELS), sharey=True), LABELS.items()):
+        axes.axvline(0, color="#999", linewidth=0.8)
+        for row in rows:
+            if row["metric"] == metric and row["coverages"] in bands:
+                y = heads[row["gentler"], row["worse"]] + 1 + bands.index(row["coverages"])
+                axes.hlines(y, row["low"], row["high"], color=_VERDICTS[row["verdict"]], linewidth=2)
+                axes.plot(row["by"], y, "o", color=_VERDICTS[row["verdict"]], markersize=5)
+        axes.set_xlabel(f"worse by, {label}", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        _plain(axes)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    words = {y: "{} gentler than {}".format(*claim) for claim, y in heads.items()}
+    ticks = {y + i: word for y, claim in words.items() for i, word in enumerate([claim, *bands])}
+    figure.axes[0].set_yticks(list(ticks), list(ticks.values()), fontsize=9)
+    figure.axes[0].set_ylim(max(ticks) + 0.6, -0.6)
+    for text in figure.axes[0].get_yticklabels():
+        if text.get_text() in words.values():
+            text.set_fontweight("bold")
     figure.tight_layout()
     return figure
 
@@ -350,7 +406,16 @@ def _colour(family: str) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"[{low:.3f}, {high:.3f}]"
+    return _unbroken(f"[{low:.3f}, {high:.3f}]")
+
+
+def _estimate(value: float, low: float, high: float, sign: str = "") -> str:
+    return _unbroken(f"{value:{sign}.3f} {_interval(low, high)}")
+
+
+def _unbroken(text: str) -> str:
+    """On one line of a table, with true minus signs."""
+    return text.replace(" ", "\u00a0").replace("–", "\u2060–\u2060").replace("-", "−")
 
 
 def _plain(axes: Axes) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from localization.boxes import iou
+from localization.datasets.scenes import scenes
 from saliency.errors import InputError
 from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.robustness.calibration import resample_weights
+from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness.evaluation import masked_log_probabilities, slopes
 from saliency.weights import random_network, save_network
 from scripts import robustness, training
-from scripts.robustness import Options, main, verdict
+from scripts.robustness import Options, bands, findings, main, verdict
 
 TINY = scenes_cnn(((2,), (3,)), size=(14, 18))
 
@@ -74,16 +76,42 @@ def test_training_learns_and_augmentations_see_the_same_batches(rng):
     assert trained.architecture == net.architecture
 
 
+def one(value):
+    """A figure whose interval has no width."""
+    return Sampled(value, np.full(10, value))
+
+
 def test_verdicts():
-    from saliency.robustness.calibration import Sampled
+    assert verdict("accuracy", one(0.9), one(0.7)) == pytest.approx(
+        {"by": 0.2, "low": 0.2, "high": 0.2, "verdict": "held"}
+    )
+    assert verdict("nll", one(0.5), one(0.4))["verdict"] == "contradicted"
+    assert verdict("nll", one(0.5), one(0.5))["verdict"] == "undecided"
 
-    def one(value):
-        return Sampled(value, np.full(10, value))
 
-    first, second = {"accuracy": one(0.9), "nll": one(0.5)}, {"accuracy": one(0.7), "nll": one(0.4)}
-    assert verdict("video", "0", "accuracy", "a", "b", first, second)["verdict"] == "held"
-    assert verdict("video", "0", "nll", "a", "b", first, second)["verdict"] == "contradicted"
-    assert verdict("video", "0", "nll", "a", "b", first, first)["verdict"] == "undecided"
+def test_bands_hold_the_coverages_that_lie_in_them():
+    tenths = tuple(i / 10 for i in range(1, 10))
+    assert bands(tenths) == {
+        "10–90%": [0, 1, 2, 3, 4, 5, 6, 7, 8],
+        "10–30%": [0, 1, 2],
+        "40–60%": [3, 4, 5],
+        "70–90%": [6, 7, 8],
+    }
+    assert bands((0.75, 0.125)) == {"12.5–75%": [0, 1], "12.5%": [1], "75%": [0]}
+    assert bands((0.5,)) == {"50%": [0]}
+
+
+def test_findings_say_where_a_claim_held():
+    order = [
+        {"level": "video", "fill": "0", "gentler": "life", "worse": "perlin", "coverages": band, "metric": metric,
+         "verdict": "held" if band == "10%" or metric == "accuracy" else "contradicted"}
+        for band in ("10–90%", "10%", "90%")
+        for metric in METRICS
+    ]  # fmt: skip
+    said = "life gentler than perlin: at 10% held in accuracy, NLL, Brier score and ECE; "
+    said += "at 90% held in accuracy, contradicted in NLL, Brier score and ECE."
+    assert findings(order, "0") == [said]
+    assert findings(order, "grey") == []
 
 
 SMALL = Options(
@@ -119,7 +147,7 @@ def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, 
         rows = list(csv.DictReader(file))
     assert len(rows) == len(results["curves"]) and float(rows[0]["value"]) == results["curves"][0]["value"]
     page = (options.out / "report.html").read_text()
-    assert page.count("data:image/png") == len(list((options.out / "pictures").iterdir())) == 7
+    assert page.count("data:image/png") == len(list((options.out / "pictures").iterdir())) == 8
     assert "Does training with occlusions help" in page
 
     monkeypatch.setattr(robustness, "masked_log_probabilities", None)  # nor evaluated
@@ -127,6 +155,25 @@ def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, 
     main(options)
     again = json.loads((options.out / "results.json").read_text())
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in results.items() if k != "seconds"}
+
+
+def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, "load_network", lambda name: random_network(scenes_cnn(((2,), (3,)))))
+    options, parts = replace(SMALL, tune_scenes=64, map_scenes=(12, 9)), robustness.Parts(tmp_path)
+    rows = robustness.localized(options, parts)
+    assert [row["augmentation"] for row in rows] == ["plain", "cutmix"]
+    truth = scenes("test", 9, options.seed)
+    right = []
+    for row in rows:
+        found = parts.get(f"scenes-{row['augmentation']}", dict)
+        right.append([iou(box, true) > 0.5 for box, true in zip(found["boxes"], truth.boxes)])
+        assert row["corloc"] == pytest.approx(np.mean(right[-1]))
+        assert row["accuracy"] == pytest.approx(np.mean(found["classes"] == truth.labels))
+        assert row["gain"] == pytest.approx(np.mean(right[-1]) - np.mean(right[0]))
+    plain, cutmix = (parts.get(f"scenes-{row['augmentation']}", dict)["boxes"] for row in rows)
+    assert (plain != cutmix).any()  # they were trained on different images
+    monkeypatch.setattr(robustness, "train", None)
+    assert robustness.localized(options, parts) == rows
 
 
 @pytest.fixture
