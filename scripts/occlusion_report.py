@@ -126,7 +126,7 @@ def write(
 
 def summary_section(options: "Options", analyses: Sequence[Analysis], names: pictures.Names) -> Section:
     sizes = [one.windows.patch[0] for one in analyses[0].main]
-    means = [f"mean at {size} px" for size in sizes]
+    means = [f"{size} px" for size in sizes]
     table = Table(
         ["photo", "target", "untouched", *means, f"right at {sizes[-1]} px", "worst"],
         [
@@ -134,7 +134,9 @@ def summary_section(options: "Options", analyses: Sequence[Analysis], names: pic
              one.main[-1].kept, min(s.probability.min() for s in one.main)]
             for one in analyses
         ],
-        "Probability of the target: untouched, averaged over the positions of each mask, and at the worst position.",
+        "Probability of the target: untouched, averaged over the positions of a mask of each size, and at the worst"
+        " position of all. Right: the share of positions at which the target is still the predicted class.",
+        decimals=3,
     )  # fmt: skip
     figures = []
     if len(analyses) > 1:
@@ -157,6 +159,7 @@ def photo_section(options: "Options", net: Network, one: Analysis) -> Section:
             [[i, names(int(k)), int(k), float(subject.belief[k])] for i, k in enumerate(best, 1)],
             "The untouched photo's five most probable classes.",
             best=rank - 1 if rank <= len(best) else None,
+            decimals=3,
         ),
         Table(
             ["mask (px)", "positions", "mean p", "sd over positions", "10th pct", "90th pct", "still right",
@@ -167,6 +170,7 @@ def photo_section(options: "Options", net: Network, one: Analysis) -> Section:
                 for s in main
             ],
             f"The probability of {target} under a {fill} mask.",
+            decimals=3,
         ),
     ]  # fmt: skip
     hidden = []
@@ -282,7 +286,8 @@ def region_section(
     columns = ["region", "layer", "photos", "as given", "moved a little", "random boxes", "permutation p"]
     tables = [
         Table(columns, [cells(row, row.sign_change) for row in rows],
-              "Mean feature sign change: share of a layer's features that change sign when the region is hidden."),
+              "Mean feature sign change: share of a layer's features that change sign when the region is hidden.",
+              decimals=4),
     ]  # fmt: skip
     shared = [row for row in rows if row.correspondence]
     if shared:
@@ -290,7 +295,8 @@ def region_section(
             Table(columns, [cells(row, row.correspondence) for row in shared],
                   "Correspondence (Zeiler & Fergus 2014, section 4.4): Hamming distance between the signs of two"
                   " photos' feature changes, averaged over pairs. Smaller: the network sees the same part in it, or it"
-                  " merely lies at the same place in every photo, for features are compared place by place."),
+                  " merely lies at the same place in every photo, for features are compared place by place.",
+                  decimals=4),
         )  # fmt: skip
     photos = {
         one.subject.name: (
@@ -395,9 +401,12 @@ def photo_record(one: Analysis, names: pictures.Names) -> dict[str, object]:
 
 
 def _figure(path: Path, plot: Plot, caption: str) -> Figure:
-    """A figure as a file fit for print, and smaller in the report."""
-    write_bytes(path, png(plot, dpi=220))
-    return Figure(png(plot, dpi=120), caption)
+    """A figure as a file fit for print, and half as large in the report: drawing it again would take longer."""
+    printed, buffer = png(plot, dpi=240), BytesIO()
+    write_bytes(path, printed)
+    with Image.open(BytesIO(printed)) as image:
+        image.convert("RGB").reduce(2).save(buffer, "PNG")
+    return Figure(buffer.getvalue(), caption)
 
 
 def _gif(frames: Sequence[Image.Image], milliseconds: int = 120) -> bytes:
