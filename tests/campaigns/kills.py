@@ -25,6 +25,8 @@ SHARES = {"make_maps": 5, "fit_boxes": 5, "compare": 5, "evaluate": 2, "robustne
 @dataclass(frozen=True)
 class Options:
     kills: int = 100
+    scripts: tuple[str, ...] = tuple(SHARES)
+    """Which of them; each gets its share of the kills."""
     out: Path | None = None
     """JSON file for the figures."""
     seed: int = 0
@@ -34,9 +36,10 @@ def main(options: Options) -> int:
     with tempfile.TemporaryDirectory() as folder:
         campaign, place = runs.Campaign(Path(folder)), Path(folder) / "killed"
         rng, wrong, figures = random.Random(options.seed), [], {}
-        for script, share in SHARES.items():
+        campaign.run("make_maps", Path(folder) / "undisturbed")  # fit_boxes needs it
+        for script in options.scripts:
             whole, seconds = campaign.undisturbed(script)
-            wanted, count = options.kills * share // 20, Counter[str]()
+            wanted, count = options.kills * SHARES[script] // 20, Counter[str]()
             while count["kills"] < wanted:
                 shutil.rmtree(place, ignore_errors=True)
                 for _ in range(min(rng.randint(1, 3), wanted - count["kills"])):
@@ -45,8 +48,8 @@ def main(options: Options) -> int:
                 count["rounds"] += 1
                 bad = runs.differing(runs.results(place / script), whole)
                 wrong += [f"{script}, round {count['rounds']}: {name}" for name in bad]
+                print(f"{script}: {dict(count)}, differing: {bad}", flush=True)
             figures[script] = dict(count)
-            print(f"{script}: {figures[script]}", flush=True)
     total = sum(count["kills"] for count in figures.values())
     runs.report("kills", {"kills": total, "seed": options.seed, "differing files": wrong, **figures}, options.out)
     return 1 if wrong else 0
@@ -57,12 +60,15 @@ def strike(campaign: runs.Campaign, script: str, place: Path, moment: float, cou
     run = campaign.start(script, place)
     time.sleep(moment)
     run.process.kill()
-    if run.ending().startswith("-9"):
+    ending = run.ending()
+    if ending.startswith("-9"):
         names = {path.name for path in (place / script).rglob("*")} if (place / script).exists() else set()
         complete = names & {"index.json", "results.json"}
         count["kills"] += 1
         count["before anything was written" if not names else "once complete" if complete else "halfway"] += 1
         count["amid a file"] += any(name.startswith(".partial-") for name in names)
+    elif ending != "0":
+        raise SystemExit(f"{script}, gone on with after a kill, ended with {ending}")
 
 
 if __name__ == "__main__":
