@@ -43,6 +43,7 @@ SHARES = (0.1, 0.25, 0.5, 1.0)  # of the photos, when a process looks at itself
 @dataclass(frozen=True)
 class Options:
     images: int = 100_000
+    scripts: tuple[str, ...] = tuple(WORDS)
     out: Path | None = None
     """JSON file for the figures."""
 
@@ -52,8 +53,8 @@ def main(options: Options) -> int:
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         write_photos(top / "data", options.images)
-        for script, words in WORDS.items():
-            said = f"{NETWORK} {words.format(data=top / 'data')} --out {top / script}".split()
+        for script in options.scripts:
+            said = f"{NETWORK} {WORDS[script].format(data=top / 'data')} --out {top / script}".split()
             before = TRAIN if script == "evaluate" else 0
             marks = [before + round(share * options.images) for share in SHARES]
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -71,6 +72,15 @@ def main(options: Options) -> int:
     flat = all(steady(figures[script]["samples"]) for script in WORDS)
     runs.report("load", {"flat": flat, **figures}, options.out)
     return 0 if flat else 1
+
+
+def opening(store: Path) -> dict[str, float]:
+    """Seconds to open a store's index, and from there until its images and boxes are at hand."""
+    begun = time.perf_counter()
+    open_store(store).digest()
+    opened = time.perf_counter()
+    open_stock([store], Features())
+    return {"s to open the index": opened - begun, "s until a fit can begin": time.perf_counter() - opened}
 
 
 def steady(samples: Sequence[dict[str, Any]]) -> bool:
