@@ -57,7 +57,8 @@ def box_accuracy(
 ) -> BoxAccuracy:
     """MaxBoxAcc: the largest component's box, IoU at least 0.5. V2: any component's, at IoU 0.3, 0.5 and 0.7.
 
-    `pairs` are a map and its true boxes, taken one at a time. A map that is not finite hits nothing.
+    `pairs` are a map and its true boxes, taken one at a time. A map that is not finite hits nothing; every other one
+    hits with the whole image at threshold 0, a constant one with nothing else.
     """
     levels = np.array(LEVELS_V2 if v2 else (0.5,))
     hits = []

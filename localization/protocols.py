@@ -117,7 +117,8 @@ def samples(
 
 
 def baselines(train: Samples, sizes: Float[np.ndarray, "n 2"], test: Samples, test_sizes: Float[np.ndarray, "m 2"]):
-    """Boxes that look at no photo: name -> float `[m, 4]`. Learned in shares of the photo's width and height.
+    """Boxes that look at no photo: name -> float `[m, 4]`. Learned in shares of the photo's width and height; a class
+    without a training box takes the mean of all.
 
     `sizes` are (height, width) of each sample's photo.
     """

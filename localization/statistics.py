@@ -51,7 +51,10 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """The mean of the values and the percentile interval of `draws` resamples of whole clusters; of no values NaN."""
+    """The mean of the values and the percentile interval of `draws` resamples of whole clusters.
+
+    NaN where there are no values; one value is its own interval, which then says nothing.
+    """
     values = _numbers("values", values)
     number("level", level, above=0, below=1)
     whole("draws", draws, least=1)

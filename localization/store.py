@@ -202,7 +202,8 @@ def open_store(folder: Path) -> Store:
         if (header["format"], listed["images"], len(listed["shards"])) != (FORMAT, store.n, len(store.shards)):
             raise InputError(f"{index.name} tells of other maps")
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not what was written ({error}); make the maps again in another folder") from error
+        said = f"{path} or {index.name} is not what was written ({error})"
+        raise InputError(f"{said}; make the maps again in another folder") from error
     return store
 
 

@@ -67,7 +67,8 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
             raise InputError(f"{path}: unfolds into more than {MAX_BYTES:,} bytes; save it in parts")
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: where the archive is damaged, NumPy would leave it open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise InputError(f"{path}: holds other things than arrays")
@@ -82,12 +83,14 @@ def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str,
 
 
 def read_map(path: Path | str) -> Float[np.ndarray, "h w"]:
-    """Another tool's map: the first array of the file, axes of length 1 left out, as float32."""
+    """Another tool's map: the first array of the file as float32, without axes for one image or one channel."""
     arrays = read_arrays(path)
     if not arrays:
         raise InputError(f"{path}: holds no array")
-    found = np.squeeze(next(iter(arrays.values())))
+    found = next(iter(arrays.values()))
+    while found.ndim > 2 and 1 in (found.shape[0], found.shape[-1]):
+        found = found[0] if found.shape[0] == 1 else found[..., 0]
     if found.ndim != 2 or found.dtype.kind not in "fiub":
         raise InputError(f"{path}: a map must be numbers [h, w], not {found.dtype} {list(found.shape)}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and its status says so
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite: its status says so
         return found.astype(np.float32)

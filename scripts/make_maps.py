@@ -21,6 +21,7 @@ from localization import datasets
 from localization.datasets import Dataset
 from localization.features import areas
 from localization.report import content_hash, plain
+from localization.regression import status
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency import load_network
 from saliency.errors import InputError
@@ -210,7 +211,7 @@ def standing(store: Store, number: int, decoded: Sequence[Decoded]) -> Shard | N
 
 
 def computed(method: Method, net: Network, decoded: Sequence[Decoded], options: Options) -> Shard:
-    """The maps of a shard, pooled; an image without one, or with one that is not finite, says so in its record."""
+    """The maps of a shard, pooled; an image without one, or with one that says nothing, has a problem in its record."""
     size = options.size or net.preprocess.size
     maps, records = np.zeros((len(decoded), *size), np.float32), [one.record for one in decoded]
     placed = {i: one.placed for i, one in enumerate(decoded) if one.placed is not None}
@@ -220,10 +221,10 @@ def computed(method: Method, net: Network, decoded: Sequence[Decoded], options: 
         target = None if options.target == "predicted" else np.array([records[i].target for i in good])
         found = method.maps(net, x, target=target, options=options.map)
         maps[good] = pooled(found, size)
-        for i in good:
-            if not np.isfinite(maps[i]).all():
+        for i, said in zip(good, status(maps[good])):
+            if said != "ok":
                 maps[i] = 0
-                records[i] = replace(records[i], problem="the map is not finite")
+                records[i] = replace(records[i], problem=f"the map is {said}")
     return Shard(maps, tuple(records))
 
 

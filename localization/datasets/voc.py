@@ -38,7 +38,7 @@ def read(
         path.stem: path.name for path in sorted((folder / "JPEGImages").iterdir()) if path.suffix.lower() in SUFFIXES
     }
     reader = Reader(folder.name, split, first=1)
-    listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+    listed = folder / ("Annotations" if split == "all" else f"ImageSets/Main/{split}.txt")
     for source in drawn(split_ids(folder, split), None if classes else limit, seed):
         photo = inside(folder / "JPEGImages", photos[source], listed) if source in photos else None
         add_annotated(reader, source, inside(folder / "Annotations", f"{source}.xml", listed), photo)

@@ -36,7 +36,8 @@ def fit_linear_map(
     The penalty is the one of `lambdas` whose left-out predictions overlap most with the boxes (mean IoU over exact
     leave-one-out). `method`: "ridge", the closed form; "lad", least absolute deviations, and "iou", an overlap loss,
     both started there; "sgd", seed 003's recipe with that penalty, batches drawn from `seed`. `steps` is the length of
-    the last three. `source` says what the maps are, and is saved.
+    the last three. `source` says what the maps are, and is saved. Boxes beyond the map or without area are learned as
+    they are; what is predicted lies in the map.
 
     Raises InputError for fewer than 3 maps, numbers that do not fit together, and maps or boxes that are not finite.
     """

@@ -54,12 +54,13 @@ class LinearMap:
     def predict(
         self, maps: Float[np.ndarray, "n *k h w"], *, source: Mapping[str, Any] | None = None
     ) -> Float[np.ndarray, "n 4"]:
-        """Boxes `x0 y0 x1 y1` in pixels of the maps, clipped to them and ordered. `status` explains boxes of NaN.
+        """Boxes `x0 y0 x1 y1` in pixels of the maps, clipped to them and ordered.
 
+        A map that says nothing gives a box of NaN, and `status` says why: its box would be the training boxes' alone.
         Raises InputError for maps of another size or number, or of another `source` where both sides state it.
         """
         maps = self.checked(maps, source or {})
-        return self.predict_features(self.features(maps))
+        return np.where((status(maps) == "ok")[:, None], self.predict_features(self.features(maps)), np.nan)
 
     def predict_features(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 4"]:
         """The same from features that were computed before."""
@@ -131,7 +132,7 @@ def load_linear_map(path: Path | str) -> LinearMap:
 
 
 def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
-    """Why a box may be missing or mean nothing, per image: "ok", "not finite" (its box is NaN), or "constant"."""
+    """Whether a map says anything, per image: "ok", "not finite" or "constant", which is all stacked ones being so."""
     maps = stacked(maps)
     axes = (1, 2, 3)
     finite: Bool[np.ndarray, " n"] = np.isfinite(maps).all(axes)

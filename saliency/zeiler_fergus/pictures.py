@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT,
     "xtick.color": SOFT, "ytick.color": SOFT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
     "legend.frameon": False, "figure.constrained_layout.use": True, "image.interpolation": "nearest",
+    "text.parse_math": False,  # a class called "$1 or $2" is no formula
 }  # fmt: skip
 
 
