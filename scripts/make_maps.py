@@ -20,8 +20,8 @@ from tqdm import tqdm
 from localization import datasets
 from localization.datasets import Dataset
 from localization.features import areas
-from localization.report import content_hash, plain
 from localization.regression import status
+from localization.report import content_hash, plain
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency import load_network
 from saliency.errors import InputError

@@ -64,7 +64,7 @@ def test_one_image_of_one_class(photos):
     figure = corloc(BOX, BOX, ["cat"])
     assert (figure.value, figure.low, figure.high, figure.n) == (1, 1, 1, 1)
     assert corloc_by_class(BOX, BOX, ["cat"]) == {"cat": figure}
-    with pytest.raises(InputError, match="--folds 2 needs at least as many photos; .* has 1"):
+    with pytest.raises(InputError, match=r"--folds 2 needs at least as many photos; .* has 1"):
         dataset_samples(NET, photos, folds=2)
 
 
