@@ -11,7 +11,6 @@ Finished parts are kept in OUT/parts, so a run that was killed goes on where it 
 import re
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.networks.network import Network
 from saliency.occlusion import fill_images
 from saliency.preprocessing import Preprocessing
+from saliency.reading import read_arrays
 from saliency.robustness import FAMILIES, describe, draw_fields, hide, masked_log_probabilities, visible_share
 from saliency.robustness.augment import AUGMENTATIONS, as_augmentation
 from saliency.robustness.calibration import (
@@ -202,10 +202,9 @@ class Parts:
             with written(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
         try:
-            with np.load(path, allow_pickle=False) as saved:
-                return dict(saved)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: damaged ({error}); delete it and run again") from error
+            return read_arrays(path)
+        except InputError as error:
+            raise InputError(f"{error}: damaged; delete it and run again") from error
 
     def network(self, name: str, like: Network, make: Callable[[], Network]) -> Network:
         """A trained network."""
