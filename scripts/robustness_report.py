@@ -91,7 +91,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
             "Does the shape matter?",
             "Every mask hides exactly the stated share of the whole image, whatever its shape. NLL, Brier score and ECE"
             " (15 equal bins of confidence; the last holds 1.0) judge the probabilities, accuracy the answers."
-            " ECE counts noise in every bin as a gap, the more so in resamples: its interval may lie above the figure."
+            " ECE counts noise in every bin as a gap: compare it only between figures of as many images."
             + " A video's prediction is its frames' mean log-probability, normalised." * (results["frames"] > 1),
             ordering_tables(results, "video", results["fills"][0]),
             [shown[name] for name in ("curves-video-0", "ordering") if name in shown],

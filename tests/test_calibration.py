@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.robustness.calibration import BINS, figures, mean, reliability, resample_weights, video_log_probabilities
+from saliency.robustness.calibration import (
+    BINS,
+    Sampled,
+    figures,
+    mean,
+    reliability,
+    resample_weights,
+    video_log_probabilities,
+)
 
 
 def random_predictions(rng, n=200, k=4, sharpness=2.0):
@@ -30,7 +38,11 @@ def test_figures_match_a_slow_loop(rng):
     for name, value in slow_figures(log_p, labels).items():
         assert found[name].value == pytest.approx(value)
         low, high = found[name].interval
-        assert low < value < high or name == "ece"  # whose resamples lie above it: noise adds to every gap
+        assert low < value < high
+
+
+def test_an_interval_lies_around_its_figure():
+    assert Sampled(0.1, np.linspace(0.15, 0.25, 101)).interval == pytest.approx((0.0525, 0.1475))
 
 
 def test_every_resample_is_the_figure_of_the_drawn_items(rng):

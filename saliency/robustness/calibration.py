@@ -42,8 +42,11 @@ class Sampled:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The percentile interval at 95%."""
-        low, high = np.quantile(self.resamples, (0.025, 0.975))
+        """At 95%: the resamples' percentiles, moved by as much as their mean lies off the value.
+
+        For means that is nothing. ECE's resamples lie above it, since noise adds to the gap of every bin.
+        """
+        low, high = np.quantile(self.resamples, (0.025, 0.975)) - (self.resamples.mean() - self.value)
         return float(low), float(high)
 
     def __sub__(self, other: "Sampled") -> "Sampled":
