@@ -34,7 +34,7 @@ from saliency.occlusion.windows import Pair, Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most
-COMPILATION = 1e11  # multiplications that could be done in the time that one more class takes to compile
+COMPILATION = 2.5e10  # multiplications that could be done while one more class is compiled, for each convolution
 WORTHWHILE = 0.05  # a further class has to save this share of the work
 Range = tuple[int, int]  # least, most
 WINDOW = "window"  # stands for the hidden window among layers' names
@@ -185,7 +185,8 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     """How to compute `score` under every window of so many images: the more work, the more classes pay."""
     plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
     work = images * len(windows.positions)
-    return min(plans, key=lambda plan: work * sum(plan.macs.values()) + COMPILATION * len(plan.classes))
+    class_cost = COMPILATION * sum(isinstance(node.layer, Conv) for node in architecture.nodes)
+    return min(plans, key=lambda plan: work * sum(plan.macs.values()) + class_cost * len(plan.classes))
 
 
 def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
