@@ -39,11 +39,14 @@ def test_draws(family):
         np.testing.assert_array_equal(first[:, 0], masks.hidden[:, 0])
 
 
-def test_structured_masks_move_little_by_little():
-    changed = {
-        family: float((np.diff(draw_masks(family, 20, (64, 64), 0.5, frames=3).hidden, axis=1) != 0).mean())
-        for family in FAMILIES
-    }
+@pytest.fixture(scope="module")
+def videos():
+    """Twenty fields of each family, 64x64 and three frames long."""
+    return {family: draw_fields(family, 20, (64, 64), frames=3) for family in FAMILIES}
+
+
+def test_structured_masks_move_little_by_little(videos):
+    changed = {family: float((np.diff(hide(fields, 0.5), axis=1) != 0).mean()) for family, fields in videos.items()}
     assert changed["bernoulli"] == pytest.approx(0.5, abs=0.02)
     assert max(changed["perlin"], changed["triangles"]) < 0.25
 
@@ -56,8 +59,8 @@ def test_hidden_are_the_lowest_and_of_equals_the_first(rng):
         np.testing.assert_array_equal(hide(jnp.asarray(field), count / 35).ravel(), expected)
 
 
-def test_families_differ_in_structure_as_seed_004_says():
-    shapes = {name: describe(draw_masks(name, 20, (64, 64), 0.3).hidden[:, 0]) for name in FAMILIES}
+def test_families_differ_in_structure_as_seed_004_says(videos):
+    shapes = {name: describe(hide(fields, 0.3)[:, 0]) for name, fields in videos.items()}
     components = {name: float(shape.components.mean()) for name, shape in shapes.items()}
     assert components["bernoulli"] > components["life"] > components["perlin"] > components["triangles"]
 
