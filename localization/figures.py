@@ -50,6 +50,7 @@ def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
         axes.hlines(y, _number(row["corloc_low"]), _number(row["corloc_high"]), color="#222", linewidth=1.2)
         axes.text(_number(row["corloc_high"]) + 0.008, y, f"{100 * value:.1f}", va="center", fontsize=8, color="#222")
     axes.set_yticks(range(len(rows)), [row_label(row) for row in rows], fontsize=9)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel("CorLoc (IoU > 0.5), 95% bootstrap interval; full colour: linear map, pale: heuristic", fontsize=9)
     axes.set_xlim(0, min(1.08, max(_number(row["corloc_high"]) for row in rows) + 0.1))
     _plain(axes, grid="x")

@@ -7,11 +7,13 @@ const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 1
 const DIVERGING = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
 const SVG = "http://www.w3.org/2000/svg";
 
-const ranges = {}; // of all shown maps of a method: [lowest, highest value]
+const ranges = {}; // of all shown maps of a method: [lowest, highest value], and the largest extreme of a colour scale
 for (const look of looks) for (const [name, map] of Object.entries(look.maps)) if (map) {
-  const range = ranges[name] ??= [Infinity, -Infinity];
-  range[0] = Math.min(range[0], map.low);
-  range[1] = Math.max(range[1], map.high);
+  const levels = Uint8Array.from(atob(map.levels), c => c.charCodeAt(0));
+  map.values = Array.from(levels, level => map.low + level / 255 * (map.high - map.low));
+  map.extreme = map.values.map(Math.abs).sort((a, b) => a - b)[Math.floor(0.995 * levels.length)] || Math.max(-map.low, map.high);
+  const range = ranges[name] ??= [Infinity, -Infinity, 0];
+  [range[0], range[1], range[2]] = [Math.min(range[0], map.low), Math.max(range[1], map.high), Math.max(range[2], map.extreme)];
 }
 
 const make = (tag, parent, text) => {
@@ -55,19 +57,18 @@ const bestBox = (look, name) =>
 
 const drawMap = (look, name, map) => {
   const [node, frame] = pane(name), found = bestBox(look, name);
-  const text = map ? (found ? `${found[0].split(" · ")[1]}: IoU ${found[1][1]}` : "") : "no map: constant or not finite";
+  const text = map ? (found ? `${found[0].split(" · ")[1]}: IoU ${found[1][1].toFixed(2)}` : "") : "no map: constant or not finite";
   const said = make("output", node, text);
   if (!map) return;
-  const [height, width] = map.size, levels = Uint8Array.from(atob(map.levels), c => c.charCodeAt(0));
-  const value = i => map.low + levels[i] / 255 * (map.high - map.low);
-  const [low, high] = shared.checked ? ranges[name] : [map.low, map.high];
-  const signed = ranges[name][0] < -0.05 * ranges[name][1], floor = Math.max(0, low), extreme = Math.max(-low, high);
+  const [height, width] = map.size, [lowest, highest, widest] = ranges[name];
+  const signed = lowest < -0.05 * highest, extreme = shared.checked ? widest : map.extreme;
+  const floor = Math.min(Math.max(0, shared.checked ? lowest : map.low), 0.9 * extreme);
   const canvas = make("canvas", frame), context = canvas.getContext("2d");
   [canvas.width, canvas.height] = [width, height];
   canvas.style.aspectRatio = `${look.size[1]} / ${look.size[0]}`;
   const image = context.createImageData(width, height);
-  levels.forEach((_, i) => {
-    const rgb = signed ? colour(DIVERGING, (value(i) / extreme + 1) / 2) : colour(MAGMA, (value(i) - floor) / (high - floor));
+  map.values.forEach((value, i) => {
+    const rgb = signed ? colour(DIVERGING, (value / extreme + 1) / 2) : colour(MAGMA, (value - floor) / (extreme - floor));
     image.data.set([...rgb, 255], 4 * i);
   });
   context.putImageData(image, 0, 0);
@@ -77,7 +78,7 @@ const drawMap = (look, name, map) => {
     const [x, y] = [[event.clientX - area.left, area.width, width], [event.clientY - area.top, area.height, height]]
       .map(([at, span, count]) => Math.min(count - 1, Math.max(0, Math.floor(at / span * count))));
     const [px, py] = [(x + 0.5) / width * look.size[1], (y + 0.5) / height * look.size[0]].map(Math.round);
-    said.textContent = `${value(y * width + x).toPrecision(3)} at x ${px}, y ${py}`;
+    said.textContent = `${map.values[y * width + x].toPrecision(3)} at x ${px}, y ${py}`;
   });
   frame.addEventListener("pointerleave", () => said.textContent = text);
 };
@@ -95,7 +96,7 @@ const show = look => {
     const [other, own] = pane(label);
     make("img", own).src = look.photo;
     drawBoxes(own, look, box);
-    make("output", other, `IoU ${iou}`);
+    make("output", other, `IoU ${iou.toFixed(2)}`);
   }
   for (const button of thumbs.children) button.setAttribute("aria-pressed", button.look === look);
 };
@@ -108,7 +109,7 @@ const arrange = () => {
     button.look = look;
     button.title = look.note;
     make("img", button).src = look.photo;
-    if (order.value) button.append(String(look.boxes[order.value]?.[1] ?? "–"));
+    if (order.value) button.append(look.boxes[order.value]?.[1].toFixed(2) ?? "–");
     button.addEventListener("click", () => show(look));
   }
   show(chosen);

@@ -37,13 +37,16 @@ PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "sciki
 @dataclass(frozen=True)
 class Table:
     """`rows` hold text or numbers; numbers sort as numbers in the page. `best` marks a row index to set in bold;
-    `decimals` are those of every float (default: four digits that count)."""
+    `decimals` are those of every float, or of each column's (default: four digits that count)."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     caption: str = ""
     best: int | None = None
-    decimals: int | None = None
+    decimals: int | Sequence[int | None] | None = None
+
+    def places(self, column: int) -> int | None:
+        return self.decimals[column] if isinstance(self.decimals, Sequence) else self.decimals
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Options:
     masks: int = 512
     """RISE's masks."""
     cell: int | None = None
-    """Finite differences: side of a square, in pixels (default: an eighth of the image's shorter side)."""
+    """Finite differences: side of a square, in pixels (default: a sixth of the image's shorter side)."""
     step: float = 0.02
     """Finite differences: how far a square is moved, as a share of the image's range."""
     seed: int = 0
@@ -80,7 +80,7 @@ class Options:
 
     def square(self, size: Pair) -> int:
         """The side of finite differences' squares on an image of (height, width)."""
-        return _part(size, 8) if self.cell is None else self.cell
+        return _part(size, 6) if self.cell is None else self.cell
 
 
 def _part(size: Pair, parts: int) -> int:

@@ -7,9 +7,11 @@
 A run that was killed goes on where it was; a complete one is shown again.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -87,7 +89,7 @@ class Options:
     quality: int = 20
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
-        default_factory=lambda: MethodOptions(samples=10, steps=20, masks=96)
+        default_factory=lambda: MethodOptions(samples=8, steps=16, masks=80)
     )
     """What the methods share."""
     out: Path = Path("runs/compare")
@@ -200,7 +202,8 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
         results["accuracy"] = float((classes[known].argmax(-1) == samples.targets[known]).mean())
     fits: dict[str, boxes.Fit] = {}
     if samples.true:
-        fits = {name: boxes.localize((name,), made, samples, options.fit) for name in made}
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            fits = dict(zip(made, pool.map(lambda name: boxes.localize((name,), made, samples, options.fit), made)))
         costs = {name: one.record(name) for name, one in made.items()}
         if len(options.stack) > 1 and set(options.stack) <= set(made):
             fits[boxes.STACKED] = boxes.localize(options.stack, made, samples, options.fit)

@@ -192,11 +192,12 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
 def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     columns = ("method", "forwards", "backwards", "ms / image", "peak MiB")
     keys = ("method", "forwards", "backwards", "ms_per_image", "peak_mib")
+    decimals = (None, None, None, 1, 0)
     yield Section(
         "Cost",
         "Passes of a plain implementation, per image, the class given; milliseconds on this machine, compilation not"
         " counted; the process's largest resident memory while making the maps.",
-        tables=[Table(columns, [[row[key] for key in keys] for row in results["methods"]])],
+        tables=[Table(columns, [[row[key] for key in keys] for row in results["methods"]], decimals=decimals)],
     )
     yield Section(
         "What the classifier says",
@@ -226,6 +227,7 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
             Table(
                 ("method", *(f"{key} {direction[measure.better]}".strip() for key, measure in measures.items())),
                 [(row["method"], *(row[key] for key in keys)) for row in quality["rows"]],
+                decimals=3,
             )
         ],
         figures=[pictures["agreement"]] if "agreement" in pictures else (),
@@ -255,16 +257,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             (
                 row["method"],
                 row["route"],
-                *(round(100 * row[key], 1) for key in ("corloc", "corloc_low", "corloc_high")),
-                round(row["mean_iou"], 3),
-                row["no_box"],
-                row["forwards"],
-                row["backwards"],
-                *(None if row[key] is None else round(row[key], 1) for key in ("ms_per_image", "peak_mib")),
+                *(100 * row[key] for key in ("corloc", "corloc_low", "corloc_high")),
+                *(row[key] for key in ("mean_iou", "no_box", "forwards", "backwards", "ms_per_image", "peak_mib")),
             )
             for row in rows
         ],
         best=0,
+        decimals=(None, None, 1, 1, 1, 3, None, None, None, 1, 0),
     )
 
 
@@ -289,14 +288,10 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         ("method", "box route", "difference", "low", "high", "McNemar p"),
         [
-            (
-                one["method"],
-                one["route"],
-                *(round(100 * one[key], 1) for key in ("difference", "low", "high")),
-                float(f"{one['mcnemar_p']:.2g}"),
-            )
+            (one["method"], one["route"], *(100 * one[key] for key in ("difference", "low", "high")), one["mcnemar_p"])
             for one in sorted(compared, key=lambda one: -one["difference"])
         ],
+        decimals=(None, None, 1, 1, 1, None),
     )
 
 
