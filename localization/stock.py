@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from localization.boxes import to_input, to_photo
+from localization.boxes import area, to_input, to_photo
 from localization.features import Features
 from localization.regression.rows import Rows
 from localization.store import Record, Store, open_store
 from saliency.errors import InputError
 from saliency.preprocessing import Placement, from_record
 
-SOURCE = ("dataset", "network", "weights", "preprocessing", "method", "target", "options")
+SOURCE = ("dataset", "network", "weights", "preprocessing", "target", "options")  # beside the method
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +52,19 @@ class Stock:
 
     @property
     def source(self) -> Mapping[str, Any]:
-        """What the maps are, for a bundle to hold against others."""
-        first = {key: self.stores[0].description[key] for key in SOURCE}
-        return {**first, "method": "+".join(store.description["method"] for store in self.stores)}
+        """What the maps are, for a bundle to hold against others; a list where the stores differ in something."""
+        source: dict[str, Any] = {"method": "+".join(store.description["method"] for store in self.stores)}
+        for key in SOURCE:
+            first, *rest = stated = [store.description[key] for store in self.stores]
+            source[key] = first if all(own == first for own in rest) else stated
+        return source
 
     def placement(self, i: int) -> Placement:
         return from_record(self.stores[0].description["preprocessing"]).placement(self.records[i].size)
 
     def learned(self) -> Float[np.ndarray, "n 4"]:
-        """The box that is learned of each image, its first, in pixels of the map."""
-        placed = [to_input(np.array(r.boxes[:1]), self.placement(i))[0] for i, r in enumerate(self.records)]
+        """The box that is learned of each image, its largest, in pixels of the map."""
+        placed = [to_input(boxes[area(boxes).argmax()], self.placement(i)) for i, boxes in enumerate(self.true())]
         return np.array(placed).reshape(-1, 4) * self._from_input()
 
     def true(self) -> list[Float[np.ndarray, "k 4"]]:

@@ -5,11 +5,11 @@
         --protocol paper-voc07 --network vgg16 --weights FILE
     python -m scripts.evaluate --dataset wsol --data-root DIR --maps SCOREMAPS --protocol wsol
 
-Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map (`--bundle`), or
-through a linear map or heuristic learned on `--train-split`. Without any of these the baselines alone are scored.
+Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map (`--bundle`, which
+knows how its maps were made), or through a linear map or heuristic learned on `--train-split`. Without any of these
+the baselines alone are scored.
 """
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,12 +36,14 @@ from saliency import load_network
 from saliency.classes import read_classes
 from saliency.errors import InputError
 from saliency.files import check_writable
-from saliency.methods import METHODS
+from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
 from saliency.preprocessing import Placement, from_record
+from saliency.reading import read_map, read_text, refusing
 from saliency.scores import predicted
 from scripts import cli
+from scripts.boxes_file import read_boxes
 
 CHUNK = 32  # photos decoded at once
 OURS = "ours"
@@ -82,10 +84,9 @@ class Options:
     """Which label is which of its outputs: LOC_synset_mapping.txt, or CSV index,wnid,name."""
     entry: tyro.conf.OmitArgPrefixes[cli.Entry] = field(default_factory=cli.Entry)
     method: str | None = None
-    """How its maps are made, as `scripts.compare --list` names it; several, stacked: A+B (default: the bundle's, or
-    the protocol's)."""
+    """How its maps are made, as `scripts.compare --list` names it; A+B stacks two (default: the protocol's)."""
     bundle: Path | None = None
-    """A saved linear map for these maps; photos enter the network as they did for it."""
+    """A saved linear map: unless told otherwise, maps are made as they were for it."""
     route: Literal["linear", "heuristic"] = "linear"
     """Without a bundle: what is learned on the training split."""
     map_size: tuple[int, int] = (56, 56)
@@ -186,7 +187,7 @@ def known_methods(stacked: str) -> list[str]:
 
 def read(options: Options, protocol: Protocol) -> tuple[Dataset, Dataset | None]:
     """What is scored, and what may be learned from."""
-    only = options.only.read_text(encoding="utf-8").split() if options.only else None
+    only = read_text(options.only).split() if options.only else None
     seed = options.settings.seed
 
     def part(split: str | None) -> Dataset:
@@ -228,12 +229,11 @@ def map_source(
         return folder_source(options.maps)
     if net is None:
         return None
-    name = options.method or (linear.source.get("method") if linear else None) or protocol.method
-    methods = [METHODS[part] for part in known_methods(name)]
+    name, recipe = recipe_of(options, protocol, linear)
 
     def maps(data: Dataset, wanted: Samples, indices: np.ndarray) -> np.ndarray:
-        x = net.preprocess([data.images[wanted.images[i]] for i in indices])
-        targets = None
+        photos, targets = wanted.images[indices], None
+        back = np.arange(len(indices))
         if protocol.target == "label":
             unknown = [wanted.labels[i] for i in indices if wanted.labels[i] not in class_of]
             if unknown:
@@ -241,8 +241,11 @@ def map_source(
                     f"{net.name} has no class {unknown[0]!r}: give --classes, or a protocol without labels"
                 )
             targets = np.array([class_of[wanted.labels[i]] for i in indices])
-        stack = [method.maps(net, x, target=targets, options=options.settings) for method in methods]
-        return stack[0] if len(stack) == 1 else np.stack(stack, axis=1)
+        else:  # the objects of a photo share its map
+            photos, back = np.unique(photos, return_inverse=True)
+        x = net.preprocess([data.images[i] for i in photos])
+        stack = [method.maps(net, x, target=targets, options=settings) for method, settings in recipe]
+        return (stack[0] if len(stack) == 1 else np.stack(stack, axis=1))[back]
 
     def placement(photo: tuple[int, int], size: tuple[int, int]) -> Placement:
         placed = net.preprocess.placement(photo)
@@ -255,9 +258,28 @@ def map_source(
         "network": net.name,
         "weights": net.digest,
         "preprocessing": report.plain(net.preprocess.record()),
-        "options": report.plain(options.settings),
     }
     return MapSource(name, maps, placement, said)
+
+
+def recipe_of(
+    options: Options, protocol: Protocol, linear: LinearMap | None
+) -> tuple[str, list[tuple[Method, MethodOptions]]]:
+    """The methods' names, stacked, and each with its options: a linear map's own, unless a method is given."""
+    if linear is None or options.method or "method" not in linear.source:
+        name = options.method or protocol.method
+        return name, [(METHODS[part], options.settings) for part in known_methods(name)]
+    name = str(linear.source["method"])
+    methods, stated = [METHODS[part] for part in known_methods(name)], linear.source.get("options", {})
+    each = stated if isinstance(stated, list) else [stated] * len(methods)
+    with refusing(options.bundle or "", "does not say how its maps were made; give --method"):
+        return name, [(method, as_stated(own)) for method, own in zip(methods, each, strict=True)]
+
+
+def as_stated(options: Mapping[str, Any]) -> MethodOptions:
+    """Options as JSON holds them."""
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    return MethodOptions(**fields)
 
 
 def folder_source(folder: Path) -> MapSource:
@@ -278,15 +300,9 @@ def folder_source(folder: Path) -> MapSource:
 
 def one_map(folder: Path, source: str) -> np.ndarray:
     path = inside(folder, f"{source}.npy")
-    try:
-        map = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; every image needs a map of its name") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not an array that can be read ({error})") from None
-    if map.ndim != 2 or not np.issubdtype(map.dtype, np.number):
-        raise InputError(f"{path}: a map must be numbers [h, w], not {map.dtype} {list(map.shape)}")
-    return map.astype(np.float32)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; every image needs a map of its name")
+    return read_map(path)
 
 
 def chunks(n: int, note: str, quiet: bool) -> Iterator[np.ndarray]:
@@ -337,13 +353,7 @@ def boxes_of_maps(
 
 def boxes_of_csv(path: Path, data: Dataset, wanted: Samples) -> np.ndarray:
     """By image and label where the file has labels, else by image; a sample without a row counts as a miss."""
-    found = {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                found[row["image"], row.get("label") or None] = [float(row[k]) for k in ("x0", "y0", "x1", "y1")]
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: must have the columns image,x0,y0,x1,y1 and perhaps label ({error})") from None
+    found = read_boxes(path)
     keys = [(data.annotations[i].source, label) for i, label in zip(wanted.images, wanted.labels)]
     boxes = [found.get(key, found.get((key[0], None), [np.nan] * 4)) for key in keys]
     if np.isnan(boxes).all():

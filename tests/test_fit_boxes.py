@@ -143,6 +143,13 @@ def test_stores_that_do_not_belong_together_are_told(stores, boxes, tmp_path):
         open_stock((stores[0], other), FEATURES)
 
 
+def test_stores_of_two_layers_are_stacked_and_say_so(stores, boxes, tmp_path):
+    other = make_store(tmp_path / "other", boxes, "gradient", 2, options={"layer": "conv1"})
+    source = open_stock((stores[0], other), FEATURES).source
+    assert source["method"] == "gradient+gradient" and source["options"] == [{}, {"layer": "conv1"}]
+    assert source["network"] == "vgg16"
+
+
 def test_options_are_recorded(stores, tmp_path):
     fitted(stores, tmp_path)
     config = json.loads((tmp_path / "results.json").read_text())["config"]

@@ -59,6 +59,14 @@ def test_stretch_and_letterbox():
     assert (np.abs(np.delete(placed, range(top, top + 7), 0).astype(int) - 127.5) < 1).all()
 
 
+def test_another_mode_or_side():
+    own = Preprocessing((224, 224), shorter=256, order="bgr")
+    assert own.changed() == own
+    assert own.changed(side=112) == Preprocessing((112, 112), shorter=128, order="bgr")
+    assert own.changed("stretch", 64) == Preprocessing((64, 64), mode="stretch", order="bgr")
+    assert Preprocessing((24, 28), mode="stretch").changed("letterbox").size == (24, 28)
+
+
 def test_a_marked_pixel_lands_where_placement_says():
     for mode in ("crop", "stretch", "letterbox"):
         preprocess = Preprocessing((48, 64), mode=mode, shorter=None)
