@@ -38,9 +38,10 @@ class Run:
     errors: Path
 
     def ending(self) -> str:
-        """Exit code, and what was said on stderr."""
+        """Exit code; where that is not 0, what was said on stderr as well."""
         self.process.join()
-        return f"{self.process.exitcode} {self.errors.read_text(encoding='utf-8')}".strip()
+        code = self.process.exitcode
+        return f"{code} {self.errors.read_text(encoding='utf-8')}".strip() if code else "0"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Campaign:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
             "JAX_PLATFORMS": "cpu",
+            "TF_CPP_MIN_LOG_LEVEL": "3",  # XLA's complaint of a slow compilation, on a busy machine
         }
         multiprocessing.set_forkserver_preload([f"scripts.{script}" for script in JOBS])
 
