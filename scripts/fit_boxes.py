@@ -146,7 +146,7 @@ def fitted(stock: Stock, split: Split, targets: np.ndarray, options: Options) ->
             " raise it, pool the maps, or use --method ridge"
         )
     if spectrum is not None:
-        solutions = [spectrum.solution(penalty) for penalty in options.lambdas]
+        solutions = ridge.polished(spectrum, rows, [spectrum.solution(penalty) for penalty in options.lambdas])
     assert solutions is not None
     path = chosen(stock, split, targets, solutions, options)
     best = solutions[max(range(len(solutions)), key=lambda i: (path[i], solutions[i].penalty))]

@@ -56,6 +56,19 @@ def test_every_closed_form_is_scikit_learns_ridge(problem, penalty):
         np.testing.assert_allclose(solution.intercept, known.intercept_, rtol=1e-4, atol=1e-5)
 
 
+def test_polishing_makes_up_for_float32_products(problem):
+    x, y = problem
+    x = np.concatenate([x, x[:, :3] + 1e-2 * x[:, 3:6]], 1)  # nearly collinear
+    rows, spectrum = chunked(x, y, 4), ridge.from_moments(moments(chunked(x, y, 4), block=16))
+    rough = [spectrum.solution(penalty) for penalty in (1e-4, 1.0)]
+    for before, after in zip(rough, ridge.polished(spectrum, rows, rough)):
+        alpha = before.penalty * ((x - x.mean(0, dtype=float)) ** 2).sum(dtype=float) / x.shape[1]
+        known = Ridge(alpha=alpha).fit(x.astype(float), y)
+        errors = [np.abs(one.weights.T - known.coef_).max() / np.abs(known.coef_).max() for one in (before, after)]
+        assert errors[1] < 1e-7 and errors[1] < errors[0] / 5
+        np.testing.assert_allclose(after.intercept, known.intercept_, rtol=1e-7)
+
+
 def test_the_dual_form_is_the_primal_one(rng):
     x, y = rng.normal(size=(12, 40)).astype(np.float32), rng.normal(size=(12, 4))
     alpha = 0.1 * ((x - x.mean(0)) ** 2).sum() / 40
