@@ -105,7 +105,7 @@ def main(options: Options) -> int:
                     bad = runs.differing(runs.results(stage.target), whole)
                 label = f"{script}, {fault.__name__.replace('_', ' ')}"
                 figures[label] = [ending.replace(str(disk), "DISK") for ending in endings]
-                print(f"{label}: {figures[label]}", flush=True)
+                print(f"{label}: {figures[label]}, differing afterwards: {bad}", flush=True)
                 wrong += [f"{label}: {ending}" for ending in endings if not clear(ending)]
                 wrong += [f"{label}: afterwards {name} differs" for name in bad]
     runs.report("faults", {"wrong": wrong, "endings": figures}, options.out)
