@@ -84,7 +84,7 @@ class Options:
 
 
 def _part(size: Pair, parts: int) -> int:
-    return max(1, round(min(size) / parts))
+    return -(-min(size) // parts)
 
 
 @dataclass(frozen=True)
