@@ -5,6 +5,7 @@ green, predicted ones red, as in seed 003's figures 3 and 4.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-LITERAL = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
+LITERAL: Any = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
 TRUE, PREDICTED = "#16a34a", "#e11d2e"
 _FAMILIES = {  # by the beginning of a method's name
     "gradient": "#1f6fb4",

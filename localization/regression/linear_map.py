@@ -112,7 +112,8 @@ def load_linear_map(path: Path | str) -> LinearMap:
     tensors, metadata = read_tensors(path)
     with refusing(path, "not a linear map of this version; fit and save it again"):
         header = json.loads(metadata["linear_map"])
-        features = Features(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["features"].items()})
+        stated: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in header["features"].items()}
+        features = Features(**stated)
         linear = LinearMap(
             tensors["weights"],
             tensors["intercept"],

@@ -89,8 +89,8 @@ def main(options: Options) -> int:
     )
     report.write_bytes(options.out.with_suffix(".png"), report.png(picture(options, results)))
     for result in results:
-        threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
-        print(f"\n{threads}: CPU s, wall s, the first's CPU s, its peak MiB, the others'")
+        cores_used = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
+        print(f"\n{cores_used}: CPU s, wall s, the first's CPU s, its peak MiB, the others'")
         for name, row in result["contenders"].items():
             print(
                 f"{name:<28}{row['cpu']:>9.3f}{row['wall']:>9.3f}{row['first']:>9.1f}{row['first_peak_mib']:>9.0f}{row['peak_mib']:>9.0f}"

@@ -1,4 +1,4 @@
-"""Every family of masks over 1,000 seeds and many sizes: `python -m tests.campaigns.masks` (minutes, most of it drawing).
+"""Every family of masks over 1,000 seeds and many sizes: `python -m tests.campaigns.masks` (minutes, mostly drawing).
 
 Prints the largest error of the coverage, in percentage points, and exits with 1 where one is above 0.5.
 """
