@@ -61,8 +61,8 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name; that of an .npy bears the name ""."""
     with refusing(path, "not a readable .npy or .npz of numbers"):
         if not zipfile.is_zipfile(path):
-            # mapped, so that a header cannot promise more than the file holds
-            return {"": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
+            # mapped, so that a header cannot promise more than the file holds; no pickle can be
+            return {"": np.array(np.lib.format.open_memmap(path, mode="r"))}
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
