@@ -34,7 +34,7 @@ from saliency.occlusion.windows import Pair, Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most
-COMPILATION = 2.5e10  # multiplications that could be done while one more class is compiled, for each convolution
+COMPILATION = 1.5e10  # multiplications that could be done while one more class is compiled, for each convolution
 WORTHWHILE = 0.05  # a further class has to save this share of the work
 Range = tuple[int, int]  # least, most
 WINDOW = "window"  # stands for the hidden window among layers' names

@@ -35,7 +35,7 @@ from saliency.weights import ARCHITECTURES, random_network
 from scripts import cli
 
 TARGET = 3  # whichever: the weights are random
-OFTEN = 100  # images to plan for: compiled once, used for all of them
+OFTEN = 1000  # images to plan for, a small data set: compiled once, used for all of them
 PERTURBATIONS = (1, 8, 32)  # captum's windows at once
 Maps = Callable[[], np.ndarray]
 
