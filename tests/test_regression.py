@@ -49,7 +49,7 @@ def test_every_closed_form_is_scikit_learns_ridge(problem, penalty):
     for solution in (
         ridge.from_rows(x, y).solution(penalty),
         ridge.from_moments(sums).solution(penalty),
-        ridge.one_penalty(sums, penalty),
+        ridge.one_penalty(sums, penalty, chunked(x, y, 7)),
         ridge.conjugate_gradients(chunked(x, y, 3), penalty, tolerance=1e-9),
     ):
         np.testing.assert_allclose(solution.weights.T, known.coef_, rtol=1e-4, atol=1e-6)

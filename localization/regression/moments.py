@@ -53,7 +53,10 @@ class Moments:
         """Gram, cross and target products about the means."""
         sums = self.matrix[0, 1:]
         d = len(self.shift)
-        gram = self.matrix[1 : d + 1, 1 : d + 1] - np.outer(sums[:d], sums[:d] / self.n)
+        gram = self.matrix[1 : d + 1, 1 : d + 1].copy()
+        for start in range(0, d, BLOCK // 8):  # without a second matrix
+            some = slice(start, start + BLOCK // 8)
+            gram[some] -= np.outer(sums[:d][some], sums[:d] / self.n)
         cross = self.matrix[1 : d + 1, d + 1 :] - np.outer(sums[:d], sums[d:] / self.n)
         own = self.matrix[d + 1 :, d + 1 :] - np.outer(sums[d:], sums[d:] / self.n)
         return gram, cross, own

@@ -67,8 +67,10 @@ def kept(squares: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "d d"]) ->
     return squares[real], vectors[:, real]
 
 
-def polished(spectrum: Spectrum, rows: Rows, solutions: Sequence[Solution], *, steps: int = 4) -> list[Solution]:
-    """Solutions of a spectrum from float32 products, to nearly float64's precision, by iterative refinement.
+def polished(
+    factored: "Spectrum | Cholesky", rows: Rows, solutions: Sequence[Solution], *, steps: int = 4
+) -> list[Solution]:
+    """Solutions from float32 products, to nearly float64's precision, by iterative refinement.
 
     A sweep in float64 gives what is left of every solution's gradient, and a step against it, by the factorisation at
     hand, takes away all of the error but what the products' own error is of them; a millionth is the last such step.
@@ -76,34 +78,53 @@ def polished(spectrum: Spectrum, rows: Rows, solutions: Sequence[Solution], *, s
     """
     n = total(np.array([float(len(rows))]))[0]
     weights = np.stack([solution.weights for solution in solutions])
-    centred = np.stack([solution.intercept for solution in solutions]) + spectrum.mean_x @ weights
-    alphas = [spectrum.alpha(solution.penalty) for solution in solutions]
+    centred = np.stack([solution.intercept for solution in solutions]) + factored.mean_x @ weights
+    alphas = [factored.alpha(solution.penalty) for solution in solutions]
     for _ in range(steps):
         left, sums = np.zeros_like(weights), np.zeros_like(centred)
         for where, block in rows.sliced():
             targets = rows.targets[where]
             for start in range(0, len(block), SWEEP):
-                x = block[start : start + SWEEP] - spectrum.mean_x
+                x = block[start : start + SWEEP] - factored.mean_x
                 residual = targets[start : start + SWEEP] - centred[:, None] - x @ weights
                 left += x.T @ residual
                 sums += residual.sum(1)
         centred = centred + total(sums) / n
         left = total(left) - np.array(alphas)[:, None, None] * weights
-        step = np.stack([spectrum.solved(one, solution.penalty) for one, solution in zip(left, solutions)])
+        step = np.stack([factored.solved(one, solution.penalty) for one, solution in zip(left, solutions)])
         weights = weights + step
         if (np.abs(step).max((1, 2)) <= 1e-6 * np.abs(weights).max((1, 2))).all():
             break
-    intercepts = centred - spectrum.mean_x @ weights
+    intercepts = centred - factored.mean_x @ weights
     return [Solution(w, b, old.penalty, old.trace) for w, b, old in zip(weights, intercepts, solutions)]
 
 
-def one_penalty(moments: Moments, penalty: float) -> Solution:
-    """A single solution, for which a Cholesky factor is much cheaper than the eigenvectors."""
+@dataclass(frozen=True)
+class Cholesky:
+    """The Gram matrix with one penalty added, factored: much cheaper than its eigenvectors."""
+
+    factor: tuple[Float[np.ndarray, "d d"], bool]
+    added: float
+    mean_x: Float[np.ndarray, " d"]
+
+    def alpha(self, penalty: float) -> float:
+        return self.added
+
+    def solved(self, right: Float[np.ndarray, "d t"], penalty: float) -> Float[np.ndarray, "d t"]:
+        return scipy.linalg.cho_solve(self.factor, right, check_finite=False)
+
+
+def one_penalty(moments: Moments, penalty: float, rows: Rows) -> Solution:
+    """A single solution, of the rows that the moments are of."""
     gram, cross, _ = moments.centred()
-    gram[np.diag_indices_from(gram)] += penalty * np.trace(gram) / len(gram)
-    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-    weights = scipy.linalg.cho_solve(factor, cross)
-    return Solution(weights, moments.mean_y - moments.mean_x @ weights, penalty)
+    added = penalty * float(np.trace(gram)) / len(gram)
+    gram[np.diag_indices_from(gram)] += added
+    # symmetric, so its transpose, which LAPACK takes as it lies in memory, is the same
+    factor = scipy.linalg.cho_factor(gram.T, overwrite_a=True, check_finite=False)
+    cholesky = Cholesky(factor, added, moments.mean_x)
+    weights = cholesky.solved(cross, penalty)
+    rough = Solution(weights, moments.mean_y - moments.mean_x @ weights, penalty)
+    return polished(cholesky, rows, [rough])[0]
 
 
 def left_out(

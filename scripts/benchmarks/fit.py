@@ -148,7 +148,7 @@ def streaming(path: Path, n: int, d: int, penalty: float) -> Measured:
     rows = rows_of(path, n, d)
     sums = moments(rows)
     gram_seconds = time.process_time() - meter.start
-    solution = ridge.one_penalty(sums, penalty)
+    solution = ridge.one_penalty(sums, penalty, rows)
     return {"n": n, "d": d, **meter.read(), "gram_seconds": gram_seconds, "weights": solution.weights}
 
 

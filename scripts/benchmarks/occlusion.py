@@ -233,7 +233,8 @@ def captum(
                     x, (3, *windows.patch), (3, *windows.stride), baselines=0, target=TARGET,
                     perturbations_per_eval=perturbations,
                 )  # fmt: skip
-                return np.concatenate(seen[1:])  # the first is the untouched image
+                scores = np.concatenate(seen[1:])  # the first is the untouched image; then column after column
+                return scores.reshape(windows.grid[::-1]).T.ravel()
             positions = windows.positions[::every]
             for first in range(0, len(positions), perturbations):
                 some = positions[first : first + perturbations]
