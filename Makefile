@@ -17,7 +17,7 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 --dist loadfile -m "not parity and not real" $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m "not parity and not real" $(ARGS)
 
 parity: .venv-parity/.ready
 	.venv-parity/bin/pytest --numprocesses 2 -m parity tests/parity $(ARGS)
