@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 
 from saliency.errors import InputError
 from saliency.networks.network import Network, check_input
-from saliency.occlusion import BUDGET, CPU_CHUNK
-from saliency.occlusion.dense import ScoreFunction, positions_for
+from saliency.occlusion import BUDGET
+from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, positions_for
 from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import Score, as_score, batches, score_of_batch, settled_targets
 
@@ -52,8 +52,7 @@ def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit
     """How many images of (height, width) to score at once."""
     if not isinstance(net, Network):
         return CPU_CHUNK
-    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
-    return min(fit, CPU_CHUNK) if jax.default_backend() == "cpu" else fit
+    return positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
 
 
 def scored(

@@ -7,6 +7,8 @@ import numpy as np
 
 from saliency.errors import InputError
 
+Pair = tuple[int, int]  # height, width
+
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
     allowed = tuple(allowed)
@@ -29,6 +31,14 @@ def number(name: str, value: object, *, least: float = -np.inf, above: float = -
         bounds = {"of at least": least, "above": above, "below": below}
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if np.isfinite(bound))
         raise InputError(f"{name} must be a finite number {said}, not {reprlib.repr(value)}".replace("  ", " "))
+
+
+def pair(name: str, value: int | Pair) -> Pair:
+    """One number for both axes, or (height, width)."""
+    values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
+        raise InputError(f"{name} must be a whole number of pixels or a pair (height, width), not {value!r}")
+    return int(values[0]), int(values[1])
 
 
 def kind_of(name: str, value: object, kind: type, said: str) -> None:

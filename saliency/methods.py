@@ -24,12 +24,13 @@ from saliency.attribution import (
 )
 from saliency.black_box import Classifier
 from saliency.cam import activation_maps, cam, grad_cam, local_head
+from saliency.checks import Pair, pair
 from saliency.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
 from saliency.errors import InputError
 from saliency.gradient import Aggregate, Progress, gradient_maps
 from saliency.networks.network import Network
 from saliency.occlusion import Engine, occlusion_maps
-from saliency.occlusion.windows import Fill, Pair, Windows, pair
+from saliency.occlusion.windows import Fill, Windows
 from saliency.perturbation import finite_difference_maps, rise_maps
 
 Sign = Literal["magnitude", "signed"]
@@ -74,9 +75,9 @@ class Options:
 
     def windows(self, size: Pair) -> Windows:
         """Occlusion's windows on an image of (height, width)."""
-        patch = pair(_part(size, 6) if self.patch is None else self.patch, "patch")
+        patch = pair("patch", _part(size, 6) if self.patch is None else self.patch)
         height, width = (max(1, 3 * side // 4) for side in patch)
-        return Windows(size, patch, pair((height, width) if self.stride is None else self.stride, "stride"))
+        return Windows(size, patch, pair("stride", (height, width) if self.stride is None else self.stride))
 
     def square(self, size: Pair) -> int:
         """The side of finite differences' squares on an image of (height, width)."""

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency.black_box import Classifier, chunk_of, preprocessing, probes, scored
+from saliency.checks import Pair, number, whole
 from saliency.errors import InputError
 from saliency.gradient import Progress
-from saliency.networks.network import Network
+from saliency.networks.network import Network, check_input
 from saliency.occlusion import counter, scores_under
-from saliency.occlusion.windows import Fill, Pair, Windows, fill_images
+from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, as_score, in_batches, settled_targets
 
 Target = int | Sequence[int] | np.ndarray | None
@@ -112,9 +113,11 @@ def finite_difference_maps(
     One channel of a square of `cell` pixels goes up and down by `step` times the image's range; the map is the largest
     absolute derivative of the three channels, per pixel. At `cell=1` it is the gradient map, at 6 passes a pixel.
     """
-    if cell < 1 or step <= 0:
-        raise InputError(f"finite differences need cell >= 1 and step > 0, not {cell} and {step}")
-    functions = probes(net, x, score, target)
+    whole("cell", cell, least=1)
+    number("step", step, above=0)
+    score = as_score(score)
+    if isinstance(net, Network):
+        check_input(net, x, score.layer_in(net.architecture))
     height, width = x.shape[1:3]
     spread = np.ptp(x, axis=(1, 2, 3))
     by = (step * np.where(spread > 0, spread, 1)).astype(np.float32)
@@ -123,8 +126,9 @@ def finite_difference_maps(
     area = np.bincount(label.ravel())[:, None]
     if isinstance(net, Network):
         side = min(cell, height), min(cell, width)
-        scores = _moved_scores(net, x, by, Windows((height, width), side, side), as_score(score), target, progress)
+        scores = _moved_scores(net, x, by, Windows((height, width), side, side), score, target, progress)
     else:
+        functions = probes(net, x)
 
         def scores_of(i: int) -> np.ndarray:
             changed = partial(_moved, x[i], by[i], label)

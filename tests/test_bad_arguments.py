@@ -54,6 +54,14 @@ CLASSES = ("ab", "classes must name one for each of the 4 samples")
 PREDICTED = ([1, 2], r"predicted boxes must be \[n, 4\]")
 TRUE = (BOX * np.nan, "true boxes hold NaN")
 THRESHOLD = (1.5, "threshold must be a finite number of at least 0 and below 1")
+HITS = {
+    "predicted": PREDICTED,
+    "true": TRUE,
+    "classes": CLASSES,
+    "images": IMAGES,
+    "threshold": THRESHOLD,
+    "seed": SEED,
+}
 NETWORK = ("vgg16", "net must be a Network, as load_network gives it")
 INPUT = (np.zeros((2, 14, 18, 3), np.uint8), "x must be float, normalised by net.preprocess, not uint8")
 TARGET = ([0, 99], r"target must lie in 0\.\.9")
@@ -120,22 +128,8 @@ BAD = {
         "draws": (0, "draws must be a whole number of at least 1"),
         "seed": SEED,
     },
-    localization.corloc: {
-        "predicted": PREDICTED,
-        "true": TRUE,
-        "classes": CLASSES,
-        "images": IMAGES,
-        "threshold": THRESHOLD,
-        "seed": SEED,
-    },
-    localization.corloc_by_class: {
-        "predicted": PREDICTED,
-        "true": TRUE,
-        "classes": CLASSES,
-        "images": IMAGES,
-        "threshold": THRESHOLD,
-        "seed": SEED,
-    },
+    localization.corloc: HITS,
+    localization.corloc_by_class: HITS,
     localization.mean_iou: {
         "predicted": PREDICTED,
         "true": (7, r"true boxes must be \[n, 4\], or n arrays"),

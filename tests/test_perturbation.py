@@ -140,7 +140,7 @@ def test_bad_options_are_refused(x):
         rise_maps(score, x, masks=1)
     with pytest.raises(InputError, match="0 < keep < 1"):
         rise_maps(score, x, keep=1.0)
-    with pytest.raises(InputError, match="cell >= 1 and step > 0, not 0"):
+    with pytest.raises(InputError, match="cell must be a whole number of at least 1, not 0"):
         finite_difference_maps(score, x, cell=0)
     with pytest.raises(InputError, match="NaN"):
         rise_maps(score, x * np.nan)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from saliency.checks import Pair
 from saliency.networks import winograd
+from saliency.networks.winograd import Padding
 
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Parameters = Mapping[str, Array]
 NO_PADDING: Padding = ((0, 0), (0, 0))
 WINOGRAD = 128  # channels from which a single image's convolutions are worth the transforms, and their memory

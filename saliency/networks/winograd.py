@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-Pair = tuple[int, int]
+from saliency.checks import Pair
+
 Padding = tuple[Pair, Pair]
 Matrices = Sequence[Sequence[Float[Array, "c f"]]]  # 4x4
 FLIPPED = (3, 1, 2, 0)  # where the matrices of a kernel are found in those of the kernel turned round

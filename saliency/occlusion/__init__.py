@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from saliency.checks import function, kind_of, one_of, whole
+from saliency.checks import function, kind_of, one_of, pair, whole
 from saliency.errors import InputError
 from saliency.networks.architecture import Weights
 from saliency.networks.network import Network, check_input
 from saliency.occlusion.dense import (
+    CPU_CHUNK,
     ScoreFunction,
     Step,
     black_box_scores,
@@ -29,15 +30,14 @@ from saliency.occlusion.dense import (
 )
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
-from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images, pair
+from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
 from saliency.preprocessing import AS_IT_IS, Preprocessing
-from saliency.scores import Score, as_score, as_targets, class_count, predicted, score_values
+from saliency.scores import Score, as_score, score_values, settled_targets
 
 Engine = Literal["auto", "dense", "incremental"]
 Progress = Callable[[int, int], None]  # done, total
 BUDGET = 256 * 2**20  # bytes of activations at once
 WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
-CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 
 __all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps"]
 
@@ -108,13 +108,11 @@ def occlusion_maps(
     x = np.asarray(x)
     if x.ndim != 4 or x.shape[-1] != 3:
         raise InputError(f"x must be [n, h, w, 3], not {list(x.shape)}")
-    windows = Windows((x.shape[1], x.shape[2]), pair(patch, "patch"), pair(stride, "stride"), shape, convention)
+    windows = Windows((x.shape[1], x.shape[2]), pair("patch", patch), pair("stride", stride), shape, convention)
     fills = fill_images(x, fill, preprocess or AS_IT_IS, seed)
     step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
-        targets = as_targets(target, len(x), class_count(net.architecture))
-        if score.kind != "gestalt" and (targets < 0).any():
-            targets = np.where(targets < 0, predicted(net, x), targets)
+        targets = settled_targets(net, x, score, target)
         base = score_values(net, x, score, targets)
         hidden, engine = scores_under(
             net, x, fills, windows, score=score, targets=targets, engine=engine, budget=budget, chunk=chunk, step=step
@@ -154,8 +152,6 @@ def scores_under(
     if engine == "incremental":
         return _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step), engine
     chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
-    if jax.default_backend() == "cpu":
-        chunk = min(chunk, CPU_CHUNK)
     scores = [
         dense_scores(
             architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
@@ -247,7 +243,5 @@ def occluded_logits(
             )  # fmt: skip
     else:
         chunk = positions_for(architecture, image.shape[0], image.shape[1], architecture.last, budget)
-        if jax.default_backend() == "cpu":
-            chunk = min(chunk, CPU_CHUNK)
         logits = dense_logits(architecture, weights, image, filled, sizes, chunk=chunk, step=step)
     return [part.reshape(*windows.grid, -1) for part, windows in zip(logits, sizes)]

@@ -15,6 +15,7 @@ from saliency.scores import Score
 
 ScoreFunction = Callable[[Float[Array, "n h w c"]], Float[Array, " n"]]
 Step = Callable[[int], None]  # told how many positions were done
+CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 
 
 def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
@@ -145,7 +146,7 @@ def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, ste
 
 
 def positions_for(architecture: Architecture, height: int, width: int, to: str, budget: int) -> int:
-    """How many positions at once keep the activations below `budget` bytes: at least 1.
+    """How many positions at once keep the activations below `budget` bytes: at least 1; on a CPU no more than pay.
 
     XLA frees an activation once it is read, so the peak is the largest layer's inputs and output, twice over for
     copies that it makes.
@@ -155,4 +156,5 @@ def positions_for(architecture: Architecture, height: int, width: int, to: str, 
         np.prod(shapes[node.name]) + sum(np.prod(shapes[name]) for name in node.inputs)
         for node in architecture.ancestors(to)
     )
-    return max(1, int(budget // (2 * 4 * peak)))
+    fit = max(1, int(budget // (2 * 4 * peak)))
+    return min(fit, CPU_CHUNK) if jax.default_backend() == "cpu" else fit

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency.checks import Pair
 from saliency.networks import winograd
 from saliency.networks.architecture import Architecture, Node, Weights
 from saliency.networks.layers import (
@@ -36,7 +37,7 @@ from saliency.networks.layers import (
     Relu,
 )
 from saliency.occlusion.dense import Step
-from saliency.occlusion.plan import WINDOW, Class, Layout, Pair, Plan, Range, column_layer, needed
+from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, Range, column_layer, needed
 from saliency.scores import Score
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from saliency.checks import Pair
 from saliency.networks.architecture import Architecture, Node
 from saliency.networks.layers import (
     Add,
@@ -30,7 +31,7 @@ from saliency.networks.layers import (
     Padding,
     Relu,
 )
-from saliency.occlusion.windows import Pair, Windows
+from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most

@@ -12,11 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 
-from saliency.checks import one_of
+from saliency.checks import Pair, one_of
 from saliency.errors import InputError
 from saliency.preprocessing import Preprocessing
 
-Pair = tuple[int, int]
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
 Fill = str | float | tuple[float, float, float]
@@ -128,14 +127,6 @@ class Windows:
             for size, patch, starts in zip(self.image, self.patch, self.starts)
         )
         return np.einsum("nij,ih,jw->nhw", drops, rows, cols).astype(np.float32)
-
-
-def pair(value: int | Pair, name: str) -> Pair:
-    """One number for both axes, or (height, width)."""
-    values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
-        raise InputError(f"{name} must be a whole number of pixels or a pair (height, width), not {value!r}")
-    return int(values[0]), int(values[1])
 
 
 def fill_images(

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency.checks import Pair
 from saliency.errors import InputError
-from saliency.robustness.masks import Bernoulli, Family, Life, Pair, Perlin, Triangles, hide
+from saliency.robustness.masks import Bernoulli, Family, Life, Perlin, Triangles, hide
 
 
 class Augmentation(Protocol):

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from saliency.checks import Pair
 from saliency.errors import InputError
-
-Pair = tuple[int, int]
 
 
 class Family(Protocol):

@@ -22,14 +22,15 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from localization import report
+from saliency.checks import pair
 from saliency.errors import InputError
 from saliency.networks.architecture import Architecture
 from saliency.networks.network import Network
-from saliency.occlusion import BUDGET, CPU_CHUNK
+from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
-from saliency.occlusion.windows import Windows, pair
+from saliency.occlusion.windows import Windows
 from saliency.scores import Score, as_score
 from saliency.weights import ARCHITECTURES, random_network
 from scripts import cli
@@ -103,7 +104,7 @@ def main(options: Options) -> int:
 def setting(options: Options) -> tuple[Architecture, Windows]:
     make = ARCHITECTURES[options.network]
     architecture = make(size=(options.size, options.size)) if options.size else make()
-    return architecture, Windows(architecture.size, pair(options.patch, "patch"), pair(options.stride, "stride"))
+    return architecture, Windows(architecture.size, pair("patch", options.patch), pair("stride", options.stride))
 
 
 def contenders(options: Options) -> list[str]:
@@ -196,7 +197,7 @@ def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score)
 
 
 def dense(net: Network, image: np.ndarray, windows: Windows, score: Score, every: int) -> Maps:
-    chunk = min(CPU_CHUNK, positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), BUDGET))
+    chunk = positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), BUDGET)
     return lambda: dense_scores(
         net.architecture, net.weights, image, np.zeros_like(image), sampled(windows, every),
         score=score, target=TARGET, chunk=chunk, step=lambda count: None,
