@@ -17,7 +17,7 @@ from saliency.networks.network import Network, check_input
 from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, positions_for
 from saliency.preprocessing import AS_IT_IS, Preprocessing
-from saliency.scores import Score, as_score, batches, score_of_batch, settled_targets
+from saliency.scores import Score, as_score, batches, in_batches, score_of_batch, settled_targets
 
 Classifier = Network | ScoreFunction
 
@@ -58,9 +58,27 @@ def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit
 def scored(
     probe: ScoreFunction, changed: Callable[[Int[np.ndarray, " k"]], np.ndarray], count: int, chunk: int
 ) -> Float[np.ndarray, " count"]:
-    """Scores of the images `changed(i)` for i = 0 .. count-1, `chunk` at a time; the last chunk repeats its last."""
-    parts = [np.asarray(probe(jnp.asarray(changed(k)))) for k in batches(count, chunk)]
+    """Scores of the images `changed(i)` for i = 0 .. count-1, at most `chunk` at a time, in chunks as even as it goes;
+    the last repeats its last image."""
+    parts = [np.asarray(probe(jnp.asarray(changed(k)))) for k in batches(count, -(-count // -(-count // chunk)))]
     return np.concatenate(parts)[:count].astype(float)
+
+
+def of_each(
+    net: Classifier,
+    function: Callable[[int], np.ndarray],
+    n: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[np.ndarray]:
+    """`function` of 0 .. n-1: a network bears several calls at a time, other people's functions may not."""
+    if isinstance(net, Network):
+        return in_batches(lambda i: function(int(i[0])), n, 1, progress)
+    values = []
+    for i in range(n):
+        values.append(function(i))
+        if progress:
+            progress(i + 1, n)
+    return values
 
 
 def preprocessing(net: Classifier) -> Preprocessing:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from saliency.black_box import Classifier, chunk_of, preprocessing, probes, scored
+from saliency.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
 from saliency.controls import cascade
 from saliency.errors import InputError
 from saliency.gradient import Progress
@@ -125,15 +125,18 @@ def _replacement(
         raise InputError(f"maps must be {list(x.shape[:3])} as the images are, not {list(maps.shape)}")
     white_box = isinstance(net, Network)
     functions = probes(net, x, "log_probability", target)
-    chunk = min(steps + 1, chunk_of(net, x.shape[1:3]))
+    chunk = chunk_of(net, x.shape[1:3])
     size = np.prod(x.shape[1:3])
     replaced = np.round(np.linspace(0, 1, steps + 1) * size).astype(int)
-    scores = np.full((len(x), steps + 1), np.nan)
-    for i in rankable(maps).nonzero()[0].tolist():
+    usable = rankable(maps)
+
+    def scores_of(i: int) -> np.ndarray:
+        if not usable[i]:
+            return np.full(steps + 1, np.nan)
         mixed = partial(_mixed, start[i], end[i], turns(maps[i]), replaced)
-        scores[i] = scored(functions[i], mixed, steps + 1, chunk)
-        if progress:
-            progress(i + 1, len(x))
+        return scored(functions[i], mixed, steps + 1, chunk)
+
+    scores = np.reshape(of_each(net, scores_of, len(x), progress), (len(x), steps + 1))
     return Curves(replaced / size, np.exp(scores) if white_box else scores)
 
 

@@ -4,20 +4,20 @@ Images are float `[n, h, w, 3]`, maps float32 `[n, h, w]`. Occlusion, the third 
 the kind, has a package of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
-from saliency.black_box import Classifier, chunk_of, preprocessing, probes, scored
+from saliency.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
 from saliency.checks import Pair, number, whole
 from saliency.errors import InputError
 from saliency.gradient import Progress
 from saliency.networks.network import Network, check_input
 from saliency.occlusion import counter, scores_under
 from saliency.occlusion.windows import Fill, Windows, fill_images
-from saliency.scores import Score, as_score, in_batches, settled_targets
+from saliency.scores import Score, as_score, settled_targets
 
 Target = int | Sequence[int] | np.ndarray | None
 
@@ -60,27 +60,13 @@ def rise_maps(
     def scores_of(i: int) -> np.ndarray:
         return scored(functions[i], partial(masked, x[i], fills[i]), masks, chunk)
 
-    scores = np.reshape(_of_each(net, scores_of, len(x), progress), (len(x), masks))
+    scores = np.reshape(of_each(net, scores_of, len(x), progress), (len(x), masks))
     weights = (scores - scores.mean(1, keepdims=True)) / (masks * keep)
     maps = np.zeros(x.shape[:3])
     for start in range(0, masks, chunk):
         k = np.arange(start, min(start + chunk, masks))
         maps += np.einsum("nk,khw->nhw", weights[:, k], visible(k))
     return maps.astype(np.float32)
-
-
-def _of_each(
-    net: Classifier, function: Callable[[int], np.ndarray], n: int, progress: Progress | None
-) -> list[np.ndarray]:
-    """`function` of 0 .. n-1: a network bears several calls at a time, other people's functions may not."""
-    if isinstance(net, Network):
-        return in_batches(lambda i: function(int(i[0])), n, 1, progress)
-    values = []
-    for i in range(n):
-        values.append(function(i))
-        if progress:
-            progress(i + 1, n)
-    return values
 
 
 def enlarged(
@@ -134,7 +120,7 @@ def finite_difference_maps(
             changed = partial(_moved, x[i], by[i], label)
             return scored(functions[i], changed, 6 * len(area), chunk_of(net, (height, width)))
 
-        scores = np.reshape(_of_each(net, scores_of, len(x), progress), (len(x), len(area), 3, 2))
+        scores = np.reshape(of_each(net, scores_of, len(x), progress), (len(x), len(area), 3, 2))
     slopes = np.abs(scores[..., 0] - scores[..., 1]) / (2 * by[:, None, None] * area)
     return slopes.max(-1)[:, label].astype(np.float32)
 

@@ -166,8 +166,9 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     }
     wanted = tasks(net, options.methods, settings, options.occlusion_strides)
     first = samples.input([0])
-    for task in wanted.values():  # compiles, which is not timed, and finds bad settings before anything is written
-        task.method.maps(net, first, target=0, options=task.settings)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # compiles, which is not timed, and finds bad settings before anything is written
+        list(pool.map(lambda task: task.method.maps(net, first, target=0, options=task.settings), wanted.values()))
     folder = options.out / "maps"
     if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
         shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed

@@ -47,39 +47,33 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
     name = names[0] if len(names) == 1 else STACKED
     routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
-    said: dict[int, str] = {}
     settings, images = [], []
+    maps, scale = _maps(names, made, np.arange(len(samples)))
+    said, known = status(maps), samples.learned * scale
     if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
         pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
-        maps, scale = _maps(names, made, pool)
-        drawn = heuristics.drawn(maps, samples.learned[pool] * scale)
-        pool, tried = pool[drawn], heuristics.tried(maps[drawn])
+        pool = pool[heuristics.drawn(maps[pool], known[pool])]
+        tried = heuristics.tried(maps[pool])
     for train, test in samples.parts:
-        maps, scale = _maps(names, made, train)
-        known = samples.learned[train] * scale
-        usable = status(maps) == "ok"
-        few = usable.sum() < FEW and samples.name != "scenes"
+        usable = train[said[train] == "ok"]
+        few = len(usable) < FEW and samples.name != "scenes"
         mirrored = fitting == "mirrored" or (fitting == "auto" and few)
         linear = (fit_mirrored if mirrored else fit_linear_map)(maps[usable], known[usable])
         predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
         chosen: dict[str, Any] = {LINEAR: linear.record}
         if HEURISTIC in routes:
             own = np.isin(pool, train)
-            heuristic = heuristics.best(
-                {setting: boxes[own] for setting, boxes in tried.items()}, samples.learned[pool[own]] * scale
-            )
+            heuristic = heuristics.best({setting: boxes[own] for setting, boxes in tried.items()}, known[pool[own]])
             chosen[HEURISTIC] = heuristic
             predict[HEURISTIC] = heuristic.predict
         settings.append(chosen)
         images.append(linear.images())
-        maps, _ = _maps(names, made, test)
-        said |= zip(test.tolist(), status(maps).tolist())
         for route in routes:
-            boxes = np.where((status(maps) == "ok")[:, None], predict[route](maps), np.nan)
+            boxes = np.where((said[test] == "ok")[:, None], predict[route](maps[test]), np.nan)
             found[name, route] |= zip(test.tolist(), boxes / scale)
     return Fit(
         {label: _to_photos(boxes, samples) for label, boxes in found.items()},
-        np.array([said[i] for i in samples.test.tolist()]),
+        said[samples.test],
         settings,
         np.mean(images, axis=0)[:, 0] if len(names) == 1 else None,
     )

@@ -10,7 +10,7 @@ from saliency import faithfulness
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
-STEPS = 16  # of insertion and deletion
+STEPS = 10  # of insertion and deletion
 
 
 def quality(

@@ -60,15 +60,7 @@ def main(options: Options) -> int:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 figures[script] = pool.submit(measured, script, said, marks).result()
             print(f"{script}: {figures[script]}", flush=True)
-        store = top / "make_maps"
-        begun = time.perf_counter()
-        open_store(store).digest()
-        opened = time.perf_counter()
-        open_stock([store], Features())
-        figures["s to open the index"], figures["s until a fit can begin"] = (
-            opened - begun,
-            time.perf_counter() - opened,
-        )
+        figures |= opening(top / "make_maps")
     flat = all(steady(figures[script]["samples"]) for script in WORDS)
     runs.report("load", {"flat": flat, **figures}, options.out)
     return 0 if flat else 1
