@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from saliency.methods import CONTROLS
+
 LITERAL: Any = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
 TRUE, PREDICTED = "#16a34a", "#e11d2e"
 _FAMILIES = {  # by the beginning of a method's name
@@ -29,6 +31,8 @@ _OTHER = "#3f8f6b"
 
 def colour(method: str) -> str:
     """One colour a family of methods, the same in every picture."""
+    if method in CONTROLS:
+        return _FAMILIES["baseline"]
     return next((value for start, value in _FAMILIES.items() if method.startswith(start)), _OTHER)
 
 

@@ -18,6 +18,7 @@ from saliency.networks.layers import Conv, Dense, Flatten
 from saliency.networks.scenes_cnn import scenes_cnn
 from scripts import compare
 from scripts.comparison.maps import tasks
+from scripts.comparison.report import against_controls
 from tests.conftest import random_network
 
 SMALL = compare.Options(
@@ -182,3 +183,18 @@ def test_the_list_explains_every_method(capsys):
     assert compare.main(compare.Options(list=True)) == 0
     said = capsys.readouterr().out
     assert all(f"{name}  [" in said for name in METHODS)
+
+
+def test_the_page_says_which_methods_do_no_better_than_a_control():
+    shares = {"gradient-max": (0.6, 0.2), "grad-cam": (0.3, 0.4), "gestalt-max": (0.35, 0.1), "edges": (0.1, 0.4)}
+    rows = [
+        {"method": method, "base": method, "route": route, "corloc": value}
+        for method, values in shares.items()
+        for route, value in zip(("linear map", "heuristic"), values)
+    ]
+    rows.sort(key=lambda row: -row["corloc"])
+    said = against_controls([{"method": "mean box", "base": None, "route": "none", "corloc": 0.9}, *rows])
+    assert "edges through the heuristic, 40.0%" in said and said.endswith("either route: grad-cam, gestalt-max.")
+    assert against_controls([row for row in rows if row["base"] != "edges"]) == ""
+    best = [row for row in rows if row["base"] in ("gradient-max", "edges")]
+    assert against_controls(best).endswith("none of the methods.")

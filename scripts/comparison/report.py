@@ -14,7 +14,7 @@ from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
 from saliency.faithfulness import MEASURES
-from saliency.methods import METHODS, Method
+from saliency.methods import CONTROLS, METHODS, Method
 from saliency.preprocessing import Placement
 from scripts.comparison.boxes import NONE, Fit
 from scripts.comparison.maps import Made
@@ -166,7 +166,7 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         "CorLoc: share of test images whose box overlaps a true one with IoU above one half, in percent, with its"
         " 95% bootstrap interval. Passes are those of a plain implementation, per image, the class given;"
         " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
-        " making the maps. Click a heading to sort.",
+        f" making the maps.{against_controls(rows)} Click a heading to sort.",
         tables=[_table(rows)],
         figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
     )
@@ -187,6 +187,20 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
             ),
             tables=[_classes(rows, classes, published)],
         )
+
+
+def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
+    asked = [row for row in rows if row["base"] and row["base"] not in CONTROLS]
+    best = next((row for row in rows if row["base"] in CONTROLS), None)
+    if not best or not asked:
+        return ""
+    better = {row["method"] for row in asked if row["corloc"] > best["corloc"]}
+    below = [name for name in dict.fromkeys(row["method"] for row in asked) if name not in better]
+    return (
+        f" The best control is {best['method']} through the {best['route']}, {100 * best['corloc']:.1f}%;"
+        f" no better, through either route: {', '.join(below) or 'none of the methods'}."
+    )
 
 
 def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
