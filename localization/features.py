@@ -4,6 +4,7 @@ Maps are float `[n, h, w]`, or `[n, k, h, w]` for k methods stacked; features ar
 methods' one after another. Smoothing and pooling are products with a matrix for the rows and one for the columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -171,3 +172,9 @@ def areas(size: int, to: int) -> Float[np.ndarray, "to size"]:
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return np.clip(overlap, 0, None) * to / size
+
+
+def pooled(maps: Float[np.ndarray, "*n h w"], size: Sequence[int]) -> Float[np.ndarray, "*n rows columns"]:
+    """Maps averaged to (rows, columns)."""
+    rows, columns = (areas(own, to).astype(np.float32) for own, to in zip(maps.shape[-2:], size))
+    return rows @ maps @ columns.T

@@ -123,12 +123,13 @@ def attribution_maps(
     targets = settled_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights = with_relu(net.architecture, relu), net.weights
+    size = default_batch(architecture, x.shape, score.layer_in(architecture)) * jax.local_device_count()
 
     def maps(i: np.ndarray) -> Array:
         gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)
         return recipe(gradient, spread(x[i]), spread(baseline[i]))
 
-    parts = in_batches(maps, len(x), default_batch() * jax.local_device_count(), progress)
+    parts = in_batches(maps, len(x), size, progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
 

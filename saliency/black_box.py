@@ -17,7 +17,7 @@ from saliency.networks.network import Network, check_input
 from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, positions_for
 from saliency.preprocessing import AS_IT_IS, Preprocessing
-from saliency.scores import Score, as_score, batches, in_batches, score_of_batch, settled_targets
+from saliency.scores import BATCH, Score, as_score, batches, in_batches, score_of_batch, settled_targets
 
 Classifier = Network | ScoreFunction
 
@@ -49,10 +49,11 @@ def probes(
 
 
 def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit") -> int:
-    """How many images of (height, width) to score at once."""
+    """How many images of (height, width) to score at once; on a CPU few, as `of_each` has several calls under way."""
     if not isinstance(net, Network):
         return CPU_CHUNK
-    return positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
+    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
+    return min(fit, BATCH) if jax.default_backend() == "cpu" else fit
 
 
 def scored(

@@ -50,7 +50,8 @@ def grad_cam(
     def maps(i: np.ndarray) -> Array:
         return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
 
-    parts = in_batches(maps, len(x), default_batch() * jax.local_device_count(), progress)
+    batch = default_batch(architecture, x.shape, architecture.last) * jax.local_device_count()
+    parts = in_batches(maps, len(x), batch, progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
 
 
@@ -88,7 +89,10 @@ def cam(
     targets = settled_targets(net, x, Score(), target)
     weights = net.weights
     parts = in_batches(
-        lambda i: _local_logits(weights, x[i], targets[i], architecture=architecture), len(x), default_batch(), progress
+        lambda i: _local_logits(weights, x[i], targets[i], architecture=architecture),
+        len(x),
+        default_batch(architecture, x.shape, architecture.last),
+        progress,
     )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
 
@@ -112,7 +116,7 @@ def activation_maps(
     parts = in_batches(
         lambda i: _mean_activations(weights, x[i], architecture=architecture, layer=layer),
         len(x),
-        default_batch(),
+        default_batch(architecture, x.shape, layer),
         progress,
     )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)

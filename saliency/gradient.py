@@ -36,7 +36,7 @@ def gradient_maps(
     """One backward pass per image: float32 `[n, h, w]`, or `[n, h, w, 3]` with the sign for aggregate="signed".
 
     `target` holds class indices (default: the predicted class, found in the same forward pass); a Gestalt score
-    ignores it. `batch` images are taken at once (default: 1 for each CPU, 64 for each accelerator).
+    ignores it. `batch` images are taken at once (default: what a CPU's cache holds, or 64 for each accelerator).
     Raises InputError for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
     """
     one_of("aggregate", aggregate, get_args(Aggregate))
@@ -46,13 +46,14 @@ def gradient_maps(
     score = as_score(score)
     check_input(net, x, score.layer_in(net.architecture))
     targets = as_targets(target, len(x), class_count(net.architecture))
-    weights, size = net.weights, batch or default_batch() * jax.local_device_count()
+    weights = net.weights
+    fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture)) * jax.local_device_count()
 
     def maps(i: np.ndarray) -> Array:
         inputs = spread(x[i]), spread(targets[i])
         return joined(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
-    parts = in_batches(maps, len(x), size, progress)
+    parts = in_batches(maps, len(x), batch or fit, progress)
     shape = x.shape if aggregate == "signed" else x.shape[:3]
     return np.concatenate(parts)[: len(x)].astype(np.float32) if parts else np.empty(shape, np.float32)
 

@@ -8,6 +8,7 @@
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from saliency.networks.network import Network
 
 Kind = Literal["logit", "log_probability", "gestalt"]
 PREDICTED = -1
+CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
+BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,15 @@ def batches(n: int, size: int) -> list[np.ndarray]:
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 
-def default_batch() -> int:
-    """One image at a time on a CPU, where larger batches leave the cache and lose; many on an accelerator."""
-    return 1 if jax.default_backend() == "cpu" else 64
+def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
+    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: on a CPU as many as keep the
+    largest activation in its cache, shared out evenly; many on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return 64
+    n, height, width = shape[:3]
+    largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
+    most = min(max(CACHE // largest, 1), BATCH)
+    return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
 
 def in_batches(
@@ -141,7 +150,7 @@ def spread(x: np.ndarray) -> Array:
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, in batches of one compiled shape."""
-    batch = batch or default_batch()
+    batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
     parts = in_batches(lambda i: _logits(weights, x[i], architecture=net.architecture), len(x), batch)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
@@ -175,7 +184,7 @@ def score_values(
     parts = in_batches(
         lambda i: score_of_batch(weights, x[i], targets[i], architecture=net.architecture, score=score),
         len(x),
-        default_batch(),
+        default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
     )
     return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
 

@@ -31,10 +31,10 @@ from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
 from saliency.reading import read_json
-from saliency.scores import logits
+from saliency.scores import default_batch, logits
 from scripts import cli
 from scripts.comparison import boxes
-from scripts.comparison.maps import external, keep, make, read_maps, shards, tasks
+from scripts.comparison.maps import SHARD, external, keep, make, read_maps, shards, tasks
 from scripts.comparison.quality import quality
 from scripts.comparison.report import looks, write_pictures, write_report
 from scripts.comparison.samples import Samples, dataset_samples, folder_samples, scenes_samples
@@ -86,10 +86,10 @@ class Options:
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1."""
     target: Literal["predicted", "label"] = "predicted"
     """Class whose score is explained."""
-    quality: int = 20
+    quality: int = 12
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
-        default_factory=lambda: MethodOptions(samples=8, steps=16, masks=80)
+        default_factory=lambda: MethodOptions(samples=6, steps=12, masks=64)
     )
     """What the methods share."""
     out: Path = Path("runs/compare")
@@ -165,7 +165,8 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
         name: boxes.read_boxes(name, Path(path), samples) for name, path in named(options.boxes, "--boxes")
     }
     wanted = tasks(net, options.methods, settings, options.occlusion_strides)
-    first = samples.input([0])
+    several = default_batch(net.architecture, (SHARD, *net.preprocess.size), net.architecture.last)
+    first = samples.input(range(min(several, len(samples))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # compiles, which is not timed, and finds bad settings before anything is written
         list(pool.map(lambda task: task.method.maps(net, first, target=0, options=task.settings), wanted.values()))
@@ -178,7 +179,7 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     progress = tqdm(total=len(wanted) * len(samples), unit="map", disable=cli.silent(options.quiet))
     classes = np.concatenate([logits(net, samples.input(i)) for i in shards(len(samples))])
     targets = explained(options, samples, classes)
-    made = {name: make(name, task, samples, targets, folder, progress) for name, task in wanted.items()}
+    made = make(wanted, samples, targets, folder, progress)
     made |= {name: external(name, maps, folder) for name, maps in strange_maps.items()}
     progress.close()
 

@@ -24,7 +24,7 @@ from localization import figures, report, tables
 from localization.boxes import to_input, to_photo, visible
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import inside
-from localization.features import areas
+from localization.features import pooled
 from localization.heuristics import fit_heuristic
 from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
@@ -33,6 +33,7 @@ from localization.published import published_rows
 from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
 from localization.statistics import Estimate, mcnemar_exact, paired_difference
 from saliency import load_network
+from saliency.checks import whole
 from saliency.classes import read_classes
 from saliency.errors import InputError
 from saliency.files import check_writable
@@ -172,6 +173,8 @@ def checked(options: Options) -> Protocol:
         raise InputError(f"--protocol {options.protocol} scores maps: give --maps or --network")
     if options.protocol == "top1-loc" and given != ["network"]:
         raise InputError("--protocol top1-loc needs --network, whose class has to be right")
+    for side in options.map_size:
+        whole("--map-size", side, least=1)
     check_writable(options.out)
     return PROTOCOLS[options.protocol]
 
@@ -310,9 +313,8 @@ def chunks(n: int, note: str, quiet: bool) -> Iterator[np.ndarray]:
         yield np.arange(first, min(first + CHUNK, n))
 
 
-def pooled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (areas(own, min(own, to)) for own, to in zip(maps.shape[-2:], size))
-    return (rows @ maps @ columns.T).astype(np.float32)
+def at_most(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return pooled(maps.astype(np.float32), [min(own, most) for own, most in zip(maps.shape[-2:], size)])
 
 
 def boxes_of_maps(
@@ -333,7 +335,7 @@ def boxes_of_maps(
     else:
         parts, known, size = [], [], options.map_size
         for indices in chunks(len(learned), "training maps", options.quiet):
-            parts.append(pooled(source.maps(train, learned, indices), size))
+            parts.append(at_most(source.maps(train, learned, indices), size))
             for i in indices:
                 photo = train.annotations[learned.images[i]].size
                 known.append(to_input(learned.largest[i], source.placement(photo, parts[-1].shape[-2:])))
@@ -343,7 +345,7 @@ def boxes_of_maps(
         predict = fit(maps[usable], boxes[usable], seed=options.settings.seed).predict
     found = np.full((len(wanted), 4), np.nan)
     for indices in chunks(len(wanted), "maps", options.quiet):
-        maps = pooled(source.maps(test, wanted, indices), size)
+        maps = at_most(source.maps(test, wanted, indices), size)
         boxes = np.where((status(maps) == "ok")[:, None], predict(maps), np.nan)
         for i, box in zip(indices, boxes):
             photo = test.annotations[wanted.images[i]].size

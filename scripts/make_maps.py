@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from localization import datasets
 from localization.datasets import Dataset
-from localization.features import areas
+from localization.features import pooled
 from localization.regression import status
 from localization.report import content_hash, plain
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency import load_network
+from saliency.checks import whole
 from saliency.errors import InputError
 from saliency.files import check_writable
 from saliency.methods import METHODS, Method
@@ -87,8 +88,9 @@ def main(options: Options) -> int:
     if options.method not in METHODS:
         raise InputError(f"unknown method {options.method!r}; choose from {', '.join(METHODS)}")
     part, parts = options.processes.share(options.shard)
-    if options.shard_size < 1:
-        raise InputError(f"--shard-size must be at least 1, not {options.shard_size}")
+    whole("--shard-size", options.shard_size, least=1)
+    for side in options.size or ():
+        whole("--size", side, least=1)
     check_writable(options.out)
     net = load_network(options.network, options.weights)
     net.preprocess = options.entry.of(net.preprocess)
@@ -226,11 +228,6 @@ def computed(method: Method, net: Network, decoded: Sequence[Decoded], options: 
                 maps[i] = 0
                 records[i] = replace(records[i], problem=f"the map is {said}")
     return Shard(maps, tuple(records))
-
-
-def pooled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (areas(*pair).astype(np.float32) for pair in zip(maps.shape[1:], size))
-    return rows @ maps @ columns.T
 
 
 def refuse(problems: Sequence[str]) -> None:

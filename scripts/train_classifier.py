@@ -1,6 +1,8 @@
 """Train the embedded scenes classifier, fold its batch norm away, and write `data/scenes_cnn.safetensors`."""
 
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
-from localization.datasets.scenes import scenes
+from localization.datasets.scenes import Scenes, scenes
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
 from saliency.preprocessing import Preprocessing
@@ -80,6 +82,17 @@ def step(model: Classifier, optimizer: nnx.Optimizer, x: ArrayLike, labels: Arra
     return value
 
 
+def drawn_ahead(options: Options) -> Iterator[Scenes]:
+    """Each epoch's scenes, the next epoch's drawn while this one's are learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(scenes, "train", options.scenes, options.seed)
+        for epoch in range(1, options.epochs + 1):
+            data = ahead.result()
+            if epoch < options.epochs:
+                ahead = pool.submit(scenes, "train", options.scenes, options.seed + epoch)
+            yield data
+
+
 def folded(model: Classifier) -> Network:
     """The plain conv-relu-pool network of the same function: each norm's scale and shift put into its convolution."""
     architecture = scenes_cnn()
@@ -115,8 +128,7 @@ def main(options: Options) -> int:
     optimizer = nnx.Optimizer(model, optax.adamw(schedule, weight_decay=0.01), wrt=nnx.Param)
     rng = np.random.default_rng(options.seed)
     progress = tqdm(total=steps, unit="step", disable=cli.silent(options.quiet))
-    for epoch in range(options.epochs):
-        data = scenes("train", options.scenes, seed=options.seed + epoch)
+    for epoch, data in enumerate(drawn_ahead(options)):
         order = rng.permutation(len(data))
         for i in range(options.scenes // options.batch):
             batch = order[i * options.batch : (i + 1) * options.batch]

@@ -17,7 +17,7 @@ from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, Flatten
 from saliency.networks.scenes_cnn import scenes_cnn
 from scripts import compare
-from scripts.comparison.maps import tasks
+from scripts.comparison import maps as made_maps
 from scripts.comparison.report import against_controls
 from tests.conftest import random_network
 
@@ -123,17 +123,17 @@ def test_a_finished_run_is_not_redone(small, capsys):
 
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     options, made = replace(small, out=tmp_path), []
-    whole = compare.make
+    whole = made_maps.made_shard
     (tmp_path / "maps").mkdir()  # another run's shard, whose key a kill took away: not to be taken for ours
     np.savez(tmp_path / "maps" / "gradient-max-000000.npz", maps=np.zeros((26, 96, 96)), seconds=0, peak=0)
 
-    def killed(name, *rest):
-        made.append(name)
-        if made == ["gradient-max", "occlusion-24px"]:
+    def killed(path, *rest):
+        made.append(path.name)
+        if made == ["gradient-max-000000.npz", "occlusion-24px-000000.npz"]:
             raise KeyboardInterrupt
-        return whole(name, *rest)
+        return whole(path, *rest)
 
-    monkeypatch.setattr(compare, "make", killed)
+    monkeypatch.setattr(made_maps, "made_shard", killed)
     with pytest.raises(KeyboardInterrupt):
         compare.main(options)
     monkeypatch.undo()
@@ -173,8 +173,10 @@ def test_all_is_every_method_that_suits_the_network():
     build.add("flat", Flatten())
     build.add("logits", Dense(3))
     no_cam = random_network(Architecture("flat", tuple(build.nodes), "relu", (20, 14)))
-    assert list(tasks(no_cam, ("all",), MethodOptions(), ())) == [name for name in METHODS if name != "cam"]
-    wanted = tasks(random_network(scenes_cnn(blocks=((4,), (6,)))), ("all",), MethodOptions(patch=9, seed=3), (3, 5))
+    assert list(made_maps.tasks(no_cam, ("all",), MethodOptions(), ())) == [name for name in METHODS if name != "cam"]
+    wanted = made_maps.tasks(
+        random_network(scenes_cnn(blocks=((4,), (6,)))), ("all",), MethodOptions(patch=9, seed=3), (3, 5)
+    )
     assert list(wanted) == [*METHODS, "occlusion-3px", "occlusion-5px"]
     assert wanted["occlusion-5px"].settings == MethodOptions(patch=9, stride=5, seed=3)
 

@@ -228,6 +228,7 @@ def test_paper_imagenet_with_a_network(tmp_path):
         ({"protocol": "top1-loc"}, "--protocol top1-loc needs --network"),
         ({"network": "scenes_cnn", "boxes": "x.csv"}, "--boxes and --network exclude each other"),
         ({"bundle": "x"}, "--bundle needs --network"),
+        ({"map_size": (8, 0)}, "--map-size must be a whole number of at least 1, not 0"),
         ({"method": "magic"}, "unknown method 'magic'"),
         ({"method": "cam+magic"}, "unknown method 'magic'"),
         ({"method": "cam+edges", "route": "heuristic"}, "only a linear map takes several methods"),

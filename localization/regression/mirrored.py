@@ -17,6 +17,8 @@ from localization.regression import ridge
 from localization.regression.linear_map import LinearMap, decoded, encoded
 from saliency.errors import InputError
 
+Halves = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
+
 
 def candidates(size: tuple[int, int]) -> tuple[Features, ...]:
     """Where the quantiles of a map's mass lie along both axes, for maps of (height, width) smoothed more or less."""
@@ -34,16 +36,19 @@ def fit_mirrored(
     features: Sequence[Features] = (),
     lambdas: Sequence[float] = ridge.LAMBDAS,
     source: Mapping[str, Any] | None = None,
+    halved: Mapping[Features, Halves] | None = None,
 ) -> LinearMap:
     """The best of `features` (default: `candidates`) and of the penalties, by left-out predictions of these boxes.
 
+    `halved`: what `halves` says of these maps, where that is at hand (folds share most of their maps).
     Raises InputError for fewer than 3 maps or a number of boxes that is not theirs.
     """
     maps, boxes = stacked(maps), as_boxes(boxes)
     if len(maps) != len(boxes) or len(maps) < 3:
         raise InputError(f"a linear map needs at least 3 maps with a box each, not {len(maps)} and {len(boxes)}")
     size = (maps.shape[2], maps.shape[3])
-    tried = [_fit(maps, boxes, one, size, lambdas) for one in features or candidates(size)]
+    parts = halved or {one: halves(maps, one) for one in features or candidates(size)}
+    tried = [_fit(part, boxes, one, size, lambdas) for one, part in parts.items()]
     overlap, weights, intercept, chosen, penalties = max(tried, key=lambda fit: fit[0])
     record = {
         "method": "mirrored",
@@ -56,12 +61,18 @@ def fit_mirrored(
     return LinearMap(weights, intercept, chosen, "centre", typical, dict(source or {}), record)
 
 
+def halves(maps: Float[np.ndarray, "n *k h w"], features: Features) -> Halves:
+    """What of the maps' features stays when left and right change places, and what changes its sign."""
+    maps = stacked(maps)
+    x, mirrored = features(maps).astype(float), features(maps[..., ::-1]).astype(float)
+    return (x + mirrored) / 2, (x - mirrored) / 2
+
+
 def _fit(
-    maps: np.ndarray, boxes: np.ndarray, features: Features, size: tuple[int, int], lambdas: Sequence[float]
+    parts: Halves, boxes: np.ndarray, features: Features, size: tuple[int, int], lambdas: Sequence[float]
 ) -> tuple[float, np.ndarray, np.ndarray, Features, tuple[float, float]]:
     """Mean IoU of left-out predictions, and the fit itself."""
-    x, mirrored = features(maps).astype(float), features(maps[..., ::-1]).astype(float)
-    even, odd = (x + mirrored) / 2, (x - mirrored) / 2
+    even, odd = parts
     codes = encoded(boxes, "centre", size)
     codes[:, 0] -= 0.5
     # mirrored rows have the opposite features and centre: both together have no mean

@@ -28,13 +28,15 @@ from saliency.occlusion.dense import (
     dense_scores,
     positions_for,
 )
-from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import chunk_for, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
+from saliency.occlusion.tuning import tuned_chunk
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
 from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import Score, as_score, score_values, settled_targets
 
 Engine = Literal["auto", "dense", "incremental"]
+Chunk = int | Literal["tuned"] | None
 Progress = Callable[[int, int], None]  # done, total
 BUDGET = 256 * 2**20  # bytes of activations at once
 WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
@@ -72,7 +74,7 @@ def occlusion_maps(
     convention: Convention = "captum",
     engine: Engine = "auto",
     budget: int = BUDGET,
-    chunk: int | None = None,
+    chunk: Chunk = None,
     seed: int = 0,
     preprocess: Preprocessing | None = None,
     progress: Progress | None = None,
@@ -84,8 +86,9 @@ def occlusion_maps(
     `patch` and `stride` in pixels, one number or (height, width). `fill` is stated in pixels 0..255 and goes
     through the network's preprocessing: "grey", a level, (r, g, b), "mean", "blur" or "noise" (from `seed`).
     `target`: class indices, default the predicted class of the untouched image. `budget` bounds the bytes of
-    activations held at once; `chunk` sets the number of positions at once by hand. `progress(done, total)`
-    counts positions.
+    activations held at once; `chunk` sets the number of positions at once by hand, and "tuned" has the incremental
+    engine find it by timing, once for a plan in each process (last bits may then differ between runs).
+    `progress(done, total)` counts positions.
 
     Instead of a network any function from images `[k, h, w, 3]` to scores `[k]` will do (a black box); `score` and
     `target` are then its own affair, and `preprocess` (default: none, `x` holds pixels) says how a fill enters.
@@ -96,7 +99,8 @@ def occlusion_maps(
         raise InputError(f"net must be a Network, as load_network gives it, or a function, not {net!r}")
     one_of("engine", engine, get_args(Engine))
     whole("budget", budget, least=1)
-    whole("chunk", chunk, least=1, optional=True)
+    if chunk != "tuned":
+        whole("chunk", chunk, least=1, optional=True)
     whole("seed", seed)
     function("progress", progress, "(done, total)")
     if preprocess is not None:
@@ -123,7 +127,7 @@ def occlusion_maps(
         engine = "dense"
         base = np.asarray(net(jnp.asarray(x))).reshape(len(x))
         hidden = [
-            black_box_scores(net, image, filled, windows, chunk=chunk or CPU_CHUNK, step=step)
+            black_box_scores(net, image, filled, windows, chunk=_by_hand(chunk) or CPU_CHUNK, step=step)
             for image, filled in zip(x, fills)
         ]
     scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
@@ -141,7 +145,7 @@ def scores_under(
     targets: Int[np.ndarray, " n"],
     engine: Engine = "auto",
     budget: int = BUDGET,
-    chunk: int | None = None,
+    chunk: Chunk = None,
     step: Step,
 ) -> tuple[list[np.ndarray], Engine]:
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
@@ -151,7 +155,7 @@ def scores_under(
         engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
     if engine == "incremental":
         return _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step), engine
-    chunk = chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
+    chunk = _by_hand(chunk) or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
     scores = [
         dense_scores(
             architecture, weights, image, filled, windows, score=score, target=int(goal), chunk=chunk, step=step
@@ -170,12 +174,12 @@ def _incremental(
     targets: np.ndarray,
     *,
     budget: int,
-    chunk: int | None,
+    chunk: Chunk,
     step: Step,
 ) -> list[np.ndarray]:
     """The first image's classes of positions side by side, as each has to be compiled; then whole images."""
     weights = prepared(course, weights)
-    work = jobs(course, budget, chunk)
+    work = jobs(course, budget, _by_hand(chunk), tuned_chunk if chunk == "tuned" else chunk_for)
     with ThreadPoolExecutor(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
@@ -198,6 +202,11 @@ def counter(total: int, progress: Progress | None) -> Step:
                 progress(done, total)
 
     return step
+
+
+def _by_hand(chunk: Chunk) -> int | None:
+    """Only the incremental engine tunes; the dense path keeps to its rule."""
+    return None if chunk == "tuned" else chunk
 
 
 def _threads() -> int:

@@ -8,7 +8,7 @@ Panes never stick out of their layers, so borders need no care beyond the paddin
 Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,19 +48,23 @@ LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # chan
 
 def prepared(plan: Plan, weights: Weights) -> Weights:
     """The weights, with the kernels of 3x3 convolutions made ready for Winograd's algorithm on a CPU."""
-    if jax.default_backend() != "cpu":
-        return weights  # whose own convolutions are better
     kernels = {
         node.name: weights[node.name]["kernel"]
         for node in plan.architecture.ancestors(plan.to)
-        if isinstance(node.layer, Conv)
-        and node.layer.square
-        and min(plan.shapes[node.inputs[0]][-1], node.layer.features) >= WINOGRAD
+        if by_winograd(node, plan.shapes)
     }
     return {
         **weights,
         **{name: {**weights[name], "winograd": matrices} for name, matrices in _transformed(kernels).items()},
     }
+
+
+def by_winograd(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a layer is computed by Winograd's algorithm; an accelerator's own convolutions are better."""
+    layer = node.layer
+    if not isinstance(layer, Conv) or jax.default_backend() != "cpu":
+        return False
+    return layer.square and min(shapes[node.inputs[0]][-1], layer.features) >= WINOGRAD
 
 
 @jax.jit
@@ -181,7 +185,6 @@ class _Panes:
         """How a layer's map changes within its pane."""
         layer, start, pane = node.layer, self.starts[node.name], self.layout.pane[node.name]
         region, origin = needed(layer, pane, start)
-        parameters = self.weights.get(node.name, {})
         if node.name in self.kernels:
             region = winograd.whole_tiles(region)
         sources = [_rectified(self.architecture, name) if isinstance(layer, MaxPool) else name for name in node.inputs]
@@ -192,10 +195,8 @@ class _Panes:
         match layer:
             case Conv() if node.name in self.kernels:
                 return winograd.convolved(inputs[0], self.kernels[node.name])[:, : pane[0], : pane[1]]
-            case Conv(kernel=(1, 1), stride=(1, 1), groups=1):
-                return inputs[0] @ parameters["kernel"][0, 0]
             case Conv():
-                return replace(layer, padding=NO_PADDING).linear(parameters["kernel"], inputs[0])
+                return convolved(layer, inputs[0], self.weights[node.name]["kernel"])
             case Concat() | Add():
                 return layer({}, *inputs)
             case Relu():
@@ -240,6 +241,13 @@ class _Panes:
         """The rule for any layer: all of it, computed again."""
         inputs = [self.before(name) + self.whole(name, changes[name]) for name in node.inputs]
         return node.layer(self.weights.get(node.name, {}), *inputs) - self.before(node.name)
+
+
+def convolved(layer: Conv, x: Float[Array, "k h w c"], kernel: Float[Array, "kh kw c f"]) -> Float[Array, "k h' w' f"]:
+    """A convolution of regions that hold the padding."""
+    if layer.kernel == layer.stride == (1, 1) and layer.groups == 1:
+        return x @ kernel[0, 0]
+    return replace(layer, padding=NO_PADDING).linear(kernel, x)
 
 
 def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], pane: Pair) -> Float[Array, "k ph pw c"]:
@@ -322,15 +330,25 @@ class Job:
     layout: Layout
 
 
-def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
-    """A plan's positions, `chunk` at a time, in as few calls as stay below `budget` bytes.
+def chunk_for(plan: Plan, group: Class, budget: int) -> int:
+    """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
+    each = plan.position_bytes(group)
+    if jax.default_backend() == "cpu":
+        budget = min(budget, max(CACHE, LEAST * each))
+    return max(1, budget // each)
+
+
+def jobs(
+    plan: Plan, budget: int, chunk: int | None = None, choose: Callable[[Plan, Class, int], int] = chunk_for
+) -> list[Job]:
+    """A plan's positions, `chunk` at a time or what `choose` says, in as few calls as stay below `budget` bytes.
 
     Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
     a class compiles once.
     """
     made = []
     for group in plan.classes:
-        total, at_once = len(group.positions), chunk or chunk_for(plan, group, budget)
+        total, at_once = len(group.positions), chunk or choose(plan, group, budget)
         chunks = -(-total // at_once)
         at_once = -(-total // chunks)
         calls = min(chunks, -(-at_once * chunks * plan.edge_bytes // budget))
@@ -342,14 +360,6 @@ def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
                 Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
             )
     return made
-
-
-def chunk_for(plan: Plan, group: Class, budget: int) -> int:
-    """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
-    each = plan.position_bytes(group)
-    if jax.default_backend() == "cpu":
-        budget = min(budget, max(CACHE, LEAST * each))
-    return max(1, budget // each)
 
 
 def incremental_scores(

@@ -18,7 +18,7 @@ from saliency.preprocessing import Preprocessing
 
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
-Fill = str | float | tuple[float, float, float]
+Fill = str | float | tuple[float, float, float] | np.ndarray
 GREY = 127.5
 BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 
@@ -135,8 +135,13 @@ def fill_images(
     """What shows through the windows, in the network's space. Levels are stated as pixels, 0..255 RGB.
 
     "grey" (127.5), a number, (r, g, b), "mean" (each image's mean colour), "blur" (the image, blurred by a tenth of
-    its shorter side), "noise" (uniform pixels from `seed`, the same for every image).
+    its shorter side), "noise" (uniform pixels from `seed`, the same for every image). Images `[n, h, w, 3]` that are in
+    that space already are taken as they are.
     """
+    if np.ndim(fill) == 4:
+        if np.shape(fill) != x.shape:
+            raise InputError(f"fill must be {list(x.shape)} as the images are, not {list(np.shape(fill))}")
+        return np.asarray(fill, np.float32)
     if isinstance(fill, str):
         match fill:
             case "grey":

@@ -39,7 +39,7 @@ def masked_log_probabilities(
     weights = net.weights
     parts = [
         np.asarray(_masked(weights, frames[i], masks[i], fills[i], architecture=net.architecture))
-        for i in batches(n * t, batch or default_batch())
+        for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]
     return np.concatenate(parts)[: n * t].reshape(n, t, -1)
 

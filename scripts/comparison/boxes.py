@@ -9,10 +9,10 @@ import numpy as np
 
 from localization import heuristics
 from localization.boxes import to_photo
-from localization.features import areas
+from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
-from localization.regression.mirrored import fit_mirrored
+from localization.regression.mirrored import candidates, fit_mirrored, halves
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.errors import InputError
 from scripts import boxes_file
@@ -54,16 +54,21 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
         pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
         pool = pool[heuristics.drawn(maps[pool], known[pool])]
         tried = heuristics.tried(maps[pool])
-    for train, test in samples.parts:
-        usable = train[said[train] == "ok"]
-        few = len(usable) < FEW and samples.name != "scenes"
-        mirrored = fitting == "mirrored" or (fitting == "auto" and few)
-        linear = (fit_mirrored if mirrored else fit_linear_map)(maps[usable], known[usable])
+    parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
+    few = max(len(train) for train, _ in parts) < FEW and samples.name != "scenes"
+    mirrored = fitting == "mirrored" or (fitting == "auto" and few)
+    halved = {one: halves(maps, one) for one in candidates(maps.shape[-2:])} if mirrored else {}
+    for train, test in parts:
+        if mirrored:
+            own = {features: (even[train], odd[train]) for features, (even, odd) in halved.items()}
+            linear = fit_mirrored(maps[train], known[train], halved=own)
+        else:
+            linear = fit_linear_map(maps[train], known[train])
         predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
         chosen: dict[str, Any] = {LINEAR: linear.record}
         if HEURISTIC in routes:
-            own = np.isin(pool, train)
-            heuristic = heuristics.best({setting: boxes[own] for setting, boxes in tried.items()}, known[pool[own]])
+            seen = np.isin(pool, train)
+            heuristic = heuristics.best({setting: boxes[seen] for setting, boxes in tried.items()}, known[pool[seen]])
             chosen[HEURISTIC] = heuristic
             predict[HEURISTIC] = heuristic.predict
         settings.append(chosen)
@@ -85,9 +90,9 @@ def _maps(names: Sequence[str], made: Mapping[str, Made], indices: np.ndarray) -
     maps = [made[name].maps(indices) for name in names]
     height, width = maps[0].shape[1:]
     shrink = -(-max(height, width) // SIDE)
-    rows, columns = (areas(size, -(-size // shrink)).astype(np.float32) for size in (height, width))
-    small = [rows @ own @ columns.T for own in maps] if shrink > 1 else maps
-    scale = np.array([len(columns) / width, len(rows) / height] * 2)
+    rows, columns = (-(-size // shrink) for size in (height, width))
+    small = [pooled(own, (rows, columns)) for own in maps] if shrink > 1 else maps
+    scale = np.array([columns / width, rows / height] * 2)
     return (small[0] if len(small) == 1 else np.stack(small, axis=1)), scale
 
 

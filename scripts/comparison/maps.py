@@ -83,28 +83,42 @@ def _suits(method: Method, net: Network) -> bool:
     return True
 
 
-def make(name: str, task: Task, samples: Samples, targets: np.ndarray, folder: Path, progress: tqdm) -> Made:
-    """All maps of one task; a shard found in `folder` is not made again, and keeps the time that it took."""
-    method, net = task.method, samples.net
-    progress.set_description(name)
-    paths, seconds, peak = [], 0.0, 0.0
+def make(
+    wanted: Mapping[str, Task], samples: Samples, targets: np.ndarray, folder: Path, progress: tqdm
+) -> dict[str, Made]:
+    """All maps of each task; a shard found in `folder` is not made again, and keeps the time that it took."""
     for indices in shards(len(samples)):
-        path = folder / f"{name}-{indices[0]:06d}.npz"
-        paths.append(path)
-        if not path.exists():
-            x = samples.input(indices)
-            cli.reset_peak_memory()
-            start = perf_counter()
-            maps = method.maps(net, x, target=targets[indices], options=task.settings)
-            spent = perf_counter() - start
-            with written(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, maps=maps, seconds=spent, peak=cli.peak_memory() or 0)
-        shard = _shard(path, "seconds", "peak")
-        seconds += float(shard["seconds"])
-        peak = max(peak, float(shard["peak"]))
-        progress.update(len(indices))
-    cost = method.cost(net, net.preprocess.size, task.settings)
-    return Made(paths, method.name, cost, 1000 * seconds / len(samples), peak / 2**20 if peak else None)
+        x = None  # read once for all tasks, if there is anything to do
+        for name, task in wanted.items():
+            progress.set_description(name)
+            path = _path(folder, name, indices)
+            if not path.exists():
+                x = samples.input(indices) if x is None else x
+                made_shard(path, task, samples.net, x, targets[indices])
+            progress.update(len(indices))
+    return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
+
+
+def made_shard(path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray) -> None:
+    """The maps of some images on disk, with the time and the memory that they took."""
+    cli.reset_peak_memory()
+    start = perf_counter()
+    maps = task.method.maps(net, x, target=targets, options=task.settings)
+    spent = perf_counter() - start
+    with written(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, maps=maps, seconds=spent, peak=cli.peak_memory() or 0)
+
+
+def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
+    paths = [_path(folder, name, indices) for indices in shards(len(samples))]
+    spent = [_shard(path, "seconds", "peak") for path in paths]
+    seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
+    cost = task.method.cost(samples.net, samples.net.preprocess.size, task.settings)
+    return Made(paths, task.method.name, cost, 1000 * seconds / len(samples), peak / 2**20 if peak else None)
+
+
+def _path(folder: Path, name: str, indices: np.ndarray) -> Path:
+    return folder / f"{name}-{indices[0]:06d}.npz"
 
 
 def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
@@ -131,7 +145,7 @@ def external(name: str, maps: np.ndarray, folder: Path) -> Made:
     """Another tool's maps as if we had made them, at a cost unknown."""
     paths = []
     for indices in shards(len(maps)):
-        paths.append(folder / f"{name}-{indices[0]:06d}.npz")
+        paths.append(_path(folder, name, indices))
         with written(paths[-1]) as temporary, open(temporary, "wb") as file:
             np.savez(file, maps=maps[indices])
     return Made(paths)

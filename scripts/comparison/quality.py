@@ -7,6 +7,7 @@ import numpy as np
 
 from localization.boxes import to_input
 from saliency import faithfulness
+from saliency.occlusion import fill_images
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
@@ -25,11 +26,12 @@ def quality(
     x, net, goal = samples.input(chosen), samples.net, targets[chosen]
     true = [to_input(samples.true[i], samples.placement(i)) for i in chosen.tolist()] if samples.true else None
     maps = {name: one.maps(chosen) for name, one in made.items()}
+    blurred, grey = (fill_images(x, fill, net.preprocess) for fill in ("blur", "grey"))
     rows = []
     for name, own in maps.items():
         figures = {
-            "insertion": faithfulness.insertion(net, x, own, target=goal, steps=STEPS, seed=seed).auc,
-            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS, seed=seed).auc,
+            "insertion": faithfulness.insertion(net, x, own, target=goal, steps=STEPS, fill=blurred).auc,
+            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS, fill=grey).auc,
             "sparsity": faithfulness.sparsity(own),
         }
         if true is not None:

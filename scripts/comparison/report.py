@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Plot
 
 from localization import figures
 from localization.boxes import map_to_photo
-from localization.features import areas
+from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
@@ -112,8 +112,7 @@ def looks(
 def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
     """A map over the photo, averaged to at most MAP_SIDE pixels a side."""
     whole = map_to_photo(own, placement)
-    rows, columns = (areas(size, min(size, MAP_SIDE)) for size in whole.shape)
-    return rows @ whole @ columns.T
+    return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
 
 
 def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> None:

@@ -1,0 +1,105 @@
+"""How many positions at once a machine is fastest with, found by timing a class's costliest convolutions.
+
+Only for those who ask (`chunk="tuned"`): what is timed differs from run to run, and sums of floats may differ in their
+last bit from chunk to chunk, while the rule of `incremental.chunk_for` always says the same.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from saliency.networks import winograd
+from saliency.networks.architecture import Node
+from saliency.networks.layers import Conv
+from saliency.occlusion.incremental import by_winograd, chunk_for, convolved
+from saliency.occlusion.plan import Class, Plan, macs, needed
+
+SHARE = 0.8  # of a class's multiplications: that of the convolutions which are timed
+FACTORS = (0.25, 0.5, 1, 2, 4)  # times the rule's chunk
+POSITIONS = 64  # at least, in every call that is timed
+REPEATS = 5
+WORTHWHILE = 1.05  # times faster than the rule's chunk another one has to be; less is noise
+
+
+@lru_cache(maxsize=64)
+def tuned_chunk(plan: Plan, group: Class, budget: int) -> int:
+    """Positions at once for one class of a plan, within `budget` bytes. Timed once for a plan in each process."""
+    rule = chunk_for(plan, group, budget)
+    most = max(1, min(budget // plan.position_bytes(group), len(group.positions)))
+    tried = sorted({min(max(1, round(rule * factor)), most) for factor in FACTORS} | {min(rule, most)})
+    seconds: dict[int, list[float]] = {chunk: [] for chunk in tried}
+    calls = {chunk: _call(plan, group, chunk) for chunk in tried}
+    for _ in range(REPEATS):  # in turns, so that a busy machine slows all alike
+        for chunk, call in calls.items():
+            begun = time.perf_counter()
+            call().block_until_ready()
+            seconds[chunk].append((time.perf_counter() - begun) / (_rounds(chunk) * chunk))
+    best = min(tried, key=lambda chunk: min(seconds[chunk]))
+    return best if WORTHWHILE * min(seconds[best]) < min(seconds[min(rule, most)]) else min(rule, most)
+
+
+def costliest(plan: Plan, group: Class) -> list[Node]:
+    """The fewest convolutions that do SHARE of the multiplications within a class's panes."""
+    pane = group.layout.pane
+    nodes = [node for node in plan.architecture.ancestors(plan.to) if isinstance(node.layer, Conv)]
+    work = {node.name: macs(node, plan.shapes, pane[node.name]) for node in nodes}
+    nodes.sort(key=lambda node: -work[node.name])
+    done = np.cumsum([work[node.name] for node in nodes])
+    return nodes[: 1 + int(np.searchsorted(done, SHARE * done[-1]))] if nodes else []
+
+
+def _rounds(chunk: int) -> int:
+    return math.ceil(POSITIONS / chunk)
+
+
+def _call(plan: Plan, group: Class, chunk: int) -> partial[Array]:
+    """The convolutions of some chunks, compiled."""
+    rng, inputs, kernels = np.random.default_rng(0), {}, {}
+    nodes = tuple(costliest(plan, group))
+    tiled = frozenset(node.name for node in nodes if by_winograd(node, plan.shapes))
+    for node in nodes:
+        layer, depth = node.layer, plan.shapes[node.inputs[0]][-1]
+        assert isinstance(layer, Conv)
+        region, _ = needed(layer, group.layout.pane[node.name], np.zeros(2, int))
+        if node.name in tiled:
+            region, kernel = winograd.whole_tiles(region), (4, 4, depth)
+        else:
+            kernel = *layer.kernel, depth // layer.groups
+        inputs[node.name] = rng.standard_normal((chunk, *region, depth), np.float32)
+        kernels[node.name] = rng.standard_normal((*kernel, layer.features), np.float32)
+    call = partial(_convolutions, *jax.device_put((inputs, kernels, np.arange(float(_rounds(chunk))))), nodes, tiled)
+    call().block_until_ready()
+    return call
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _convolutions(
+    inputs: Mapping[str, Float[Array, "k h w c"]],
+    kernels: Mapping[str, Float[Array, "..."]],
+    rounds: Float[Array, " rounds"],
+    nodes: tuple[Node, ...],
+    tiled: frozenset[str],
+) -> Float[Array, " rounds"]:
+    """As `incremental` does them, each on what has just been written; one number of each, so that none is left out."""
+    matrices = {name: [list(row) for row in kernels[name]] for name in tiled}
+
+    def total(shift: Array) -> Array:
+        sums = []
+        for node in nodes:
+            x = inputs[node.name] + shift
+            if node.name in tiled:
+                y = winograd.convolved(x, matrices[node.name])
+            else:
+                assert isinstance(node.layer, Conv)
+                y = convolved(node.layer, x, kernels[node.name])
+            sums.append(y.sum())
+        return jnp.stack(sums).sum()
+
+    return lax.map(total, rounds)
