@@ -86,10 +86,10 @@ class Options:
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1."""
     target: Literal["predicted", "label"] = "predicted"
     """Class whose score is explained."""
-    quality: int = 12
+    quality: int = 10
     """Test images for the figures that need no box: insertion, deletion, agreement and so on."""
     settings: tyro.conf.OmitArgPrefixes[MethodOptions] = field(
-        default_factory=lambda: MethodOptions(samples=6, steps=12, masks=64)
+        default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48)
     )
     """What the methods share."""
     out: Path = Path("runs/compare")
