@@ -577,13 +577,16 @@ def write_page(
         few = [100 * row["small"].value, interval(row["small"])] if row["small"] else [None, None]
         compared.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p, *few])
     sections = [
-        report.Section("Figures", results["protocol"].summary, [report.Table(columns, rows)]),
+        report.Section("Figures", results["protocol"].summary, [
+            report.Table(columns, rows, decimals=[3 if column == "mean IoU" else 1 for column in columns])
+        ]),
         report.Section(f"Boxes of {method}", "Green: true, red: predicted.", figures=[
             report.Figure(picture, captions[name]) for name, picture in pictures.items()
         ]),
     ]  # fmt: skip
     if compared:
-        against = report.Table(["difference", "points", "95% interval", "McNemar p", *SMALL], compared)
+        headings = ["difference", "points", "95% interval", "McNemar p", *SMALL]
+        against = report.Table(headings, compared, decimals=[None, 1, None, None, 1, None])
         sections.insert(1, report.Section("On the same samples", tables=[against]))
     lead = f"{results['photos']:,} photos, {results['samples']:,} samples, protocol {results['protocol'].name}"
     lead += f"; small are {results['small_samples']:,}, whose largest box covers less than half of the photo"
