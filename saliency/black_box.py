@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from saliency.errors import InputError
 from saliency.networks.network import Network, check_input
 from saliency.occlusion import BUDGET
-from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, positions_for
+from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, chunked, positions_for
 from saliency.preprocessing import AS_IT_IS, Preprocessing
-from saliency.scores import BATCH, Score, as_score, batches, in_batches, score_of_batch, settled_targets
+from saliency.scores import BATCH, Score, as_score, in_batches, score_of_batch, settled_targets
 
 Classifier = Network | ScoreFunction
 
@@ -59,10 +59,8 @@ def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit
 def scored(
     probe: ScoreFunction, changed: Callable[[Int[np.ndarray, " k"]], np.ndarray], count: int, chunk: int
 ) -> Float[np.ndarray, " count"]:
-    """Scores of the images `changed(i)` for i = 0 .. count-1, at most `chunk` at a time, in chunks as even as it goes;
-    the last repeats its last image."""
-    parts = [np.asarray(probe(jnp.asarray(changed(k)))) for k in batches(count, -(-count // -(-count // chunk)))]
-    return np.concatenate(parts)[:count].astype(float)
+    """Scores of the images `changed(i)` for i = 0 .. count-1, at most `chunk` at a time."""
+    return chunked(lambda k: probe(jnp.asarray(changed(k))), count, chunk, lambda done: None).astype(float)
 
 
 def of_each(

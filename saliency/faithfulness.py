@@ -81,7 +81,7 @@ def deletion(
     *,
     target: Target = None,
     steps: int = 32,
-    fill: Fill = "grey",
+    fill: Fill | np.ndarray = "grey",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Curves:
@@ -100,7 +100,7 @@ def insertion(
     *,
     target: Target = None,
     steps: int = 32,
-    fill: Fill = "blur",
+    fill: Fill | np.ndarray = "blur",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Curves:

@@ -31,9 +31,9 @@ WORTHWHILE = 1.05  # times faster than the rule's chunk another one has to be; l
 @lru_cache(maxsize=64)
 def tuned_chunk(plan: Plan, group: Class, budget: int) -> int:
     """Positions at once for one class of a plan, within `budget` bytes. Timed once for a plan in each process."""
-    rule = chunk_for(plan, group, budget)
     most = max(1, min(budget // plan.position_bytes(group), len(group.positions)))
-    tried = sorted({min(max(1, round(rule * factor)), most) for factor in FACTORS} | {min(rule, most)})
+    rule = min(chunk_for(plan, group, budget), most)
+    tried = sorted({min(max(1, round(rule * factor)), most) for factor in FACTORS})
     seconds: dict[int, list[float]] = {chunk: [] for chunk in tried}
     calls = {chunk: _call(plan, group, chunk) for chunk in tried}
     for _ in range(REPEATS):  # in turns, so that a busy machine slows all alike
@@ -42,7 +42,7 @@ def tuned_chunk(plan: Plan, group: Class, budget: int) -> int:
             call().block_until_ready()
             seconds[chunk].append((time.perf_counter() - begun) / (_rounds(chunk) * chunk))
     best = min(tried, key=lambda chunk: min(seconds[chunk]))
-    return best if WORTHWHILE * min(seconds[best]) < min(seconds[min(rule, most)]) else min(rule, most)
+    return best if WORTHWHILE * min(seconds[best]) < min(seconds[rule]) else rule
 
 
 def costliest(plan: Plan, group: Class) -> list[Node]:

@@ -18,7 +18,7 @@ from saliency.preprocessing import Preprocessing
 
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
-Fill = str | float | tuple[float, float, float] | np.ndarray
+Fill = str | float | tuple[float, float, float]
 GREY = 127.5
 BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 
@@ -130,7 +130,7 @@ class Windows:
 
 
 def fill_images(
-    x: Float[np.ndarray, "n h w 3"], fill: Fill, preprocess: Preprocessing, seed: int = 0
+    x: Float[np.ndarray, "n h w 3"], fill: Fill | np.ndarray, preprocess: Preprocessing, seed: int = 0
 ) -> Float[np.ndarray, "n h w 3"]:
     """What shows through the windows, in the network's space. Levels are stated as pixels, 0..255 RGB.
 

@@ -26,12 +26,12 @@ def quality(
     x, net, goal = samples.input(chosen), samples.net, targets[chosen]
     true = [to_input(samples.true[i], samples.placement(i)) for i in chosen.tolist()] if samples.true else None
     maps = {name: one.maps(chosen) for name, one in made.items()}
-    blurred, grey = (fill_images(x, fill, net.preprocess) for fill in ("blur", "grey"))
+    blurred = fill_images(x, "blur", net.preprocess)  # once for all methods
     rows = []
     for name, own in maps.items():
         figures = {
             "insertion": faithfulness.insertion(net, x, own, target=goal, steps=STEPS, fill=blurred).auc,
-            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS, fill=grey).auc,
+            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS).auc,
             "sparsity": faithfulness.sparsity(own),
         }
         if true is not None:
