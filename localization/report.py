@@ -137,10 +137,15 @@ def record(config: object, seed: int, inputs: str) -> dict[str, Any]:
         "config": plain(config),
         "seed": seed,
         "inputs": inputs,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the figures."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def content_hash(*parts: object) -> str:

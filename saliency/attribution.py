@@ -123,7 +123,7 @@ def attribution_maps(
     targets = settled_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights = with_relu(net.architecture, relu), net.weights
-    size = default_batch(architecture, x.shape, score.layer_in(architecture)) * jax.local_device_count()
+    size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
         gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)

@@ -50,7 +50,7 @@ def grad_cam(
     def maps(i: np.ndarray) -> Array:
         return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
 
-    batch = default_batch(architecture, x.shape, architecture.last) * jax.local_device_count()
+    batch = default_batch(architecture, x.shape, architecture.last)
     parts = in_batches(maps, len(x), batch, progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
 
@@ -89,7 +89,7 @@ def cam(
     targets = settled_targets(net, x, Score(), target)
     weights = net.weights
     parts = in_batches(
-        lambda i: _local_logits(weights, x[i], targets[i], architecture=architecture),
+        lambda i: _local_logits(weights, spread(x[i]), spread(targets[i]), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
         progress,
@@ -114,7 +114,7 @@ def activation_maps(
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     parts = in_batches(
-        lambda i: _mean_activations(weights, x[i], architecture=architecture, layer=layer),
+        lambda i: _mean_activations(weights, spread(x[i]), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
         progress,

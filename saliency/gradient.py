@@ -47,7 +47,7 @@ def gradient_maps(
     check_input(net, x, score.layer_in(net.architecture))
     targets = as_targets(target, len(x), class_count(net.architecture))
     weights = net.weights
-    fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture)) * jax.local_device_count()
+    fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
     def maps(i: np.ndarray) -> Array:
         inputs = spread(x[i]), spread(targets[i])

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from saliency.errors import InputError
 
 MAX_BYTES = 2**30  # of arrays in one compressed file: a few kB can unfold into more than there is memory
+MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is parsed takes several times as much memory
 
 
 @contextmanager
@@ -36,9 +37,17 @@ def refusing(path: Path | str, what: str) -> Iterator[None]:
         raise InputError(f"{path}: {what} ({said})") from error
 
 
+def check_size(path: Path | str, most: int) -> None:
+    """InputError for a file of more than `most` bytes, before it is read."""
+    size = Path(path).stat().st_size
+    if size > most:
+        raise InputError(f"{path}: {size:,} bytes of text, and no more than {most:,} are read at once; split it")
+
+
 def read_text(path: Path | str) -> str:
     """UTF-8, with or without a byte order mark."""
     with refusing(path, "not a text file in UTF-8"):
+        check_size(path, MAX_TEXT)
         return Path(path).read_text(encoding="utf-8-sig")
 
 

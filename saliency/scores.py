@@ -108,15 +108,20 @@ def batches(n: int, size: int) -> list[np.ndarray]:
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 
+def evenly(total: int, most: int) -> int:
+    """The size of as few parts as hold `total` with no more than `most` each, when they are as equal as can be."""
+    return math.ceil(total / math.ceil(total / most)) if total else 1
+
+
 def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
-    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: on a CPU as many as keep the
-    largest activation in its cache, shared out evenly; many on an accelerator."""
-    if jax.default_backend() != "cpu":
-        return 64
+    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: for each of this process's
+    devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
     n, height, width = shape[:3]
-    largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
-    most = min(max(CACHE // largest, 1), BATCH)
-    return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
+    each = 64
+    if jax.default_backend() == "cpu":
+        largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
+        each = evenly(n, min(max(CACHE // largest, 1), BATCH))
+    return each * jax.local_device_count()
 
 
 def in_batches(
@@ -152,7 +157,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, x[i], architecture=net.architecture), len(x), batch)
+    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
 
 
@@ -182,7 +187,7 @@ def score_values(
     """The score of each image, in batches of one compiled shape."""
     weights = net.weights
     parts = in_batches(
-        lambda i: score_of_batch(weights, x[i], targets[i], architecture=net.architecture, score=score),
+        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
         len(x),
         default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
     )

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
@@ -51,12 +50,6 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the figures."""
-    names = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn", "optax", "pillow")
-    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
 def _sentence(error: Exception) -> str:

@@ -272,8 +272,9 @@ def table(results: Mapping[str, Any]) -> str:
     train = "" if results["folds"] or not results["train"] else f"{results['train']} training and "
     right = f"; {results['network']['name']} is right on {results['accuracy']:.1%}" if "accuracy" in results else ""
     if "rows" in results:
-        columns = {"box route": 11, "CorLoc [95%]": 21, "mean IoU": 9}
         lines = sorted(results["rows"], key=lambda row: -row["corloc"])
+        small = {} if lines[0]["corloc_small"] is None else {"small": 6}  # boxes below half of their photo
+        columns = {"box route": 11, "CorLoc [95%]": 21, **small, "mean IoU": 9}
     else:
         columns = {"insertion": 10, "deletion": 10, "sparsity": 10}
         found = {row["method"]: row for row in (results["quality"] or {"rows": ()})["rows"]}
@@ -284,6 +285,7 @@ def table(results: Mapping[str, Any]) -> str:
             "method": row["method"],
             "box route": row.get("route"),
             "CorLoc [95%]": share(row) if "corloc" in row else "",
+            "small": shown(row.get("corloc_small"), ".1%"),
             "mean IoU": shown(row.get("mean_iou"), ".3f"),
             **{key: shown(row.get(key), ".3f") for key in ("insertion", "deletion", "sparsity")},
             "fwd": shown(row["forwards"], "d"),

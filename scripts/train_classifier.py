@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from localization.datasets.scenes import Scenes, scenes
+from localization.report import versions
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
 from saliency.preprocessing import Preprocessing
@@ -146,7 +147,7 @@ def main(options: Options) -> int:
         "accuracy": figures,
         "accuracy_scenes": 3000,
         "minutes": round((time.time() - start) / 60, 1),
-        "versions": cli.versions(),
+        "versions": versions(),
     }
     save_network(net, options.out, provenance)
     print(f"accuracy on 3000 val scenes {figures['val']:.1%}, test {figures['test']:.1%}; wrote {options.out}")

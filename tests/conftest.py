@@ -1,14 +1,10 @@
-"""What tests share: folders of real data, random arrays, and small networks with random weights."""
+"""What tests share: folders of real data, and random numbers."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from saliency.networks.architecture import Architecture
-from saliency.networks.network import Network
-from saliency.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -23,18 +19,3 @@ def shared() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("SALBOX_SHARED does not name a folder with real weights and photos")
     return Path(folder)
-
-
-def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.float32) -> Network:
-    """An architecture with random weights, scaled so that activations neither vanish nor explode."""
-    rng = np.random.default_rng(seed)
-    weights = {
-        layer: {
-            name: (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]) if name == "kernel" else 0.01)).astype(
-                dtype
-            )
-            for name, shape in shapes.items()
-        }
-        for layer, shapes in architecture.parameter_shapes().items()
-    }
-    return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))

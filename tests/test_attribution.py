@@ -17,7 +17,7 @@ from saliency.networks.layers import Conv, GlobalAvgPool, MaxPool, Relu
 from saliency.networks.network import Network
 from saliency.occlusion import fill_images
 from saliency.scores import Score, score_values
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 SIZE = (9, 12)
 PAD = ((1, 1), (1, 1))
@@ -33,7 +33,7 @@ def small_network(linear: bool = False) -> Network:
     build.add("conv2", Conv(5, (3, 2)))
     gestalt = "conv2" if linear else build.add("relu2", Relu())
     build.add("pool", GlobalAvgPool())
-    return random_network(Architecture("small", tuple(build.nodes), gestalt, SIZE), seed=2)
+    return random_network(Architecture("small", tuple(build.nodes), gestalt, SIZE))
 
 
 @pytest.fixture(scope="module")

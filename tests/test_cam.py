@@ -10,7 +10,7 @@ from saliency.networks.resnet import resnet50
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.networks.vgg import vgg16
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ from saliency.methods import Options as MethodOptions
 from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, Flatten
 from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.weights import random_network
 from scripts import compare
 from scripts.comparison import maps as made_maps
 from scripts.comparison.report import against_controls
-from tests.conftest import random_network
+from tests.devkits import voc_object, write_voc
 
 SMALL = compare.Options(
     methods=("gradient-max",),
@@ -112,6 +113,28 @@ def test_maps_of_another_process_give_the_figures_of_the_method_that_made_them(s
                 for result, method in ((ours, name), (theirs, f"their-{name}"))
             ]
             assert found[0] == found[1] and len(found[0]) == count
+
+
+def test_small_boxes_by_themselves(tmp_path, capsys):
+    """The whole image overlaps a box with IoU above one half just where that covers more than half of it."""
+    edges = [75 if i % 3 else 39 for i in range(24)]
+    write_voc(tmp_path / "VOC", {f"{i:03d}": [voc_object("cat", (1, 1, x1, 60))] for i, x1 in enumerate(edges)})
+    options = replace(
+        SMALL, dataset="voc", data_root=tmp_path / "VOC", split="trainval", folds=2, n_train=None, n_test=None,
+        occlusion_strides=(), quality=0, out=tmp_path / "out",
+    )  # fmt: skip
+    compare.main(options)
+    rows = {row["method"]: row for row in results(options)["rows"] if row["route"] in ("none", "linear map")}
+    assert rows["full image"]["corloc"] == pytest.approx(16 / 24) and rows["full image"]["corloc_small"] == 0
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
+        own = [i for i in csv.DictReader(file) if (i["method"], i["route"]) == ("gradient-max", "linear map")]
+    few = [i["correct"] == "True" for i in own if float(i["true_x1"]) == 39]
+    row = rows["gradient-max"]
+    assert len(few) == 8 and row["corloc_small"] == pytest.approx(np.mean(few))
+    assert row["corloc_small_low"] <= row["corloc_small"] <= row["corloc_small_high"]
+    assert (
+        " small " in capsys.readouterr().out and ">small boxes</th>" in (tmp_path / "out" / "report.html").read_text()
+    )
 
 
 def test_a_finished_run_is_not_redone(small, capsys):

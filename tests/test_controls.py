@@ -10,7 +10,7 @@ from saliency.faithfulness import deletion, energy_pointing_game
 from saliency.methods import CONTROLS, METHODS, Options
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import scenes_cnn
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 
 @pytest.fixture(scope="module")

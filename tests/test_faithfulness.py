@@ -20,7 +20,7 @@ from saliency.faithfulness import (
 from saliency.methods import METHODS
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import scenes_cnn
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 SIZE = (6, 9)
 

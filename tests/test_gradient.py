@@ -14,7 +14,7 @@ from saliency.networks.resnet import resnet50
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.scores import Score
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 NETWORKS = {
     "scenes_cnn": lambda: scenes_cnn(((4,), (5, 6)), size=(9, 12)),

@@ -24,6 +24,7 @@ from localization.datasets.photos import read_header, read_photo
 from saliency import InputError, load_network, reading
 from saliency.preprocessing import Preprocessing
 from saliency.reading import read_arrays, read_json, read_map, read_rows
+from scripts.boxes_file import read_boxes
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
 PRODUCT = [path for top in ("saliency", "localization", "scripts") for path in Path(top).rglob("*.py")]
@@ -134,6 +135,20 @@ def test_archives_that_unfold_without_end_are_refused(tmp_path, monkeypatch):
     assert (tmp_path / "bomb.npz").stat().st_size < 1000
     with pytest.raises(InputError, match=r"bomb\.npz: unfolds into more than 10,000 bytes"):
         read_arrays(tmp_path / "bomb.npz")
+
+
+def test_text_without_end_is_refused_before_it_is_read(tmp_path):
+    """As large as a disk, and empty: sparse files."""
+    write_voc(tmp_path, {"bad": [], "good": [voc_object("cat", (1, 1, 9, 9))]})
+    for name in ("boxes.csv", "results.json", "Annotations/bad.xml"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(2**40)
+    for read, name in ((read_boxes, "boxes.csv"), (read_json, "results.json")):
+        with pytest.raises(InputError, match=rf"{name}: 1,099,511,627,776 bytes of text, and no more than"):
+            read(tmp_path / name)
+    data = load("voc", tmp_path)
+    assert data.classes == ("cat",)
+    assert [note.source for note in data.notes] == ["bad"] and "no more than 16,777,216" in str(data.notes[0])
 
 
 def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path):

@@ -13,10 +13,9 @@ from localization.store import open_store
 from saliency import gradient_maps, load_network
 from saliency.errors import InputError
 from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import save_network
+from saliency.weights import random_network, save_network
 from scripts.make_maps import Options, main, pooled
 from scripts.processes import Processes
-from tests.conftest import random_network
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.networks.vgg import vgg16, vgg16_bn
 from saliency.scores import Score, score_of_batch
-from saliency.weights import ARCHITECTURES
-from tests.conftest import random_network
+from saliency.weights import ARCHITECTURES, random_network
 from tests.oracles import layers as slow
 
 SMALL = {

@@ -8,7 +8,7 @@ from saliency import InputError, occlusion_maps
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.occlusion import Windows, fill_images
 from saliency.preprocessing import Preprocessing
-from tests.conftest import random_network
+from saliency.weights import random_network
 from tests.oracles import occlusion as oracle
 
 CONVENTIONS = ("captum", "xplique", "pair", "grid")

@@ -33,7 +33,7 @@ from saliency.occlusion.dense import dense_scores
 from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
 from saliency.occlusion.plan import _plan, macs, plan_for
 from saliency.occlusion.tuning import costliest, tuned_chunk
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 LOGIT = Score()
 SMALL = {

@@ -9,7 +9,7 @@ from saliency.errors import InputError
 from saliency.gradient import gradient_maps
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.perturbation import enlarged, finite_difference_maps, rise_maps
-from tests.conftest import random_network
+from saliency.weights import random_network
 
 SIZE = (11, 8)
 

@@ -3,12 +3,24 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from saliency.errors import InputError
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
-from saliency.scores import Score, as_score, as_targets, batches, logits, predicted, score_values, settled_targets
-from tests.conftest import random_network
+from saliency.scores import (
+    Score,
+    as_score,
+    as_targets,
+    batches,
+    evenly,
+    logits,
+    predicted,
+    score_values,
+    settled_targets,
+)
+from saliency.weights import random_network
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +104,11 @@ def test_batches_are_equal_and_complete():
         assert list(np.concatenate(parts)[:n]) == list(range(n))
         assert np.concatenate(parts).max() == n - 1
     assert batches(0, 4) == []
+
+
+@given(st.integers(1, 500), st.integers(1, 60))
+def test_parts_are_few_and_equal(total, most):
+    size = evenly(total, most)
+    parts = -(-total // size)
+    assert size <= most and parts == -(-total // most)
+    assert size == 1 or -(-total // (size - 1)) > parts  # none of the same number would be smaller

@@ -16,9 +16,10 @@ from defusedxml.ElementTree import parse
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import SUFFIXES, read_header, read_photo
 from saliency.errors import InputError
-from saliency.reading import read_text
+from saliency.reading import check_size, read_text
 
 DEFAULT_SPLIT = "trainval"
+MAX_XML = 2**24  # bytes: a hundred thousand objects on one photo
 
 
 def read(
@@ -77,6 +78,7 @@ def split_ids(folder: Path, split: str) -> list[str]:
 def add_annotated(reader: Reader, source: str, xml: Path, photo: Path | None) -> None:
     """Read one photo and its XML into the reader, or note why it is left out."""
     try:
+        check_size(xml, MAX_XML)
         root = parse(xml).getroot()
     except FileNotFoundError:
         return reader.note(source, "no annotation", "left out")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from saliency.networks.architecture import Architecture, Weights
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score
+from saliency.scores import Score, evenly
 
 ScoreFunction = Callable[[Float[Array, "n h w c"]], Float[Array, " n"]]
 Step = Callable[[int], None]  # told how many positions were done
@@ -137,7 +137,7 @@ def black_box_scores(
 
 def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, step: Step) -> Float[np.ndarray, "p ..."]:
     """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
-    chunk = -(-total // -(-total // chunk))  # as even as it goes, so that little is computed in vain
+    chunk = evenly(total, chunk)  # so that little is computed in vain
     values = []
     for first in range(0, total, chunk):
         values.append(np.asarray(function(np.minimum(np.arange(first, first + chunk), total - 1))))

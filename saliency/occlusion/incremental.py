@@ -38,7 +38,7 @@ from saliency.networks.layers import (
 )
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, Range, column_layer, needed
-from saliency.scores import Score
+from saliency.scores import Score, evenly
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
 WINOGRAD = 32  # channels from which the algorithm pays where kernels are transformed once for all positions
@@ -348,11 +348,9 @@ def jobs(
     """
     made = []
     for group in plan.classes:
-        total, at_once = len(group.positions), chunk or choose(plan, group, budget)
-        chunks = -(-total // at_once)
-        at_once = -(-total // chunks)
-        calls = min(chunks, -(-at_once * chunks * plan.edge_bytes // budget))
-        chunks = -(-chunks // calls)
+        total = len(group.positions)
+        at_once = evenly(total, chunk or choose(plan, group, budget))
+        chunks = evenly(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
         for first in range(0, total, chunks * at_once):
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)

@@ -17,7 +17,7 @@ from saliency.errors import InputError
 from saliency.networks.architecture import Architecture, Weights
 from saliency.networks.network import Network
 from saliency.robustness.calibration import Sampled
-from saliency.scores import batches, default_batch
+from saliency.scores import batches, default_batch, spread
 
 
 def masked_log_probabilities(
@@ -38,7 +38,9 @@ def masked_log_probabilities(
     fills = np.broadcast_to(fill, x.shape).reshape(frames.shape)
     weights = net.weights
     parts = [
-        np.asarray(_masked(weights, frames[i], masks[i], fills[i], architecture=net.architecture))
+        np.asarray(
+            _masked(weights, spread(frames[i]), spread(masks[i]), spread(fills[i]), architecture=net.architecture)
+        )
         for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]
     return np.concatenate(parts)[: n * t].reshape(n, t, -1)
@@ -59,8 +61,8 @@ def slopes(
     `weights` are those of `calibration.resample_weights`. A descriptor that does not vary has slope 0.
     """
     columns = np.stack([np.asarray(column, float) for column in descriptors.values()], 1)
-    spread = columns.std(0)
-    columns = np.divide(columns - columns.mean(0), spread, out=np.zeros_like(columns), where=spread > 1e-12)
+    deviation = columns.std(0)
+    columns = np.divide(columns - columns.mean(0), deviation, out=np.zeros_like(columns), where=deviation > 1e-12)
     design = np.concatenate([np.ones((len(columns), 1)), columns], 1)
     weights = np.concatenate([np.ones((1, len(values))), weights])  # the first draw is the sample itself
     products = np.einsum("ni,nj->nij", design, design).reshape(len(design), -1)

@@ -134,15 +134,18 @@ def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
 
 
 def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a method and route: figures with intervals, CorLoc of each class, and the method's cost (constant boxes
-    have none)."""
+    """One row a method and route: figures with intervals, CorLoc of each class and of the small boxes, and the method's
+    cost (constant boxes have none)."""
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    small = np.flatnonzero(samples.small[samples.test])
     labels = np.array([samples.labels[i] for i in samples.test])
     free = {"base": None, "forwards": 0, "backwards": 0, "ms_per_image": None, "peak_mib": None}
     found = []
     for (method, route), boxes in _labelled(fits).items():
         share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)
         right = hits(best_iou(boxes, true))
+        mixed = 0 < len(small) < len(true)
+        few = corloc(boxes[small], [true[k] for k in small], images=images[small]) if mixed else None
         found.append(
             free
             | dict(costs.get(method, {}))
@@ -155,6 +158,9 @@ def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[
                 "mean_iou": overlap.value,
                 "mean_iou_low": overlap.low,
                 "mean_iou_high": overlap.high,
+                "corloc_small": few.value if few else None,
+                "corloc_small_low": few.low if few else None,
+                "corloc_small_high": few.high if few else None,
                 "no_box": share.missing,
                 "classes": {str(label): right[labels == label].mean() for label in np.unique(labels)},
             }

@@ -24,7 +24,7 @@ from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
 from saliency.occlusion import fill_images
-from tests.conftest import random_network
+from saliency.weights import random_network
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")]
