@@ -178,13 +178,13 @@ def _incremental(
     step: Step,
 ) -> list[np.ndarray]:
     """The first image's classes of positions side by side, as each has to be compiled; then whole images."""
-    weights = prepared(course, weights)
+    ready = prepared(course, weights)
     work = jobs(course, budget, _by_hand(chunk), tuned_chunk if chunk == "tuned" else chunk_for)
     with ThreadPoolExecutor(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
             return incremental_scores(
-                course, weights, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
+                course, ready, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
             )
 
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))

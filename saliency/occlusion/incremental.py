@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,17 +47,27 @@ LEAST = 4  # ... but so many positions at least, so that kernels are not read fo
 LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
 
 
-def prepared(plan: Plan, weights: Weights) -> Weights:
+class Prepared(NamedTuple):
+    """Weights, and what Winograd's algorithm makes of the 3x3 convolutions' kernels: separate arrays, since what is cut
+    out of one is copied, and compiled, wherever it is used."""
+
+    weights: Weights
+    matrices: Mapping[str, winograd.Matrices]
+
+
+def prepared(plan: Plan, weights: Weights) -> Prepared:
     """The weights, with the kernels of 3x3 convolutions made ready for Winograd's algorithm on a CPU."""
     kernels = {
         node.name: weights[node.name]["kernel"]
         for node in plan.architecture.ancestors(plan.to)
         if by_winograd(node, plan.shapes)
     }
-    return {
-        **weights,
-        **{name: {**weights[name], "winograd": matrices} for name, matrices in _transformed(kernels).items()},
-    }
+    return Prepared(weights, _transformed(kernels))
+
+
+@jax.jit
+def _transformed(kernels: Mapping[str, Array]) -> dict[str, winograd.Matrices]:
+    return {name: winograd.transformed(kernel) for name, kernel in kernels.items()}
 
 
 def by_winograd(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -65,13 +76,6 @@ def by_winograd(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     if not isinstance(layer, Conv) or jax.default_backend() != "cpu":
         return False
     return layer.square and min(shapes[node.inputs[0]][-1], layer.features) >= WINOGRAD
-
-
-@jax.jit
-def _transformed(kernels: Mapping[str, Array]) -> dict[str, Float[Array, "4 4 c f"]]:
-    return {
-        name: jnp.stack([jnp.stack(row) for row in winograd.transformed(kernel)]) for name, kernel in kernels.items()
-    }
 
 
 @partial(jax.jit, static_argnames=("architecture", "to", "score"))
@@ -98,7 +102,7 @@ def clean_activations(
 
 @partial(jax.jit, static_argnames=("architecture", "to", "score", "layout"))
 def class_scores(
-    weights: Weights,
+    prepared: Prepared,
     clean: Mapping[str, Array],
     image: Float[Array, "h w 3"],
     fill: Float[Array, "h w 3"],
@@ -116,14 +120,13 @@ def class_scores(
     Only maps are computed in chunks. What lies behind them is then done for all positions at once, because a fully
     connected layer takes longer to read than to multiply.
     """
+    weights, kernels = prepared
     weights = _of_target(architecture, score, weights, target)
     nodes = architecture.ancestors(to)
     shapes = architecture.shapes(image.shape[0], image.shape[1], to)
     maps = [node for node in nodes if node.name in layout.pane]
     behind = [node for node in nodes if node.name not in layout.pane]
     edge = [node for node in behind if any(name in layout.pane for name in node.inputs)]
-    # taken apart here, once: what is cut out of an array within a loop is copied in each of its rounds
-    kernels = {name: [list(row) for row in p["winograd"]] for name, p in weights.items() if "winograd" in p}
 
     def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
         panes = _Panes(architecture, shapes, weights, kernels, clean, layout, starts)
@@ -266,7 +269,7 @@ def placed(
             # XLA computes x right where it belongs; of `lax.pad` it asks for each value whether it is padding
             zeros = jnp.zeros((x.shape[0], *region, x.shape[3]), x.dtype)
             first = jnp.zeros((), offsets.dtype)
-            return lax.dynamic_update_slice(zeros, x, (first, *offsets[0], first))
+            return lax.dynamic_update_slice(zeros, x, (first, *offsets[0], first), allow_negative_indices=False)
         pads = [(least, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
         return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
     before = np.array([max(0, most) for _, most in ranges])
@@ -276,7 +279,8 @@ def placed(
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
-    return lax.dynamic_slice_in_dim(lax.dynamic_slice_in_dim(x, start[0], size[0], 0), start[1], size[1], 1)
+    first = jnp.zeros((), start.dtype)
+    return lax.dynamic_slice(x, (start[0], start[1], first), (*size, x.shape[2]), allow_negative_indices=False)
 
 
 def maximum_outside(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], pane: Pair) -> Float[Array, "k c"]:
@@ -362,7 +366,7 @@ def jobs(
 
 def incremental_scores(
     plan: Plan,
-    weights: Weights,
+    prepared: Prepared,
     image: Float[np.ndarray, "h w 3"],
     fill: Float[np.ndarray, "h w 3"],
     *,
@@ -372,16 +376,16 @@ def incremental_scores(
     step: Step,
     pool: ThreadPoolExecutor | None = None,
 ) -> Float[np.ndarray, "p ..."]:
-    """The score of one image under every window, with weights that `prepared` gave; jobs go to `pool`'s threads.
+    """The score of one image under every window, with what `prepared` gave; jobs go to `pool`'s threads.
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
     template = jnp.asarray(plan.windows.template, image.dtype)
-    clean = clean_activations(weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+    clean = clean_activations(prepared.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
 
     def done(job: Job) -> np.ndarray:
         scores = class_scores(
-            weights,
+            prepared,
             clean,
             image,
             fill,

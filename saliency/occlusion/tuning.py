@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,9 @@ def _rounds(chunk: int) -> int:
 
 def _call(plan: Plan, group: Class, chunk: int) -> partial[Array]:
     """The convolutions of some chunks, compiled."""
-    rng, inputs, kernels = np.random.default_rng(0), {}, {}
+    rng = np.random.default_rng(0)
+    inputs: dict[str, np.ndarray] = {}
+    kernels: dict[str, np.ndarray | list[list[np.ndarray]]] = {}
     nodes = tuple(costliest(plan, group))
     tiled = frozenset(node.name for node in nodes if by_winograd(node, plan.shapes))
     for node in nodes:
@@ -69,11 +72,13 @@ def _call(plan: Plan, group: Class, chunk: int) -> partial[Array]:
         assert isinstance(layer, Conv)
         region, _ = needed(layer, group.layout.pane[node.name], np.zeros(2, int))
         if node.name in tiled:
-            region, kernel = winograd.whole_tiles(region), (4, 4, depth)
+            region = winograd.whole_tiles(region)
+            matrices = rng.standard_normal((4, 4, depth, layer.features), np.float32)
+            kernels[node.name] = [list(row) for row in matrices]
         else:
-            kernel = *layer.kernel, depth // layer.groups
+            shape = (*layer.kernel, depth // layer.groups, layer.features)
+            kernels[node.name] = rng.standard_normal(shape, np.float32)
         inputs[node.name] = rng.standard_normal((chunk, *region, depth), np.float32)
-        kernels[node.name] = rng.standard_normal((*kernel, layer.features), np.float32)
     call = partial(_convolutions, *jax.device_put((inputs, kernels, np.arange(float(_rounds(chunk))))), nodes, tiled)
     call().block_until_ready()
     return call
@@ -82,20 +87,19 @@ def _call(plan: Plan, group: Class, chunk: int) -> partial[Array]:
 @partial(jax.jit, static_argnums=(3, 4))
 def _convolutions(
     inputs: Mapping[str, Float[Array, "k h w c"]],
-    kernels: Mapping[str, Float[Array, "..."]],
+    kernels: Mapping[str, Any],
     rounds: Float[Array, " rounds"],
     nodes: tuple[Node, ...],
     tiled: frozenset[str],
 ) -> Float[Array, " rounds"]:
     """As `incremental` does them, each on what has just been written; one number of each, so that none is left out."""
-    matrices = {name: [list(row) for row in kernels[name]] for name in tiled}
 
     def total(shift: Array) -> Array:
         sums = []
         for node in nodes:
             x = inputs[node.name] + shift
             if node.name in tiled:
-                y = winograd.convolved(x, matrices[node.name])
+                y = winograd.convolved(x, kernels[node.name])
             else:
                 assert isinstance(node.layer, Conv)
                 y = convolved(node.layer, x, kernels[node.name])
