@@ -102,7 +102,7 @@ def clean_activations(
 
 @partial(jax.jit, static_argnames=("architecture", "to", "score", "layout"))
 def class_scores(
-    prepared: Prepared,
+    ready: Prepared,
     clean: Mapping[str, Array],
     image: Float[Array, "h w 3"],
     fill: Float[Array, "h w 3"],
@@ -120,7 +120,7 @@ def class_scores(
     Only maps are computed in chunks. What lies behind them is then done for all positions at once, because a fully
     connected layer takes longer to read than to multiply.
     """
-    weights, kernels = prepared
+    weights, kernels = ready
     weights = _of_target(architecture, score, weights, target)
     nodes = architecture.ancestors(to)
     shapes = architecture.shapes(image.shape[0], image.shape[1], to)
@@ -366,7 +366,7 @@ def jobs(
 
 def incremental_scores(
     plan: Plan,
-    prepared: Prepared,
+    ready: Prepared,
     image: Float[np.ndarray, "h w 3"],
     fill: Float[np.ndarray, "h w 3"],
     *,
@@ -381,11 +381,11 @@ def incremental_scores(
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
     template = jnp.asarray(plan.windows.template, image.dtype)
-    clean = clean_activations(prepared.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+    clean = clean_activations(ready.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
 
     def done(job: Job) -> np.ndarray:
         scores = class_scores(
-            prepared,
+            ready,
             clean,
             image,
             fill,
