@@ -246,7 +246,13 @@ def explained(options: Options, samples: Samples, classes: np.ndarray) -> np.nda
 
 def together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several methods cost, one after another; None where one of them is unknown."""
-    joined: dict[str, Callable] = {"forwards": sum, "backwards": sum, "ms_per_image": sum, "peak_mib": max}
+    joined: dict[str, Callable] = {
+        "forwards": sum,
+        "backwards": sum,
+        "saved": sum,
+        "ms_per_image": sum,
+        "peak_mib": max,
+    }
     values = {key: [cost[key] for cost in costs] for key in joined}
     return {key: None if None in values[key] else join(values[key]) for key, join in joined.items()}
 
@@ -279,7 +285,7 @@ def table(results: Mapping[str, Any]) -> str:
         columns = {"insertion": 10, "deletion": 10, "sparsity": 10}
         found = {row["method"]: row for row in (results["quality"] or {"rows": ()})["rows"]}
         lines = [method | found.get(method["method"], {}) for method in results["methods"]]
-    columns = {"method": 18} | columns | {"fwd": 6, "bwd": 5, "ms/image": 10, "peak MiB": 10}
+    columns = {"method": 18} | columns | {"fwd": 6, "bwd": 5, "saved": 6, "ms/image": 10, "peak MiB": 10}
     texts = [
         {
             "method": row["method"],
@@ -290,6 +296,7 @@ def table(results: Mapping[str, Any]) -> str:
             **{key: shown(row.get(key), ".3f") for key in ("insertion", "deletion", "sparsity")},
             "fwd": shown(row["forwards"], "d"),
             "bwd": shown(row["backwards"], "d"),
+            "saved": shown(row["saved"], ".0f"),
             "ms/image": shown(row["ms_per_image"], ".1f"),
             "peak MiB": shown(row["peak_mib"], ".0f"),
         }

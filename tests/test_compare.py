@@ -101,7 +101,7 @@ def test_maps_of_another_process_give_the_figures_of_the_method_that_made_them(s
     assert compare.main(options) == 0
     assert not (tmp_path / "maps").exists()
     ours, theirs = results(small), results(options)
-    cost = {"method", "base", "forwards", "backwards", "ms_per_image", "peak_mib"}
+    cost = {"method", "base", "forwards", "backwards", "saved", "ms_per_image", "peak_mib"}
     for name in names:
         for key, count in (("rows", 2), ("quality", 1)):
             found = [

@@ -1,12 +1,14 @@
 """The menu keeps its promises: one signature, the stated sign, maps that depend on their own image alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from saliency.errors import InputError
 from saliency.methods import CONTROLS, METHODS, Cost, Options
 from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, Flatten
+from saliency.networks.layers import Conv, Dense, Flatten, GlobalAvgPool
 from saliency.networks.network import Network
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.weights import random_network
@@ -101,11 +103,25 @@ def test_costs(net):
     assert costs["smoothgrad"] == Cost(3, 3)
     assert costs["integrated-gradients"] == Cost(4, 4)
     assert costs["cam"] == costs["activation"] == Cost(1, 0)
-    assert costs["occlusion"] == costs["occlusion-gestalt"] == Cost(1 + 5 * 4, 0)
+    for name in ("occlusion", "occlusion-gestalt"):
+        assert (costs[name].forwards, costs[name].backwards) == (1 + 5 * 4, 0)
     assert costs["rise"] == Cost(20, 0)
     assert costs["finite-differences"] == Cost(6 * 4 * 3, 0)
     assert costs["random"] == Cost(0, 0)
     assert set(CONTROLS) < set(METHODS)
+
+
+def test_what_occlusion_saves_by_hand():
+    """Nine windows of 4x4 on 12x12, each with its border of one pixel: 6x6 of 12x12 places are convolved anew, and
+    once all of them. Nine passes less 9 / 4 + 1."""
+    build = Builder()
+    build.add("conv", Conv(5, (3, 3), padding=((1, 1), (1, 1))))
+    build.add("pool", GlobalAvgPool())
+    net, options = random_network(Architecture("one", tuple(build.nodes), "conv", (12, 12))), Options(patch=4, stride=4)
+    occlusion = METHODS["occlusion-gestalt"]
+    assert occlusion.cost(net, (12, 12), options) == Cost(10, 0, pytest.approx(5.75))
+    assert occlusion.cost(net, (12, 12), replace(options, engine="dense")) == Cost(10, 0)
+    assert METHODS["occlusion"].cost(lambda images: images.sum((1, 2, 3)), (12, 12), options) == Cost(10, 0)
 
 
 def test_progress_ends_at_the_total(net, x):

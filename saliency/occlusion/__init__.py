@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]  # done, total
 BUDGET = 256 * 2**20  # bytes of activations at once
 WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
 
-__all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps"]
+__all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps", "passes_saved"]
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def scores_under(
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
     architecture, weights = net.architecture, net.weights
     course = plan_for(architecture, windows, score, len(x))
-    if engine == "auto":
-        engine = "incremental" if course.speedup >= WORTHWHILE else "dense"
+    engine = _chosen(engine, course)
     if engine == "incremental":
         return _incremental(course, weights, x, fills, score, targets, budget=budget, chunk=chunk, step=step), engine
     chunk = _by_hand(chunk) or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
@@ -163,6 +162,21 @@ def scores_under(
         for image, filled, goal in zip(x, fills, targets)
     ]
     return scores, engine
+
+
+def passes_saved(net: Network, windows: Windows, *, score: str | Score = "logit", engine: Engine = "auto") -> float:
+    """How many forward passes' multiplications the incremental engine leaves out of an image's map, by the plan for one
+    image; 0 where the dense engine runs."""
+    course = plan_for(net.architecture, windows, as_score(score))
+    left_out = 1 - 1 / course.speedup if _chosen(engine, course) == "incremental" else 0.0
+    return left_out * len(windows.positions)
+
+
+def _chosen(engine: Engine, *plans: Plan) -> Engine:
+    """ "auto" settled."""
+    if engine != "auto":
+        return engine
+    return "incremental" if all(plan.speedup >= WORTHWHILE for plan in plans) else "dense"
 
 
 def _incremental(
@@ -237,8 +251,7 @@ def occluded_logits(
     step = counter(sum(len(windows.positions) for windows in sizes), progress)
     score = Score("log_probability")  # needs every logit, as this does
     plans = [plan_for(architecture, windows, score) for windows in sizes]
-    if engine == "auto":
-        engine = "incremental" if all(plan.speedup >= WORTHWHILE for plan in plans) else "dense"
+    engine = _chosen(engine, *plans)
     if engine == "incremental":
         with ThreadPoolExecutor(_threads()) as pool:
             logits = list(

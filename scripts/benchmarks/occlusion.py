@@ -163,7 +163,8 @@ def serve(connection: Connection, name: str, options: Options, cores: list[int])
         maps = dense(net, image, windows, as_score(options.score), every)
     else:
         _, order, perturbations = name.split()
-        maps = captum(net, image, windows, order, int(perturbations), every, len(cores))
+        score = as_score(options.score)
+        maps = captum(net, image, windows, score, order, int(perturbations), every, len(cores))
     started = False
     while connection.recv() == "go":
         cpu, wall = time.process_time(), time.perf_counter()
@@ -205,7 +206,14 @@ def dense(net: Network, image: np.ndarray, windows: Windows, score: Score, every
 
 
 def captum(
-    net: Network, image: np.ndarray, windows: Windows, order: str, perturbations: int, every: int, threads: int
+    net: Network,
+    image: np.ndarray,
+    windows: Windows,
+    score: Score,
+    order: str,
+    perturbations: int,
+    every: int,
+    threads: int,
 ) -> Maps:
     """Captum's scores at its positions, or its inner loop over every n-th of them: the same forward passes."""
     import torch
@@ -215,14 +223,15 @@ def captum(
 
     torch.set_num_threads(threads)
     twin = Twin(net)
-    twin.architecture = net.architecture.without(*net.architecture.logit_bypass)
+    if score.kind == "logit":
+        twin.architecture = net.architecture.without(*net.architecture.logit_bypass)
     x = channels_last(image[None])
     if order == "contiguous":
         x = x.contiguous()
     seen: list[np.ndarray] = []
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        scores = twin(images)
+        scores = twin(images) if score.kind == "logit" else twin(images).log_softmax(-1)
         seen.append(scores[:, TARGET].numpy())
         return scores
 

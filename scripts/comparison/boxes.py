@@ -139,7 +139,7 @@ def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
     small = np.flatnonzero(samples.small[samples.test])
     labels = np.array([samples.labels[i] for i in samples.test])
-    free = {"base": None, "forwards": 0, "backwards": 0, "ms_per_image": None, "peak_mib": None}
+    free = {"base": None, "forwards": 0, "backwards": 0, "saved": 0.0, "ms_per_image": None, "peak_mib": None}
     found = []
     for (method, route), boxes in _labelled(fits).items():
         share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)

@@ -56,6 +56,7 @@ class Made:
             "base": self.base,
             "forwards": self.cost.forwards if self.cost else None,
             "backwards": self.cost.backwards if self.cost else None,
+            "saved": self.cost.saved if self.cost else None,
             "ms_per_image": self.ms,
             "peak_mib": self.peak_mib,
         }

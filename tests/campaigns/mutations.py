@@ -198,7 +198,15 @@ def read_store(folder: Path) -> None:
 
 def results(folder: Path) -> None:
     row = {"method": "gradient-max", "route": "linear map", "corloc": 0.5, "corloc_low": 0.4, "corloc_high": 0.6}
-    row |= {"mean_iou": 0.5, "forwards": 1, "backwards": 1, "ms_per_image": 2.5, "peak_mib": None, "no_box": 0}
+    row |= {
+        "mean_iou": 0.5,
+        "forwards": 1,
+        "backwards": 1,
+        "saved": 0.0,
+        "ms_per_image": 2.5,
+        "peak_mib": None,
+        "no_box": 0,
+    }
     known = {
         "key": "abc",
         "test": 9,
