@@ -109,7 +109,7 @@ def setting(options: Options) -> tuple[Architecture, Windows]:
 
 def contenders(options: Options) -> list[str]:
     names = ["incremental", "dense"]
-    if find_spec("torch") and find_spec("captum"):
+    if find_spec("torch") and find_spec("captum") and as_score(options.score).kind != "gestalt":
         names += [f"captum {order} {n}" for order in ("contiguous", "channels_last") for n in PERTURBATIONS]
     return names
 
