@@ -177,7 +177,7 @@ def test_the_budget_bounds_what_a_call_holds():
     plan = _plan(vgg16(), Windows((224, 224), (8, 8), (4, 4)), Score(), 1)
     budget = 32 * 2**20
     for job in jobs(plan, budget):
-        chunks, _, at_once, _ = job.starts.shape
+        chunks, at_once = job.starts["image"].shape[:2]
         assert at_once * plan.position_bytes(plan.classes[0]) <= budget
         assert (chunks - 1) * at_once * plan.edge_bytes <= budget
 

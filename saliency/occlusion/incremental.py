@@ -108,7 +108,7 @@ def class_scores(
     fill: Float[Array, "h w 3"],
     template: Float[Array, "ph pw"],
     target: Array | int | None,
-    starts: Int[Array, "chunks layers k 2"],
+    starts: Mapping[str, Int[Array, "chunks k 2"]],
     *,
     architecture: Architecture,
     to: str,
@@ -128,8 +128,7 @@ def class_scores(
     behind = [node for node in nodes if node.name not in layout.pane]
     edge = [node for node in behind if any(name in layout.pane for name in node.inputs)]
 
-    def changed(every: Int[Array, "layers k 2"]) -> dict[str, Array]:
-        starts = dict(zip((*layout.pane, WINDOW), every))
+    def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
         panes = _Panes(architecture, shapes, weights, kernels, clean, layout, starts)
         offset = starts[WINDOW] - starts[maps[0].name]
         pane = layout.pane[maps[0].name]
@@ -143,7 +142,7 @@ def class_scores(
         return {node.name: panes.change_behind(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
-    panes = _Panes(architecture, shapes, weights, kernels, clean, layout, {})  # none is left
+    panes = _Panes(architecture, shapes, weights, kernels, clean, layout, starts)
     for node in behind:
         if node not in edge:
             changes[node.name] = panes.change_behind(node, changes)
@@ -328,11 +327,10 @@ def _framed(layer: MaxPool, x: Array, shape: tuple[int, ...]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Positions of one class that one call computes, and where their panes start, a chunk after another: in one array,
-    in the layout's order, the windows last, since to take many apart in each round costs a kernel for each."""
+    """Positions of one class that one call computes, and where their panes start, a chunk after another."""
 
     positions: Int[np.ndarray, " p"]
-    starts: Int[np.ndarray, "chunks layers k 2"]
+    starts: Mapping[str, Int[np.ndarray, "chunks k 2"]]
     layout: Layout
 
 
@@ -360,8 +358,9 @@ def jobs(
         for first in range(0, total, chunks * at_once):
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)
-            starts = np.stack([group.starts[name][filled] for name in (*group.layout.pane, WINDOW)], 1)
-            made.append(Job(group.positions[index], starts, group.layout))
+            made.append(
+                Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
+            )
     return made
 
 
