@@ -64,6 +64,30 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder}: nothing can be written there; choose another --out")
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The one run that writes in `folder`, which is made; InputError where another one does. A kill frees the folder.
+
+    Where the file system has no locks nobody is kept out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another run writes there; wait for its end, or choose another --out"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def _partial(path: Path) -> tuple[Path, int]:
     """A new file, locked for as long as its writer lives: what is not locked was left behind by a kill."""
     while True:

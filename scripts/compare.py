@@ -26,7 +26,7 @@ from localization.report import content_hash, plain, record, write_csv, write_js
 from saliency import load_network
 from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.files import check_writable, written
+from saliency.files import alone, check_writable, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -34,7 +34,7 @@ from saliency.reading import read_json
 from saliency.scores import default_batch, logits
 from scripts import cli
 from scripts.comparison import boxes
-from scripts.comparison.maps import SHARD, external, keep, make, read_maps, shards, tasks
+from scripts.comparison.maps import SHARD, Task, external, keep, make, read_maps, shards, tasks
 from scripts.comparison.quality import quality
 from scripts.comparison.report import looks, write_pictures, write_report
 from scripts.comparison.samples import Samples, dataset_samples, folder_samples, scenes_samples
@@ -170,7 +170,21 @@ def run(options: Options, net: Network, samples: Samples, key: str) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # compiles, which is not timed, and finds bad settings before anything is written
         list(pool.map(lambda task: task.method.maps(net, first, target=0, options=task.settings), wanted.values()))
-    folder = options.out / "maps"
+    with alone(options.out):
+        carry_out(options, net, samples, key, wanted, strange_maps, strange_boxes)
+
+
+def carry_out(
+    options: Options,
+    net: Network,
+    samples: Samples,
+    key: str,
+    wanted: Mapping[str, Task],
+    strange_maps: Mapping[str, np.ndarray],
+    strange_boxes: dict[str, boxes.Fit],
+) -> None:
+    """Everything that is written: the maps shard by shard, then at once what is learned from them."""
+    settings, folder = options.settings, options.out / "maps"
     if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
         shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed
     with written(folder / "key") as temporary:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saliency import InputError
+from saliency.files import alone
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.architecture import Architecture, Builder
@@ -142,6 +143,14 @@ def test_a_finished_run_is_not_redone(small, capsys):
     assert compare.main(small) == 0
     assert "complete already" in capsys.readouterr().out
     assert (small.out / "results.json").stat().st_mtime_ns == before
+
+
+def test_two_runs_do_not_write_the_same_folder(small, tmp_path):
+    with alone(tmp_path), pytest.raises(InputError, match="another run writes there; wait for its end"):
+        compare.main(replace(small, out=tmp_path))
+    assert not any(tmp_path.iterdir())
+    with alone(tmp_path):
+        pass  # free again
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):

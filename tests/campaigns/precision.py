@@ -67,8 +67,9 @@ def differences(name: str, net: Network, x: np.ndarray) -> np.ndarray:
     """Each photo's largest relative difference, both precisions explaining the class that float32 predicts."""
     targets = predicted(net, x)
     single = METHODS[name].maps(net, x, target=targets, options=QUICK)
-    with jax.enable_x64(True):
-        double = METHODS[name].maps(in_double(net), x.astype(np.float64), target=targets, options=QUICK)
+    jax.config.update("jax_enable_x64", True)  # as a context it would hold for this thread alone
+    double = METHODS[name].maps(in_double(net), x.astype(np.float64), target=targets, options=QUICK)
+    jax.config.update("jax_enable_x64", False)
     largest = np.abs(double).max((1, 2))
     return np.abs(single - double).max((1, 2)) / np.where(largest > 0, largest, 1)
 
