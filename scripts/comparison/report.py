@@ -164,7 +164,7 @@ def _lead(results: Mapping[str, Any]) -> str:
 
 def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
     rows = sorted(results["rows"], key=lambda row: -row["corloc"])
-    small = " Small boxes: images whose largest true box covers less than half of the photo."
+    small = " Small: that of the images whose largest true box covers less than half of the photo."
     yield Section(
         "Figures",
         "CorLoc: share of test images whose box overlaps a true one with IoU above one half, in percent, with its"
@@ -270,7 +270,7 @@ def _named(pictures: Mapping[str, Figure], start: str) -> list[Figure]:
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     shares = {"CorLoc": "corloc", "low": "corloc_low", "high": "corloc_high"}
     if rows[0]["corloc_small"] is not None:
-        shares["small boxes"] = "corloc_small"
+        shares["small"] = "corloc_small"
     rest = {"mean IoU": "mean_iou", "no box": "no_box", "forwards": "forwards", "backwards": "backwards"}
     rest |= {"saved": "saved", "ms / image": "ms_per_image", "peak MiB": "peak_mib"}
     return Table(
