@@ -133,9 +133,7 @@ def test_small_boxes_by_themselves(tmp_path, capsys):
     row = rows["gradient-max"]
     assert len(few) == 8 and row["corloc_small"] == pytest.approx(np.mean(few))
     assert row["corloc_small_low"] <= row["corloc_small"] <= row["corloc_small_high"]
-    assert (
-        " small " in capsys.readouterr().out and ">small</th>" in (tmp_path / "out" / "report.html").read_text()
-    )
+    assert " small " in capsys.readouterr().out and ">small</th>" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_finished_run_is_not_redone(small, capsys):
