@@ -76,13 +76,8 @@ def alone(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{folder}: another run writes there; wait for its end, or choose another --out"
-                ) from None
+        if _lock(handle, wait=False) is False:
+            raise InputError(f"{folder}: another run writes there; wait for its end, or choose another --out")
         yield
     finally:
         os.close(handle)
@@ -106,12 +101,14 @@ def _clear(path: Path) -> None:
                 leftover.unlink()
 
 
-def _lock(handle: int, wait: bool) -> bool:
-    """Whether the file is ours now; False as well where the file system has no locks."""
+def _lock(handle: int, wait: bool) -> bool | None:
+    """Whether the file is ours now, or another's; None where the file system has no locks."""
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True

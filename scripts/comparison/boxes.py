@@ -138,13 +138,13 @@ def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[
     cost (constant boxes have none)."""
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
     small = np.flatnonzero(samples.small[samples.test])
+    mixed = 0 < len(small) < len(true)
     labels = np.array([samples.labels[i] for i in samples.test])
     free = {"base": None, "forwards": 0, "backwards": 0, "saved": 0.0, "ms_per_image": None, "peak_mib": None}
     found = []
     for (method, route), boxes in _labelled(fits).items():
         share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)
         right = hits(best_iou(boxes, true))
-        mixed = 0 < len(small) < len(true)
         few = corloc(boxes[small], [true[k] for k in small], images=images[small]) if mixed else None
         found.append(
             free
