@@ -136,12 +136,24 @@ def in_batches(
     """
     alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
     indices, parts = batches(n, size), []
-    with ThreadPoolExecutor(1 if alone else min(4, os.cpu_count() or 1)) as pool:
+    with workers(1 if alone else min(4, os.cpu_count() or 1)) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
             if progress:
                 progress(min(int(index[-1]) + 1, n), n)
     return parts
+
+
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Threads that compute as the caller does: `jax.enable_x64` and its like, as contexts, hold for one thread alone."""
+    x64, precision = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+
+    def begin() -> None:
+        jax.enable_x64(x64).__enter__()
+        if precision is not None:
+            jax.default_matmul_precision(precision).__enter__()
+
+    return ThreadPoolExecutor(threads, initializer=begin)
 
 
 def spread(x: np.ndarray) -> Array:

@@ -1,5 +1,6 @@
 """What a map explains: the score's formulas, its names and targets, and the batches it is computed in."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,12 +10,15 @@ from hypothesis import strategies as st
 from saliency.errors import InputError
 from saliency.networks.scenes_cnn import scenes_cnn
 from saliency.networks.squeezenet import squeezenet1_1
+from saliency.occlusion import occluded_logits
+from saliency.occlusion.windows import Windows
 from saliency.scores import (
     Score,
     as_score,
     as_targets,
     batches,
     evenly,
+    in_batches,
     logits,
     predicted,
     score_values,
@@ -53,6 +57,22 @@ def test_score_values(net, x):
         np.testing.assert_allclose(
             score_values(net, x, Score("gestalt", layer), targets), activation.mean(-1), rtol=1e-4, atol=1e-6
         )
+
+
+def test_contexts_hold_for_all_threads(net, x):
+    """Of `jax.enable_x64` and `jax.default_matmul_precision`, whichever thread a batch is computed by."""
+
+    def seen(index):
+        return np.array([[jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision]], object)
+
+    assert in_batches(seen, 2, 1)[1].tolist() == [[False, None]]
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        assert in_batches(seen, 2, 1)[1].tolist() == [[True, "highest"]]
+        double, x = random_network(net.architecture, dtype=np.float64), x.astype(np.float64)
+        assert logits(double, x, batch=1).dtype == np.float64
+        windows = [Windows(x.shape[1:3], (4, 5), (3, 4))]
+        dense, incremental = (occluded_logits(double, x[0], windows, engine=e)[0] for e in ("dense", "incremental"))
+    np.testing.assert_allclose(incremental, dense, rtol=1e-12, atol=1e-12)
 
 
 def test_a_class_score_goes_round_squeezenets_last_relu(rng):

@@ -33,7 +33,7 @@ from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.tuning import tuned_chunk
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
 from saliency.preprocessing import AS_IT_IS, Preprocessing
-from saliency.scores import Score, as_score, score_values, settled_targets
+from saliency.scores import Score, as_score, score_values, settled_targets, workers
 
 Engine = Literal["auto", "dense", "incremental"]
 Chunk = int | Literal["tuned"] | None
@@ -194,7 +194,7 @@ def _incremental(
     """The first image's classes of positions side by side, as each has to be compiled; then whole images."""
     ready = prepared(course, weights)
     work = jobs(course, budget, _by_hand(chunk), tuned_chunk if chunk == "tuned" else chunk_for)
-    with ThreadPoolExecutor(_threads()) as pool:
+    with workers(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
             return incremental_scores(
@@ -253,7 +253,7 @@ def occluded_logits(
     plans = [plan_for(architecture, windows, score) for windows in sizes]
     engine = _chosen(engine, *plans)
     if engine == "incremental":
-        with ThreadPoolExecutor(_threads()) as pool:
+        with workers(_threads()) as pool:
             logits = list(
                 pool.map(
                     lambda plan: incremental_scores(

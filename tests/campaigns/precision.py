@@ -5,7 +5,8 @@
 
 The difference is the largest of a map, relative to the map's own largest absolute value. Where a unit lies within
 rounding of zero its ReLU may switch, and an argmax within a pool may move: such a photo differs by far more than the
-rest, hence the median beside the largest. The threads' part runs in two processes, one of them held to one core.
+rest, hence the median beside the largest. The threads' part runs in two processes, one of them held to one core; what
+needs no network has to be the same there, whatever the maps are.
 """
 
 import hashlib
@@ -14,20 +15,24 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from localization import datasets
+from localization import bootstrap, datasets
+from localization.datasets.moving_digits import moving_digits
+from localization.datasets.scenes import scenes
+from localization.heuristics import fit_heuristic
 from saliency import load_network
 from saliency.methods import CONTROLS, METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
+from saliency.robustness.masks import FAMILIES, draw_masks
 from saliency.scores import predicted
 
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
@@ -48,7 +53,7 @@ class Options:
     threads: int = 4
     """Photos of which maps are made on one thread and on many; 0: none."""
     digests: bool = False
-    """Only print the digests of those maps (used by the part on threads)."""
+    """Only print the digests of those maps, and of what is promised (used by the part on threads)."""
 
 
 def inputs(options: Options, net: Network) -> np.ndarray:
@@ -67,9 +72,8 @@ def differences(name: str, net: Network, x: np.ndarray) -> np.ndarray:
     """Each photo's largest relative difference, both precisions explaining the class that float32 predicts."""
     targets = predicted(net, x)
     single = METHODS[name].maps(net, x, target=targets, options=QUICK)
-    jax.config.update("jax_enable_x64", True)  # as a context it would hold for this thread alone
-    double = METHODS[name].maps(in_double(net), x.astype(np.float64), target=targets, options=QUICK)
-    jax.config.update("jax_enable_x64", False)
+    with jax.enable_x64(True):
+        double = METHODS[name].maps(in_double(net), x.astype(np.float64), target=targets, options=QUICK)
     largest = np.abs(double).max((1, 2))
     return np.abs(single - double).max((1, 2)) / np.where(largest > 0, largest, 1)
 
@@ -78,15 +82,34 @@ def digests(options: Options) -> dict[str, str]:
     net = load_network(options.network, options.weights)
     x = inputs(options, net)[: options.threads]
     return {
-        name: hashlib.sha256(METHODS[name].maps(net, x, options=QUICK).tobytes()).hexdigest()
-        for name in options.methods
+        **{name: digest(values) for name, values in promised().items()},
+        **{name: digest(METHODS[name].maps(net, x, options=QUICK)) for name in options.methods},
     }
 
 
-def on_threads(cores: set[int], environment: dict[str, str]) -> dict[str, str]:
+def promised() -> dict[str, np.ndarray]:
+    """Of what the README says that it is the same on any number of threads, one of each."""
+    drawn, videos = scenes("test", 100), moving_digits("test", 8)
+    maps = np.random.default_rng(0).random((len(drawn), 96, 96), np.float32)
+    found = fit_heuristic(maps, drawn.boxes).predict(maps)
+    interval = bootstrap(drawn.labels % 2, clusters=drawn.digits, classes=drawn.labels)
+    return {
+        "scenes": np.concatenate([drawn.images.ravel(), drawn.boxes.ravel()]),
+        "moving digits": np.concatenate([videos.frames.ravel(), videos.boxes.ravel()]),
+        **{f"{family} masks": np.asarray(draw_masks(family, 8, (64, 48), 0.3, frames=3).hidden) for family in FAMILIES},
+        "heuristic": found,
+        "interval": np.array([interval.value, interval.low, interval.high]),
+    }
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def on_threads(cores: set[int], environment: dict[str, str], words: Sequence[str]) -> dict[str, str]:
     """The digests of a process that may use these cores."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.campaigns.precision", *sys.argv[1:], "--digests"],
+        [sys.executable, "-m", "tests.campaigns.precision", *words, "--digests"],
         env={**os.environ, **environment},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.PIPE,
@@ -113,11 +136,13 @@ def main(options: Options) -> int:
         )
     if options.threads:
         cores = os.sched_getaffinity(0)
-        few: Any = on_threads({min(cores)}, ONE_THREAD)
-        many = on_threads(cores, {})
-        same = [name for name in options.methods if few[name] == many[name]]
+        few, many = on_threads({min(cores)}, ONE_THREAD, sys.argv[1:]), on_threads(cores, {}, sys.argv[1:])
+        same = [name for name in few if few[name] == many[name]]
         print(f"1 and {len(cores)} threads, the same bytes: {', '.join(same) or 'none'}")
-        print(f"other bytes: {', '.join(name for name in options.methods if name not in same) or 'none'}")
+        print(f"other bytes: {', '.join(name for name in few if name not in same) or 'none'}")
+        if broken := set(few) - set(same) - set(METHODS):
+            print(f"promised to be the same: {', '.join(sorted(broken))}")
+            return 1
     return 0
 
 
