@@ -7,7 +7,7 @@ and the box of a whole photo is `0 0 width height`. A box with NaN in it stands 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.ndimage import affine_transform
 
@@ -31,6 +31,11 @@ def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
 def area(boxes: Boxes) -> Float[np.ndarray, "*n"]:
     """Width times height; 0 for a box turned inside out."""
     return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
+
+
+def below_half(boxes: Float[np.ndarray, "n 4"], sizes: ArrayLike) -> Bool[np.ndarray, " n"]:
+    """Which boxes cover less than half of their photos, of (height, width): a constant box hits few of those."""
+    return area(boxes) < np.reshape(sizes, (-1, 2)).prod(1) / 2
 
 
 def iou(a: Boxes, b: Boxes) -> Float[np.ndarray, "*n"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from localization.boxes import area
 from localization.datasets.dataset import Dataset
@@ -82,11 +82,6 @@ class Samples:
     def largest(self) -> Float[np.ndarray, "n 4"]:
         """The one box a regression learns from each sample."""
         return np.array([boxes[area(boxes).argmax()] for boxes in self.true]).reshape(-1, 4)
-
-    def small(self, sizes: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-        """Those whose largest box covers less than half of the photo: a constant box hits few of them. `sizes` are
-        (height, width) of each sample's photo."""
-        return area(self.largest) < sizes.prod(1) / 2
 
 
 def samples(

@@ -145,8 +145,9 @@ def in_batches(
 
 
 def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as the caller does: `jax.enable_x64` and its like, as contexts, hold for one thread alone."""
-    x64, precision = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
 
     def begin() -> None:
         jax.enable_x64(x64).__enter__()

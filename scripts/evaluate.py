@@ -21,7 +21,7 @@ import tyro
 from tqdm import tqdm
 
 from localization import figures, report, tables
-from localization.boxes import to_input, to_photo, visible
+from localization.boxes import below_half, to_input, to_photo, visible
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import inside
 from localization.features import pooled
@@ -142,7 +142,7 @@ def main(options: Options) -> int:
         elif source is not None:
             found[source.name] = boxes_of_maps(source, options, test, wanted, train, learned, linear)
         right = predicted_right(net, class_of, test, wanted) if protocol.name == "top1-loc" and net else None
-        small = wanted.small(sizes(test, wanted))
+        small = below_half(wanted.largest, sizes(test, wanted))
         results["small_samples"] = int(small.sum())
         results |= box_figures(found, protocol, wanted, small, right, options.settings.seed)
         images = image_rows(found, protocol, test, wanted)

@@ -324,7 +324,7 @@ def page(options: Options, results: Figures, linear: LinearMap) -> None:
         f"{counts['fit']:,} images to fit, {counts['choose']:,} to choose the penalty, {counts['score']:,} to score:"
         f" {results['maps']['method']} maps of {results['maps']['network']}, {options.method}.",
         [
-            report.Section("CorLoc", tables=[report.Table(columns, rows, best=0)]),
+            report.Section("CorLoc", tables=[report.Table(columns, rows, best=0, decimals=(None, 1, None, 1, 3))]),
             report.Section("Fit", figures=figures, wide=False),
             report.Section("What the linear map learned", figures=[report.Figure(weights, WEIGHTS)]),
         ],

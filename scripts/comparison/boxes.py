@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from localization import heuristics
-from localization.boxes import to_photo
+from localization.boxes import below_half, to_photo
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
@@ -137,7 +137,8 @@ def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[
     """One row a method and route: figures with intervals, CorLoc of each class and of the small boxes, and the method's
     cost (constant boxes have none)."""
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
-    small = np.flatnonzero(samples.small[samples.test])
+    largest = np.concatenate([boxes[:1] for boxes in true])
+    small = np.flatnonzero(below_half(largest, [samples.sizes[i] for i in samples.test]))
     mixed = 0 < len(small) < len(true)
     labels = np.array([samples.labels[i] for i in samples.test])
     free = {"base": None, "forwards": 0, "backwards": 0, "saved": 0.0, "ms_per_image": None, "peak_mib": None}

@@ -63,11 +63,6 @@ class Samples:
         folds = np.array([fold_of[image] for image in self.images])
         return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(self.folds)]
 
-    @property
-    def small(self) -> np.ndarray:
-        """Those whose largest box covers less than half of the photo: a constant box hits few of them. bool `[n]`"""
-        return np.array([area(boxes).max() < np.prod(size) / 2 for boxes, size in zip(self.true, self.sizes)])
-
     @cached_property
     def learned(self) -> np.ndarray:
         """The box a regression learns of each sample, where it lies in the input: float `[n, 4]`."""
