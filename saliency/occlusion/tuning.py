@@ -6,7 +6,7 @@ last bit from chunk to chunk, while the rule of `incremental.chunk_for` always s
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -36,7 +36,9 @@ def tuned_chunk(plan: Plan, group: Class, budget: int) -> int:
     rule = min(chunk_for(plan, group, budget), most)
     tried = sorted({min(max(1, round(rule * factor)), most) for factor in FACTORS})
     seconds: dict[int, list[float]] = {chunk: [] for chunk in tried}
-    calls = {chunk: _call(plan, group, chunk) for chunk in tried}
+    nodes = tuple(costliest(plan, group))
+    kernels = _kernels(plan, nodes)
+    calls = {chunk: _call(plan, group, chunk, nodes, kernels) for chunk in tried}
     for _ in range(REPEATS):  # in turns, so that a busy machine slows all alike
         for chunk, call in calls.items():
             begun = time.perf_counter()
@@ -60,49 +62,55 @@ def _rounds(chunk: int) -> int:
     return math.ceil(POSITIONS / chunk)
 
 
-def _call(plan: Plan, group: Class, chunk: int) -> partial[Array]:
-    """The convolutions of some chunks, compiled."""
+def _kernels(plan: Plan, nodes: Sequence[Node]) -> dict[str, Any]:
+    """Kernels of those sizes, on the device: an array each, or Winograd's matrices."""
     rng = np.random.default_rng(0)
-    inputs: dict[str, np.ndarray] = {}
-    kernels: dict[str, np.ndarray | list[list[np.ndarray]]] = {}
-    nodes = tuple(costliest(plan, group))
-    tiled = frozenset(node.name for node in nodes if by_winograd(node, plan.shapes))
+    kernels: dict[str, Any] = {}
     for node in nodes:
         layer, depth = node.layer, plan.shapes[node.inputs[0]][-1]
         assert isinstance(layer, Conv)
-        region, _ = needed(layer, group.layout.pane[node.name], np.zeros(2, int))
-        if node.name in tiled:
-            region = winograd.whole_tiles(region)
-            matrices = rng.standard_normal((4, 4, depth, layer.features), np.float32)
-            kernels[node.name] = [list(row) for row in matrices]
+        if by_winograd(node, plan.shapes):
+            kernels[node.name] = [list(row) for row in rng.standard_normal((4, 4, depth, layer.features), np.float32)]
         else:
             shape = (*layer.kernel, depth // layer.groups, layer.features)
             kernels[node.name] = rng.standard_normal(shape, np.float32)
-        inputs[node.name] = rng.standard_normal((chunk, *region, depth), np.float32)
-    call = partial(_convolutions, *jax.device_put((inputs, kernels, np.arange(float(_rounds(chunk))))), nodes, tiled)
+    return jax.device_put(kernels)
+
+
+def _call(plan: Plan, group: Class, chunk: int, nodes: tuple[Node, ...], kernels: Mapping[str, Any]) -> partial[Array]:
+    """The convolutions of some chunks, compiled."""
+    rng = np.random.default_rng(0)
+    inputs: dict[str, np.ndarray] = {}
+    for node in nodes:
+        region, _ = needed(node.layer, group.layout.pane[node.name], np.zeros(2, int))
+        if isinstance(kernels[node.name], list):
+            region = winograd.whole_tiles(region)
+        shape = (chunk, *region, plan.shapes[node.inputs[0]][-1])
+        inputs[node.name] = rng.standard_normal(shape, np.float32)
+    rounds = np.arange(_rounds(chunk), dtype=np.float32)
+    call = partial(_convolutions, *jax.device_put((inputs, kernels, rounds)), nodes)
     call().block_until_ready()
     return call
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@partial(jax.jit, static_argnames="nodes")
 def _convolutions(
     inputs: Mapping[str, Float[Array, "k h w c"]],
     kernels: Mapping[str, Any],
     rounds: Float[Array, " rounds"],
     nodes: tuple[Node, ...],
-    tiled: frozenset[str],
 ) -> Float[Array, " rounds"]:
     """As `incremental` does them, each on what has just been written; one number of each, so that none is left out."""
 
     def total(shift: Array) -> Array:
         sums = []
         for node in nodes:
-            x = inputs[node.name] + shift
-            if node.name in tiled:
-                y = winograd.convolved(x, kernels[node.name])
+            x, kernel = inputs[node.name] + shift, kernels[node.name]
+            if isinstance(kernel, list):
+                y = winograd.convolved(x, kernel)
             else:
                 assert isinstance(node.layer, Conv)
-                y = convolved(node.layer, x, kernels[node.name])
+                y = convolved(node.layer, x, kernel)
             sums.append(y.sum())
         return jnp.stack(sums).sum()
 
