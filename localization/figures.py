@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -255,6 +256,7 @@ def _labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
             textcoords="offset points",
             fontsize=8,
             color=colour(name),
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],  # lines may pass below
             arrowprops={"arrowstyle": "-", "color": colour(name), "linewidth": 0.5, "alpha": 0.7} if far else None,
         )
 

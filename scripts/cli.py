@@ -16,7 +16,13 @@ from saliency.preprocessing import Preprocessing
 Options = TypeVar("Options")
 
 ROOM = "make room and run the same command again"
-REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM, errno.EROFS: "choose another --out"}
+REMEDIES = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: ROOM,
+    errno.EROFS: "choose another --out",
+    errno.ENOENT: "it or its folder was taken away meanwhile; run the same command again",
+}
 
 
 @dataclass(frozen=True)

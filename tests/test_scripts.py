@@ -23,7 +23,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     ("error", "code", "says"),
     [
         (InputError("patch must be\n  smaller"), 2, "error: patch must be smaller"),
-        (FileNotFoundError(2, "No such file or directory", "x.jpg"), 2, "error: x.jpg: No such file or directory"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x.jpg"),
+            2,
+            "error: x.jpg: No such file or directory; it or",
+        ),
         (OSError(28, "No space left", "x.json"), 2, "error: x.json: No space left; make room and run the same command"),
         (OSError("cannot identify x"), 2, "error: cannot identify x"),
         (KeyboardInterrupt(), 130, "interrupted"),

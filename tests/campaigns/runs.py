@@ -65,6 +65,7 @@ class Campaign:
         place.mkdir(parents=True, exist_ok=True)
         words = JOBS[script].format(store=self.folder / "undisturbed" / "make_maps").split()
         errors = self.folder / f"errors-{time.monotonic_ns()}"
+        errors.touch()  # a kill may come before the process writes there
         process = multiprocessing.get_context("forkserver").Process(
             target=_script, args=(script, [*words, "--quiet", "--out", script], place, errors)
         )
