@@ -25,7 +25,7 @@ def written(path: Path | str) -> Iterator[Path]:
     An OSError names `path`, not the temporary one.
     """
     path = Path(path)
-    temporary, handle = path, None
+    handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
@@ -37,7 +37,7 @@ def written(path: Path | str) -> Iterator[Path]:
         os.fsync(handle)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):
+        if error.filename is None or Path(error.filename).name.startswith(f".partial-{path.stem}-"):
             error.filename = str(path)
         raise
     finally:

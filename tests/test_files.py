@@ -2,12 +2,14 @@
 
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from saliency import files
 from saliency.errors import InputError
 from saliency.files import check_writable, write_tensors, written
 
@@ -63,6 +65,16 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, full_disk):
         np.savez(file, **BIG)
     assert full.value.filename == str(tmp_path / "a.safetensors")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_a_folder_taken_away_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "a.txt"
+    with pytest.raises(FileNotFoundError) as within, written(path):
+        shutil.rmtree(path.parent)
+    monkeypatch.setattr(files, "_clear", lambda path: shutil.rmtree(path.parent))
+    with pytest.raises(FileNotFoundError) as before, written(path):
+        pass
+    assert within.value.filename == before.value.filename == str(path)
 
 
 def test_where_nothing_can_be_written_is_told_and_nothing_made(tmp_path):
