@@ -468,7 +468,7 @@ def box_figures(
             "method": last,
             "against": method,
             "difference": difference(everything, last, method),
-            "small": difference(few, last, method) if len(few) else None,
+            "small": difference(few, last, method) if 0 < len(few) < len(wanted) else None,
             "mcnemar": mcnemar_exact(hit[last], hit[method]),
         }
         for method in others
@@ -570,11 +570,12 @@ def write_page(
         "best": "The best overlaps.",
         "worst": "The worst overlaps.",
     }
+    rows = [[float(str(x)) if column == "mean IoU" and x else x for column, x in zip(columns, row)] for row in rows]
     compared = []
     for row in results["paired"]:
         difference = row["difference"]
         name = f"{row['method']} minus {row['against']}"
-        few = [100 * row["small"].value, interval(row["small"])] if row["small"] else [None, None]
+        few = [100 * row["small"].value, interval(row["small"])] if row["small"] else []
         compared.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p, *few])
     sections = [
         report.Section("Figures", results["protocol"].summary, [
@@ -585,11 +586,12 @@ def write_page(
         ]),
     ]  # fmt: skip
     if compared:
-        headings = ["difference", "points", "95% interval", "McNemar p", *SMALL]
+        headings = ["difference", "points", "95% interval", "McNemar p", *SMALL][: len(compared[0])]
         against = report.Table(headings, compared, decimals=[None, 1, None, None, 1, None])
         sections.insert(1, report.Section("On the same samples", tables=[against]))
     lead = f"{results['photos']:,} photos, {results['samples']:,} samples, protocol {results['protocol'].name}"
-    lead += f"; small are {results['small_samples']:,}, whose largest box covers less than half of the photo"
+    if SMALL[0] in columns:
+        lead += f"; small are {results['small_samples']:,}, whose largest box covers less than half of the photo"
     if results["cropped_away"]:
         lead += f"; the network's crop hides {results['cropped_away']:,} samples' boxes wholly"
     report.write_page(out / "report.html", results["dataset"], lead, sections, origin)
