@@ -37,7 +37,7 @@ def written(path: Path | str) -> Iterator[Path]:
         os.fsync(handle)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None or Path(error.filename).name.startswith(f".partial-{path.stem}-"):
+        if error.filename is None or Path(error.filename).name.startswith(_prefix(path)):
             error.filename = str(path)
         raise
     finally:
@@ -83,10 +83,15 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _prefix(path: Path) -> str:
+    """How the names of this file's temporary ones begin."""
+    return f".partial-{path.stem}-"
+
+
 def _partial(path: Path) -> tuple[Path, int]:
     """A new file, locked for as long as its writer lives: what is not locked was left behind by a kill."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".partial-{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=path.parent)
         _lock(handle, wait=True)
         if os.fstat(handle).st_nlink:  # else another process took it for a leftover just before it was locked
             return Path(name), handle
@@ -95,7 +100,7 @@ def _partial(path: Path) -> tuple[Path, int]:
 
 def _clear(path: Path) -> None:
     """Remove what killed writers of this file left behind, and nothing that another process is writing."""
-    for leftover in path.parent.glob(f".partial-{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}????????{glob.escape(path.suffix)}"):
         with suppress(OSError), open(leftover, "rb") as file:
             if _lock(file.fileno(), wait=False):
                 leftover.unlink()

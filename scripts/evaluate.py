@@ -48,6 +48,7 @@ from scripts.boxes_file import read_boxes
 
 CHUNK = 32  # photos decoded at once
 OURS = "ours"
+PLACES = {"mean IoU": 3}  # decimals, of others one
 SMALL = ("small", "its 95% interval")  # samples whose largest true box covers less than half of the photo
 IMAGE_COLUMNS = ("image", "label", "method", "x0", "y0", "x1", "y1", "iou", "correct")
 
@@ -149,6 +150,7 @@ def main(options: Options) -> int:
         report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
         write_page(options.out, found, test, wanted, results, origin)
     columns, rows = table(results)
+    rows = [[as_text(column, value) for column, value in zip(columns, row)] for row in rows]
     for suffix, form in (("csv", tables.comma_separated), ("md", tables.markdown), ("tex", tables.latex)):
         report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
     report.write_json(options.out / "results.json", results)
@@ -495,7 +497,7 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
             100 * row["figure"].value,
             interval(row["figure"]),
             *((100 * row["small"].value, interval(row["small"])) if mixed else ()),
-            f"{row['mean_iou'].value:.3f}",
+            row["mean_iou"].value,
             row["figure"].missing,
             *(100 * row["classes"][name].value for name in classes),
         ]
@@ -507,6 +509,11 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
         for name, mean, of in results["published"]
     ]
     return columns, rows
+
+
+def as_text(column: str, value: object) -> object:
+    """Numbers of other than one decimal are text to `tables`."""
+    return f"{value:.{PLACES[column]}f}" if column in PLACES and value is not None else value
 
 
 def differences(results: Mapping[str, Any]) -> Iterator[str]:
@@ -570,7 +577,6 @@ def write_page(
         "best": "The best overlaps.",
         "worst": "The worst overlaps.",
     }
-    rows = [[float(str(x)) if column == "mean IoU" and x else x for column, x in zip(columns, row)] for row in rows]
     compared = []
     for row in results["paired"]:
         difference = row["difference"]
@@ -579,7 +585,7 @@ def write_page(
         compared.append([name, 100 * difference.value, interval(difference), row["mcnemar"].p, *few])
     sections = [
         report.Section("Figures", results["protocol"].summary, [
-            report.Table(columns, rows, decimals=[3 if column == "mean IoU" else 1 for column in columns])
+            report.Table(columns, rows, decimals=[PLACES.get(column, 1) for column in columns])
         ]),
         report.Section(f"Boxes of {method}", "Green: true, red: predicted.", figures=[
             report.Figure(picture, captions[name]) for name, picture in pictures.items()

@@ -157,13 +157,13 @@ def serve(connection: Connection, name: str, options: Options, cores: list[int])
     net = random_network(architecture, options.seed)
     image = np.random.default_rng(options.seed).normal(size=(*windows.image, 3)).astype(np.float32)
     every = 1 if name == "incremental" else options.sample
+    score = as_score(options.score)
     if name == "incremental":
-        maps = incremental(net, image, windows, as_score(options.score))
+        maps = incremental(net, image, windows, score)
     elif name == "dense":
-        maps = dense(net, image, windows, as_score(options.score), every)
+        maps = dense(net, image, windows, score, every)
     else:
         _, order, perturbations = name.split()
-        score = as_score(options.score)
         maps = captum(net, image, windows, score, order, int(perturbations), every, len(cores))
     started = False
     while connection.recv() == "go":

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,10 +105,10 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(values.tobytes()).hexdigest()
 
 
-def on_threads(cores: set[int], environment: dict[str, str], words: Sequence[str]) -> dict[str, str]:
+def on_threads(cores: set[int], environment: dict[str, str]) -> dict[str, str]:
     """The digests of a process that may use these cores."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.campaigns.precision", *words, "--digests"],
+        [sys.executable, "-m", "tests.campaigns.precision", *sys.argv[1:], "--digests"],
         env={**os.environ, **environment},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.PIPE,
@@ -136,7 +135,7 @@ def main(options: Options) -> int:
         )
     if options.threads:
         cores = os.sched_getaffinity(0)
-        few, many = on_threads({min(cores)}, ONE_THREAD, sys.argv[1:]), on_threads(cores, {}, sys.argv[1:])
+        few, many = on_threads({min(cores)}, ONE_THREAD), on_threads(cores, {})
         same = [name for name in few if few[name] == many[name]]
         print(f"1 and {len(cores)} threads, the same bytes: {', '.join(same) or 'none'}")
         print(f"other bytes: {', '.join(name for name in few if name not in same) or 'none'}")
