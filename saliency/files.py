@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ try:
     import fcntl
 except ImportError:  # not a POSIX system: what a kill leaves behind stays
     fcntl = None  # type: ignore[assignment]
+
+_finished: ContextVar[list[Path] | None] = ContextVar("files finished in the `complete` block", default=None)
 
 
 @contextmanager
@@ -36,6 +39,8 @@ def written(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         os.fsync(handle)
         os.replace(temporary, path)
+        if (finished := _finished.get()) is not None:
+            finished.append(path)
     except OSError as error:
         if error.filename is None or Path(error.filename).name.startswith(_prefix(path)):
             error.filename = str(path)
@@ -50,6 +55,26 @@ def write_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], header: M
     """A safetensors file; a full disk is an OSError, which it is not where the library opens the file itself."""
     with written(path) as temporary:
         temporary.write_bytes(save(dict(tensors), metadata=dict(header) or None))
+
+
+@contextmanager
+def complete() -> Iterator[None]:
+    """Files that make sense together: all that this thread writes in the block are there when it ends.
+
+    InputError where one has been removed meanwhile, by someone who cleans up under the run: `written` makes a folder
+    again, and so the later files alone would pass for all of them. The last one, by which a run is known to be
+    complete, then goes too.
+    """
+    finished: list[Path] = []
+    token = _finished.set(finished)
+    try:
+        yield
+    finally:
+        _finished.reset(token)
+    for path in finished:
+        if not path.exists():
+            finished[-1].unlink(missing_ok=True)
+            raise InputError(f"{path}: was removed while the run went on; run the same command again")
 
 
 def check_writable(folder: Path) -> None:

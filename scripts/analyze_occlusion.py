@@ -21,7 +21,7 @@ from localization.datasets.photos import read_photo
 from localization.datasets.scenes import scenes
 from localization.report import content_hash
 from saliency import InputError, Score, load_network
-from saliency.files import check_writable, written
+from saliency.files import check_writable, complete, written
 from saliency.networks.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
@@ -115,9 +115,10 @@ def main(options: Options) -> int:
     )
     total = len(subjects) * len(fills) * sum(len(windows.positions) for windows in sizes)
     bar = tqdm(total=total, unit="mask", disable=cli.silent(options.quiet))
-    analyses = [analysis(options, net, subject, fills, sizes, bar) for subject in subjects]
-    bar.close()
-    write(options, net, analyses, regions, rows, start)
+    with complete():
+        analyses = [analysis(options, net, subject, fills, sizes, bar) for subject in subjects]
+        bar.close()
+        write(options, net, analyses, regions, rows, start)
     return 0
 
 

@@ -26,7 +26,7 @@ from localization.report import content_hash, plain, record, write_csv, write_js
 from saliency import load_network
 from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.files import alone, check_writable, written
+from saliency.files import alone, check_writable, complete, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -228,17 +228,19 @@ def carry_out(
         results["rows"] = boxes.rows(fits, samples, costs)
         results["paired"] = boxes.paired(results["rows"], fits, samples)
         results["settings"] = {name: fit.settings for name, fit in fits.items()}
-        predicted = [net.class_name(int(k)) for k in classes.argmax(-1)]
-        write_csv(options.out / "images.csv", boxes.image_rows(fits, samples, predicted), boxes.COLUMNS)
     else:
         results["predictions"] = top5(samples, net, classes)
     results["seconds"] = time.perf_counter() - start
     results = plain(results)
-    pictures = write_pictures(options.out / "pictures", results, samples, made, fits)
-    write_report(options.out / "report.html", results, pictures, looks(results, samples, made, fits))
-    if options.keep_maps:
-        keep(made, samples, folder)
-    write_json(options.out / "results.json", results)
+    with complete():
+        if samples.true:
+            predicted = [net.class_name(int(k)) for k in classes.argmax(-1)]
+            write_csv(options.out / "images.csv", boxes.image_rows(fits, samples, predicted), boxes.COLUMNS)
+        pictures = write_pictures(options.out / "pictures", results, samples, made, fits)
+        write_report(options.out / "report.html", results, pictures, looks(results, samples, made, fits))
+        if options.keep_maps:
+            keep(made, samples, folder)
+        write_json(options.out / "results.json", results)
     if not options.keep_maps:
         shutil.rmtree(folder)
 

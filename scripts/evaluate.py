@@ -36,7 +36,7 @@ from saliency import load_network
 from saliency.checks import whole
 from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.files import check_writable
+from saliency.files import check_writable, complete
 from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
 from saliency.networks.network import Network
@@ -133,6 +133,7 @@ def main(options: Options) -> int:
         "notes": [str(note) for note in test.notes],
         "cropped_away": cropped_away(net, test, wanted) if net else 0,
     }
+    found: dict[str, np.ndarray] = {}
     if protocol.name in MAP_PROTOCOLS:
         assert source is not None  # checked
         results |= threshold_figures(source, options, protocol, test, wanted, train, learned)
@@ -146,14 +147,16 @@ def main(options: Options) -> int:
         small = below_half(wanted.largest, sizes(test, wanted))
         results["small_samples"] = int(small.sum())
         results |= box_figures(found, protocol, wanted, small, right, options.settings.seed)
-        images = image_rows(found, protocol, test, wanted)
-        report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
-        write_page(options.out, found, test, wanted, results, origin)
     columns, rows = table(results)
     rows = [[as_text(column, value) for column, value in zip(columns, row)] for row in rows]
-    for suffix, form in (("csv", tables.comma_separated), ("md", tables.markdown), ("tex", tables.latex)):
-        report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
-    report.write_json(options.out / "results.json", results)
+    with complete():
+        if found:
+            images = image_rows(found, protocol, test, wanted)
+            report.write_csv(options.out / "images.csv", images, IMAGE_COLUMNS)
+            write_page(options.out, found, test, wanted, results, origin)
+        for suffix, form in (("csv", tables.comma_separated), ("md", tables.markdown), ("tex", tables.latex)):
+            report.write_bytes(options.out / f"table.{suffix}", form(columns, rows).encode())
+        report.write_json(options.out / "results.json", results)
     print(f"{results['dataset']}: {len(test):,} photos, {len(wanted):,} samples; {protocol.name}: {protocol.summary}")
     print(f"\n{tables.text(columns, rows)}\n")
     print("\n".join([*differences(results), f"results: {options.out / 'results.json'}"]))

@@ -28,7 +28,7 @@ from localization.regression.solution import Solution
 from localization.statistics import bootstrap, mcnemar_exact
 from localization.stock import Stock, open_stock
 from saliency.errors import InputError
-from saliency.files import check_writable
+from saliency.files import check_writable, complete
 from scripts import cli
 from scripts.processes import Processes
 
@@ -269,17 +269,15 @@ def write(
         "few_shot": curve,
     }
     columns = ("image", "x0", "y0", "x1", "y1", "iou")
-    report.write_csv(
-        options.out / "boxes.csv",
-        (
-            dict(zip(columns, (stock.records[i].source, *box.round(3), round(float(iou), 4))))
-            for i, box, iou in zip(images, boxes, overlaps["linear map"])
-        ),
-        columns,
+    found_boxes = (
+        dict(zip(columns, (stock.records[i].source, *box.round(3), round(float(iou), 4))))
+        for i, box, iou in zip(images, boxes, overlaps["linear map"])
     )
-    linear.save(options.out / "linear_map.safetensors")
-    page(options, results, linear)
-    report.write_json(options.out / "results.json", results)
+    with complete():
+        report.write_csv(options.out / "boxes.csv", found_boxes, columns)
+        linear.save(options.out / "linear_map.safetensors")
+        page(options, results, linear)
+        report.write_json(options.out / "results.json", results)
     print(table(results))
 
 

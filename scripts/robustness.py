@@ -30,7 +30,7 @@ from localization.report import content_hash, record, write_csv, write_json
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
 from saliency.classes import read_classes
-from saliency.files import check_writable, written
+from saliency.files import check_writable, complete, written
 from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.networks.network import Network
@@ -144,24 +144,26 @@ def main(options: Options) -> int:
     same = replace(options, localization=False, out=Path(), quiet=False)  # what the parts do not hang on
     key = content_hash(same, photos.x if photos else "")[:16]
     parts = Parts(options.out / "parts" / key)
-    subject = photos or trained_digits(options, fills[0], parts)
-    answers = evaluated(options, subject, fills, parts)
-    located = localized(options, parts) if options.localization else []
-    results = {
-        **record(replace(options, out=Path(options.out.name)), options.seed, content_hash(subject.x, subject.labels)),
-        "subject": subject.name,
-        "videos": len(subject.labels),
-        "frames": subject.x.shape[1],
-        "fills": fills,
-        "families": {name: repr(FAMILIES[name]) for name in options.families},
-        "augmentations": {name: repr(AUGMENTATIONS[name]) for name in subject.nets if name != PLAIN},
-        **summary(options, subject, fills, answers),
-        "localization": located,
-        "seconds": time.perf_counter() - start,
-    }
-    write_csv(options.out / "results.csv", results["curves"], COLUMNS)
-    write_report(options.out, results, examples(options, subject))
-    write_json(options.out / "results.json", results)
+    with complete():
+        subject = photos or trained_digits(options, fills[0], parts)
+        answers = evaluated(options, subject, fills, parts)
+        located = localized(options, parts) if options.localization else []
+        inputs = content_hash(subject.x, subject.labels)
+        results = {
+            **record(replace(options, out=Path(options.out.name)), options.seed, inputs),
+            "subject": subject.name,
+            "videos": len(subject.labels),
+            "frames": subject.x.shape[1],
+            "fills": fills,
+            "families": {name: repr(FAMILIES[name]) for name in options.families},
+            "augmentations": {name: repr(AUGMENTATIONS[name]) for name in subject.nets if name != PLAIN},
+            **summary(options, subject, fills, answers),
+            "localization": located,
+            "seconds": time.perf_counter() - start,
+        }
+        write_csv(options.out / "results.csv", results["curves"], COLUMNS)
+        write_report(options.out, results, examples(options, subject))
+        write_json(options.out / "results.json", results)
     for other in (options.out / "parts").glob("*"):  # of runs with other options
         if other.name != key:
             shutil.rmtree(other)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,23 @@ def test_two_runs_do_not_write_the_same_folder(small, tmp_path):
     assert not any(tmp_path.iterdir())
     with alone(tmp_path):
         pass  # free again
+
+
+def test_a_folder_removed_under_the_run_is_told_and_the_next_run_ends_the_same(small, tmp_path, monkeypatch):
+    def removing(path, *rest):
+        shutil.rmtree(tmp_path)
+        write_report(path, *rest)
+
+    maps = tuple(f"their-{name}={small.out / 'maps' / name}" for name in ("gradient-max", "occlusion-24px"))
+    options = replace(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
+    write_report = compare.write_report
+    monkeypatch.setattr(compare, "write_report", removing)
+    with pytest.raises(InputError, match=r"images.csv: was removed while the run went on; run the same command again"):
+        compare.main(options)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    compare.main(options)
+    assert {path.name for path in tmp_path.iterdir()} == {"images.csv", "pictures", "report.html", "results.json"}
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):

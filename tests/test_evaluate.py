@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,18 @@ def test_boxes_of_a_csv(devkit, tmp_path, capsys):
         lines = list(csv.DictReader(file))
     assert len(lines) == 6 * 20 and sum(line["correct"] == "True" for line in lines if line["method"] == "mine") == 9
     assert "mine" in capsys.readouterr().out
+
+
+def test_a_folder_removed_under_the_run_is_told(devkit, tmp_path, monkeypatch):
+    def removing(*rows):
+        shutil.rmtree(tmp_path / "out")
+        return markdown(*rows)
+
+    markdown = tables.markdown
+    monkeypatch.setattr(tables, "markdown", removing)
+    with pytest.raises(InputError, match=r"images.csv: was removed while the run went on; run the same command again"):
+        run(devkit, tmp_path)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.md", "table.tex"}
 
 
 def test_small_boxes_by_themselves(devkit, tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 from saliency import files
 from saliency.errors import InputError
-from saliency.files import check_writable, write_tensors, written
+from saliency.files import check_writable, complete, write_tensors, written
 
 BIG = {"x": np.zeros(20_000)}
 
@@ -75,6 +75,29 @@ def test_a_folder_taken_away_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError) as before, written(path):
         pass
     assert within.value.filename == before.value.filename == str(path)
+
+
+@pytest.mark.parametrize("removed", ["out", "out/figures", "out/figures/b.txt"])
+def test_files_that_belong_together_are_all_there_or_the_last_is_not(tmp_path, removed):
+    def write(name):
+        with written(tmp_path / name) as temporary:
+            temporary.write_text(name)
+
+    told = r"[ab]\.txt: was removed while the run went on; run the same command again"
+    with pytest.raises(InputError, match=told), complete():
+        write("out/a.txt")
+        write("out/figures/b.txt")
+        path = tmp_path / removed
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+        write("out/last.txt")
+    assert not (tmp_path / "out" / "last.txt").exists()
+    with complete():
+        write("out/figures/b.txt")
+        write("out/last.txt")
+    shutil.rmtree(tmp_path / "out")  # no longer its concern
+    with complete():
+        write("out/last.txt")
+    assert (tmp_path / "out" / "last.txt").exists()
 
 
 def test_where_nothing_can_be_written_is_told_and_nothing_made(tmp_path):

@@ -1,6 +1,7 @@
 """fit_boxes on stores made by hand: the same solution by every route, figures, and what it refuses."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -12,6 +13,7 @@ from localization.stock import open_stock
 from localization.store import Record, Shard, create_store
 from saliency.errors import InputError
 from saliency.preprocessing import Preprocessing
+from scripts import fit_boxes
 from scripts.fit_boxes import Options, main
 
 N, SIZE, PHOTO = 120, (12, 16), (60, 90)  # maps are 12 x 16 of inputs 24 x 32, photos 60 x 90
@@ -100,6 +102,18 @@ def test_a_second_run_writes_the_same_bytes(stores, tmp_path):
     fitted(stores, tmp_path / "b" / "a", method="lad", few_shot=(10,))
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / "a" / path.name).read_bytes()
+
+
+def test_a_folder_removed_under_the_run_is_told(stores, tmp_path, monkeypatch):
+    def removing(options, *rest):
+        shutil.rmtree(options.out)
+        page(options, *rest)
+
+    page = fit_boxes.page
+    monkeypatch.setattr(fit_boxes, "page", removing)
+    with pytest.raises(InputError, match=r"boxes.csv: was removed while the run went on; run the same command again"):
+        fitted(stores, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
 
 
 def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):

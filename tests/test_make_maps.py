@@ -9,7 +9,7 @@ from PIL import Image
 
 from localization import datasets
 from localization.datasets.dataset import Photos
-from localization.store import open_store
+from localization.store import Store, open_store
 from saliency import gradient_maps, load_network
 from saliency.errors import InputError
 from saliency.networks.scenes_cnn import scenes_cnn
@@ -61,6 +61,17 @@ def test_a_damaged_shard_is_made_again_and_a_whole_one_is_not(network, tmp_path,
     main(options(tmp_path, network))
     assert "3 maps made" in capsys.readouterr().out
     assert files(tmp_path) == whole
+
+
+def test_a_shard_removed_under_the_run_is_told(network, tmp_path, monkeypatch):
+    def removing(store):
+        store.path(1).unlink()
+        return finish(store)
+
+    finish = Store.finish
+    monkeypatch.setattr(Store, "finish", removing)
+    with pytest.raises(InputError, match=r"maps-00001\S* was removed while maps were made; run the same command again"):
+        main(options(tmp_path, network))
 
 
 def test_shares_make_the_same_store(network, tmp_path):
