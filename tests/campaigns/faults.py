@@ -2,23 +2,27 @@
 
     python -m tests.campaigns.faults --out faults.json      as root: it mounts small disks in memory
 
-Every script must end well, with the bytes of an undisturbed run, or with exit code 2 and one sentence; then, once the
-fault is gone, the same command must end in those bytes.
+Every run must end well, with the bytes of an undisturbed one, or with exit code 2 and one sentence; then, once the
+fault is gone, the same command must end in those bytes. The folder is removed after the first file, in another run
+after the second, and so on to the last.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
 
 from tests.campaigns import runs
 
+Fault = Callable[["Stage"], list[str]]
 ROOM = "size=1g,rw"
 
 
@@ -75,19 +79,20 @@ def file_in_the_way(stage: Stage) -> list[str]:
     return endings
 
 
-def removed_under_it(stage: Stage) -> list[str]:
-    run = stage.start()
-    while run.process.is_alive() and not any(stage.target.glob("*")):
-        time.sleep(0.001)
-    shutil.rmtree(stage.target, ignore_errors=True)
-    return [run.ending()]
-
-
 def two_at_once(stage: Stage) -> list[str]:
     return [run.ending() for run in (stage.start(), stage.start())]
 
 
-FAULTS = (full_from_the_start, full_halfway, read_only, file_in_the_way, removed_under_it, two_at_once)
+def removed(stage: Stage, files: int) -> list[str]:
+    run = stage.start()
+    while run.process.is_alive() and sum(len(names) for *_, names in os.walk(stage.target)) < files:
+        time.sleep(0.001)
+    shutil.rmtree(stage.target, ignore_errors=True)
+    ending = run.ending()
+    return [ending] if ending != "0" or stage.target.exists() else []  # empty: removed when all had been written
+
+
+FAULTS = (full_from_the_start, full_halfway, read_only, file_in_the_way, two_at_once)
 
 
 def main(options: Options) -> int:
@@ -100,14 +105,16 @@ def main(options: Options) -> int:
         campaign.run("make_maps", Path(folder) / "undisturbed")  # fit_boxes needs it
         for script in options.scripts:
             whole, _ = campaign.undisturbed(script)
-            for fault in FAULTS:
+            faults: dict[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in FAULTS}
+            faults |= {f"removed after {n} files": partial(removed, files=n) for n in range(1, len(whole) + 1)}
+            for name, fault in faults.items():
                 with mounted(disk):
                     stage = Stage(campaign, script, disk, sum(map(len, whole.values())))
                     endings = fault(stage)
                     bad = runs.differing(runs.results(stage.target), whole) if "0" in endings else []
                     campaign.run(script, disk)
                     bad += runs.differing(runs.results(stage.target), whole)
-                label = f"{script}, {fault.__name__.replace('_', ' ')}"
+                label = f"{script}, {name}"
                 figures[label] = [ending.replace(str(disk), "DISK") for ending in endings]
                 print(f"{label}: {figures[label]}, differing: {bad}", flush=True)
                 wrong += [f"{label}: {ending}" for ending in endings if not clear(ending)]
