@@ -195,6 +195,14 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     assert (tmp_path / "images.csv").read_bytes() == (small.out / "images.csv").read_bytes()
 
 
+def test_a_shard_that_is_gone_damaged_or_another_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "damaged.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "another.npz", boxes=np.zeros(4))
+    for name in ("gone.npz", "damaged.npz", "another.npz"):
+        with pytest.raises(InputError, match=rf"{name}: .*; remove .*, if it is there, and run the same command again"):
+            made_maps.Made([tmp_path / name]).maps(np.array([0]))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -136,9 +136,14 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
 
 
 def _shard(path: Path, *also: str) -> dict[str, np.ndarray]:
-    arrays = read_arrays(path)
+    """The arrays of a shard; InputError where it was damaged or taken away under the run."""
+    remedy = f"remove {path.parent}, if it is there, and run the same command again"
+    try:
+        arrays = read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{error}; {remedy}") from error
     if not {"maps", *also} <= arrays.keys():
-        raise InputError(f"{path}: is no shard of maps; remove {path.parent} and run again")
+        raise InputError(f"{path}: is no shard of maps; {remedy}")
     return arrays
 
 

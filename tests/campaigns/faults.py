@@ -106,7 +106,7 @@ def main(options: Options) -> int:
         for script in options.scripts:
             whole, _ = campaign.undisturbed(script)
             faults: dict[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in FAULTS}
-            faults |= {f"removed after {n} files": partial(removed, files=n) for n in range(1, len(whole) + 1)}
+            faults |= {f"removed after file {n}": partial(removed, files=n) for n in range(1, len(whole) + 1)}
             for name, fault in faults.items():
                 with mounted(disk):
                     stage = Stage(campaign, script, disk, sum(map(len, whole.values())))
