@@ -206,7 +206,7 @@ class Parts:
         try:
             return read_arrays(path)
         except InputError as error:
-            raise InputError(f"{error}: damaged; delete it and run again") from error
+            raise InputError(f"{error}; remove it, if it is there, and run the same command again") from error
 
     def network(self, name: str, like: Network, make: Callable[[], Network]) -> Network:
         """A trained network."""

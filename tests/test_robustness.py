@@ -236,5 +236,5 @@ def test_errors(change, message, tmp_path):
 def test_a_damaged_part_is_named(tmp_path):
     parts = robustness.Parts(tmp_path)
     (tmp_path / "clean.npz").write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match=r"clean.npz: .*damaged; delete it"):
+    with pytest.raises(InputError, match=r"clean.npz: .*; remove it, if it is there, and run the same"):
         parts.get("clean", dict)
