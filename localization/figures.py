@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -235,7 +236,7 @@ def _labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform([p[:2] for p in points])]
     for name, place in sorted(best.items(), key=lambda item: -item[1][1]):
         x, y = axes.transData.transform(place)
-        width, height = 5.2 * len(name) + 4, 12
+        width, height = TextPath((0, 0), name, size=8).get_extents().width * axes.figure.dpi / 72 + 4, 12
         moves = sorted(
             ((dx, dy) for dy in range(-120, 121, 6) for dx in (9, 30, 60, -width - 9, -width - 30)),
             key=lambda move: 3 * abs(move[1]) + abs(move[0] + (width if move[0] < 0 else 0)) + 20 * (move[0] < 0),
