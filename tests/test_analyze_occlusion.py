@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -157,6 +158,22 @@ def test_what_an_interrupted_or_other_run_left_is_not_taken_for_this_one(folder,
     for changes, expected in (({}, 1), ({}, 0), ({"target": "rank:2"}, 1), ({"sizes": (48,)}, 1)):
         calls, _ = measured(options(folder, **{**few, **changes}))
         assert calls == expected
+
+
+def test_a_folder_removed_under_the_run_is_told_and_the_next_run_has_all_files(folder, out, tmp_path, monkeypatch):
+    def removing(options, *rest):
+        shutil.rmtree(options.out)
+        write(options, *rest)
+
+    write, given = analyze_occlusion.write, options(folder, out=tmp_path)
+    monkeypatch.setattr(analyze_occlusion, "write", removing)
+    with pytest.raises(InputError, match=r"positions_grey.npz: was removed while the run went on; run the same"):
+        main(given)
+    assert not (tmp_path / "report.html").exists()
+    monkeypatch.undo()
+    main(given)
+    ours, whole = ({path.relative_to(one) for path in one.rglob("*")} for one in (tmp_path, out))
+    assert ours == whole
 
 
 def test_scenes_without_any_photo_know_their_object(folder):
