@@ -10,7 +10,7 @@ other images, a truncated and an altered one are told apart from a good one, and
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from saliency.reading import read_json, read_tensors
 
 Precision = Literal["float16", "float32"]
 FORMAT = 1
+REMOVED = "was removed while maps were made; run the same command again"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Store:
         """InputError where the folder is no longer this store: removed, or taken by a run with other settings."""
         path = self.folder / "store.json"
         if not path.exists():
-            raise InputError(f"{self.folder}: was removed while maps were made; run the same command again")
+            raise InputError(f"{self.folder}: {REMOVED}")
         if read_json(path) != json.loads(json.dumps(self.header)):
             raise InputError(f"{self.folder}: holds maps of another origin or setting; choose another --out")
 
@@ -121,11 +122,21 @@ class Store:
     def __iter__(self) -> Iterator[Shard]:
         return (self.read(number) for number in self.shards)
 
-    def finish(self) -> bool:
-        """Write the index if all shards are there (several processes may: they write the same)."""
+    def finish(self, own: Iterable[int] = ()) -> bool:
+        """Write the index if all shards are there (several processes may: they write the same).
+
+        InputError where one of `own`, which this process has made or found, no longer is.
+        """
         self.check()
-        if not all(self.path(number).exists() for number in self.shards):
-            return False
+        complete = all(self.path(number).exists() for number in self.shards)
+        if complete:
+            self._index()
+        for path in map(self.path, own):  # after the index: they may go while their headers are read for it
+            if not path.exists():
+                raise InputError(f"{path}: {REMOVED}")
+        return complete
+
+    def _index(self) -> None:
         headers = [self._opened(number, only_header=True)[0] for number in self.shards]
         problems = list(self.description.get("left_out", ())) + [
             {"image": record["source"], "problem": record["problem"]}
@@ -145,7 +156,6 @@ class Store:
                 "problems": problems,
             },
         )
-        return True
 
     def digest(self) -> str:
         """A hash of all that the index lists."""

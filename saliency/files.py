@@ -57,6 +57,12 @@ def write_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], header: M
         temporary.write_bytes(save(dict(tensors), metadata=dict(header) or None))
 
 
+def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
+    """An uncompressed .npz file, as `saliency.reading` reads it."""
+    with written(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
 @contextmanager
 def complete() -> Iterator[None]:
     """Files that make sense together: all that this thread writes in the block are there when it ends.

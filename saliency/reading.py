@@ -84,6 +84,20 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
         return arrays
 
 
+def read_back(path: Path | str, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of a file that this run, or one that it goes on with, has written; `names` must be among them.
+
+    Raises InputError, which says how to go on, where the file is damaged, another or taken away.
+    """
+    try:
+        arrays = read_arrays(path)
+        if missing := set(names) - arrays.keys():
+            raise InputError(f"{path}: holds no {min(missing)}")
+    except InputError as error:
+        raise InputError(f"{error}; remove it, if it is there, and run the same command again") from error
+    return arrays
+
+
 def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of a safetensors file by name, in sorted order, and its header's text."""
     with refusing(path, "not a readable safetensors file"), safe_open(path, "numpy") as file:

@@ -120,9 +120,7 @@ def main(options: Options) -> int:
                 made += len(decoded)
             problems += [f"{record.source}: {record.problem}" for record in shard.records if record.problem]
             progress.update(len(decoded))
-    complete = store.finish()
-    if lost := [number for number in own if not store.path(number).exists()]:
-        raise InputError(f"{store.path(lost[0])}: was removed while maps were made; run the same command again")
+    complete = store.finish(own)
     seconds = time.perf_counter() - start
     print(f"{made:,} maps made in {seconds:.1f} s ({made / max(seconds, 1e-9):.1f} a second), of {len(data):,} images")
     for line in problems[:10]:

@@ -30,13 +30,13 @@ from localization.report import content_hash, record, write_csv, write_json
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
 from saliency.classes import read_classes
-from saliency.files import check_writable, complete, written
+from saliency.files import check_writable, complete, write_arrays
 from saliency.networks.architecture import Architecture, Builder
 from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.networks.network import Network
 from saliency.occlusion import fill_images
 from saliency.preprocessing import Preprocessing
-from saliency.reading import read_arrays
+from saliency.reading import read_back
 from saliency.robustness import FAMILIES, describe, draw_fields, hide, masked_log_probabilities, visible_share
 from saliency.robustness.augment import AUGMENTATIONS, as_augmentation
 from saliency.robustness.calibration import (
@@ -200,13 +200,8 @@ class Parts:
         """The arrays of a part, made where they are not on disk."""
         path = self.folder / f"{name}.npz"
         if not path.exists():
-            arrays = make()
-            with written(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-        try:
-            return read_arrays(path)
-        except InputError as error:
-            raise InputError(f"{error}; remove it, if it is there, and run the same command again") from error
+            write_arrays(path, make())
+        return read_back(path)
 
     def network(self, name: str, like: Network, make: Callable[[], Network]) -> Network:
         """A trained network."""

@@ -64,9 +64,9 @@ def test_a_damaged_shard_is_made_again_and_a_whole_one_is_not(network, tmp_path,
 
 
 def test_a_shard_removed_under_the_run_is_told(network, tmp_path, monkeypatch):
-    def removing(store):
+    def removing(store, own):
         store.path(1).unlink()
-        return finish(store)
+        return finish(store, own)
 
     finish = Store.finish
     monkeypatch.setattr(Store, "finish", removing)

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from localization.boxes import map_to_photo
 from localization.datasets.dataset import inside
 from saliency.errors import InputError
-from saliency.files import written
+from saliency.files import write_arrays, written
 from saliency.methods import METHODS, Cost, Method, Options
 from saliency.networks.network import Network
 from saliency.preprocessing import Placement
-from saliency.reading import read_arrays, read_map
+from saliency.reading import read_back, read_map
 from scripts import cli
 from scripts.comparison.samples import Samples
 
@@ -46,7 +46,7 @@ class Made:
         """Float32 `[n, h, w]` of some samples, in their order."""
         found: dict[int, np.ndarray] = {}
         for number in np.unique(indices // SHARD):
-            maps = _shard(self.shards[number])["maps"]
+            maps = read_back(self.shards[number], "maps")["maps"]
             found |= {int(i): maps[i - number * SHARD] for i in indices[indices // SHARD == number]}
         return np.stack([found[int(i)] for i in indices])
 
@@ -106,13 +106,12 @@ def made_shard(path: Path, task: Task, net: Network, x: np.ndarray, targets: np.
     start = perf_counter()
     maps = task.method.maps(net, x, target=targets, options=task.settings)
     spent = perf_counter() - start
-    with written(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, maps=maps, seconds=spent, peak=cli.peak_memory() or 0)
+    write_arrays(path, {"maps": maps, "seconds": np.array(spent), "peak": np.array(cli.peak_memory() or 0)})
 
 
 def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     paths = [_path(folder, name, indices) for indices in shards(len(samples))]
-    spent = [_shard(path, "seconds", "peak") for path in paths]
+    spent = [read_back(path, "maps", "seconds", "peak") for path in paths]
     seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
     cost = task.method.cost(samples.net, samples.net.preprocess.size, task.settings)
     return Made(paths, task.method.name, cost, 1000 * seconds / len(samples), peak / 2**20 if peak else None)
@@ -135,25 +134,12 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
             path.unlink()
 
 
-def _shard(path: Path, *also: str) -> dict[str, np.ndarray]:
-    """The arrays of a shard; InputError where it was damaged or taken away under the run."""
-    remedy = f"remove {path.parent}, if it is there, and run the same command again"
-    try:
-        arrays = read_arrays(path)
-    except InputError as error:
-        raise InputError(f"{error}; {remedy}") from error
-    if not {"maps", *also} <= arrays.keys():
-        raise InputError(f"{path}: is no shard of maps; {remedy}")
-    return arrays
-
-
 def external(name: str, maps: np.ndarray, folder: Path) -> Made:
     """Another tool's maps as if we had made them, at a cost unknown."""
     paths = []
     for indices in shards(len(maps)):
         paths.append(_path(folder, name, indices))
-        with written(paths[-1]) as temporary, open(temporary, "wb") as file:
-            np.savez(file, maps=maps[indices])
+        write_arrays(paths[-1], {"maps": maps[indices]})
     return Made(paths)
 
 
