@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from localization.datasets.photos import read_photo
 from localization.datasets.scenes import scenes
-from localization.report import content_hash
 from saliency import InputError, Score, load_network
-from saliency.files import check_writable, complete, written
-from saliency.networks.network import Network
+from saliency._files import check_writable, complete, written
+from saliency._reading import read_arrays, read_json, read_rows
+from saliency.models.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
-from saliency.reading import read_arrays, read_json, read_rows
+from saliency.report import content_hash
 from saliency.scores import score_values
 from saliency.zeiler_fergus import (
     Sweep,

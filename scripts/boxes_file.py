@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from saliency._reading import read_rows
 from saliency.errors import InputError
-from saliency.reading import read_rows
 
 CORNERS = ("x0", "y0", "x1", "y1")
 

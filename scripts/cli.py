@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from saliency.errors import InputError
-from saliency.preprocessing import Preprocessing
+from saliency.models.preprocessing import Preprocessing
 
 Options = TypeVar("Options")
 

@@ -20,7 +20,6 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization import figures, report, tables
 from localization.boxes import below_half, to_input, to_photo, visible
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import inside
@@ -31,17 +30,18 @@ from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_i
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
 from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
+from localization.report import figures, tables
 from localization.statistics import Estimate, mcnemar_exact, paired_difference
-from saliency import load_network
-from saliency.checks import whole
-from saliency.classes import read_classes
+from saliency import load_network, report
+from saliency._checks import whole
+from saliency._files import check_writable, complete
+from saliency._reading import read_map, read_text, refusing
 from saliency.errors import InputError
-from saliency.files import check_writable, complete
 from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement, from_record
-from saliency.reading import read_map, read_text, refusing
+from saliency.models.classes import read_classes
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement, from_record
 from saliency.scores import predicted
 from scripts import cli
 from scripts.boxes_file import read_boxes

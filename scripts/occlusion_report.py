@@ -12,7 +12,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure as Plot
 from PIL import Image
 
-from localization.report import (
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement
+from saliency.report import (
     Figure,
     Section,
     Table,
@@ -24,8 +26,6 @@ from localization.report import (
     write_json,
     write_page,
 )
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement
 from saliency.zeiler_fergus import Measure, RegionRow, Sweep, pictures, rank_correlations, ranked
 
 if TYPE_CHECKING:

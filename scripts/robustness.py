@@ -26,17 +26,17 @@ from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
 from localization.regression import fit_linear_map, status
-from localization.report import content_hash, record, write_csv, write_json
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
-from saliency.classes import read_classes
-from saliency.files import check_writable, complete, write_arrays
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
-from saliency.networks.network import Network
+from saliency._files import check_writable, complete, write_arrays
+from saliency._reading import read_back
+from saliency.models.classes import read_classes
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, Dense, GlobalMaxPool, MaxPool
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion import fill_images
-from saliency.preprocessing import Preprocessing
-from saliency.reading import read_back
+from saliency.report import content_hash, record, write_csv, write_json
 from saliency.robustness import FAMILIES, describe, draw_fields, hide, masked_log_probabilities, visible_share
 from saliency.robustness.augment import AUGMENTATIONS, as_augmentation
 from saliency.robustness.calibration import (

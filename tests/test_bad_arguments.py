@@ -13,8 +13,8 @@ import localization
 import saliency
 from localization import datasets
 from localization.regression.linear_map import LinearMap
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
 X = np.zeros((2, 14, 18, 3), np.float32)

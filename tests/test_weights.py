@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from saliency import weights
-from saliency.checkpoints import SCHEMES, exported, shapes
-from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16
-from saliency.preprocessing import Preprocessing
-from saliency.weights import ARCHITECTURES, load_network, random_network, save_network
+from saliency.models import weights
+from saliency.models.checkpoints import SCHEMES, exported, shapes
+from saliency.models.classes import read_classes
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import ARCHITECTURES, load_network, random_network, save_network
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16
 
 WIDTHS = (4, 6, 4, 6, 4)
 SMALL = {

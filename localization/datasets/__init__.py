@@ -7,7 +7,7 @@ from pathlib import Path
 from localization.datasets import coco, folder, imagenet, tfds, tiny_imagenet, voc, wsol
 from localization.datasets.dataset import Annotation, Dataset, Example, Object, Reader
 from localization.datasets.scenes import Scenes, scenes
-from saliency.checks import kind_of, one_of, whole
+from saliency._checks import kind_of, one_of, whole
 from saliency.errors import InputError
 
 READERS = {

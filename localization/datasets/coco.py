@@ -10,8 +10,8 @@ from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
+from saliency._reading import read_json
 from saliency.errors import InputError
-from saliency.reading import read_json
 
 DEFAULT_SPLIT = "val2017"
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from localization.boxes import area, clip, from_inclusive, ordered
-from saliency.checks import whole
+from saliency._checks import whole
 from saliency.errors import InputError
 
 Outcome = Literal["repaired", "left out", "kept"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import SUFFIXES, read_header, read_photo
+from saliency._reading import read_rows
 from saliency.errors import InputError
-from saliency.reading import read_rows
 
 DEFAULT_SPLIT = "all"
 COLUMNS = ("file", "x0", "y0", "x1", "y1", "label")

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from saliency._reading import refusing
 from saliency.errors import InputError
-from saliency.reading import refusing
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")

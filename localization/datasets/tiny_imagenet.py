@@ -9,8 +9,8 @@ from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
 from localization.datasets.photos import read_header, read_photo
+from saliency._reading import read_text
 from saliency.errors import InputError
-from saliency.reading import read_text
 
 DEFAULT_SPLIT = "val"
 

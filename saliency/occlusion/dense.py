@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from saliency.networks.architecture import Architecture, Weights
+from saliency.models.graph import Architecture, Weights
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score, evenly
 

@@ -20,10 +20,10 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from saliency.checks import Pair
-from saliency.networks import winograd
-from saliency.networks.architecture import Architecture, Node, Weights
-from saliency.networks.layers import (
+from saliency._checks import Pair
+from saliency.models import winograd
+from saliency.models.graph import Architecture, Node, Weights
+from saliency.models.layers import (
     NO_PADDING,
     Add,
     AvgPool,

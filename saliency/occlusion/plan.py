@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from saliency.checks import Pair
-from saliency.networks.architecture import Architecture, Node
-from saliency.networks.layers import (
+from saliency._checks import Pair
+from saliency.models.graph import Architecture, Node
+from saliency.models.layers import (
     Add,
     AvgPool,
     Concat,

@@ -18,10 +18,10 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 from tqdm import tqdm
 
-from localization import report
 from localization.regression import ridge, sgd
 from localization.regression.moments import BLOCK, moments
 from localization.regression.rows import Rows
+from saliency import report
 from saliency.errors import InputError
 from scripts import cli
 

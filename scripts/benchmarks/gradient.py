@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from localization import report
+from saliency import report
 from saliency.errors import InputError
-from saliency.gradient import gradient_maps
-from saliency.networks.network import Network
+from saliency.maps.gradient import gradient_maps
+from saliency.models.network import Network
+from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.scores import logits
-from saliency.weights import ARCHITECTURES, random_network
 from scripts import cli
 
 Timed = dict[str, list[float]]

@@ -10,11 +10,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from saliency.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
-from saliency.checks import Pair, number, whole
+from saliency._checks import Pair, number, whole
 from saliency.errors import InputError
-from saliency.gradient import Progress
-from saliency.networks.network import Network, check_input
+from saliency.maps.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
+from saliency.maps.gradient import Progress
+from saliency.models.network import Network, check_input
 from saliency.occlusion import counter, scores_under
 from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, as_score, settled_targets

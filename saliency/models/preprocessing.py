@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from saliency.checks import number, one_of, whole
+from saliency._checks import number, one_of, whole
 from saliency.errors import InputError
 
 Pixels = TypeVar("Pixels", np.ndarray, Array)

@@ -2,7 +2,7 @@
 
 Our own format is a safetensors file with tensors named `layer.kernel` and `layer.bias`, NHWC layouts, and
 the architecture's name, the preprocessing and the class names as JSON in its header. Published files are
-told from it by their tensors' names (`saliency.checkpoints`). No pickle is ever read.
+told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
 """
 
 import json
@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from saliency.checkpoints import SCHEMES, Scheme, imported, own, shapes
-from saliency.classes import read_classes
+from saliency._files import write_tensors, written
+from saliency._reading import MAX_BYTES, read_json, read_tensors, refusing
 from saliency.errors import InputError
-from saliency.files import write_tensors, written
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.architecture import Architecture
-from saliency.networks.network import Network
-from saliency.networks.resnet import resnet50, resnet50_v1
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16, vgg16_bn
-from saliency.preprocessing import Preprocessing, from_record
-from saliency.reading import MAX_BYTES, read_json, read_tensors, refusing
+from saliency.models.checkpoints import SCHEMES, Scheme, imported, own, shapes
+from saliency.models.classes import read_classes
+from saliency.models.graph import Architecture
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing, from_record
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50, resnet50_v1
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16, vgg16_bn
 
 ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
     "scenes_cnn": scenes_cnn,
@@ -47,7 +47,7 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
     """A classifier by name: "scenes_cnn" comes with weights, the others need `weights`.
 
     These are a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging Face
-    repository such as "timm/vgg16.tv_in1k". `classes` is a file of class names (see `saliency.classes`).
+    repository such as "timm/vgg16.tv_in1k". `classes` is a file of class names (see `saliency.models.classes`).
 
     Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
     """

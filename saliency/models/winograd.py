@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from saliency.checks import Pair
+from saliency._checks import Pair
 
 Padding = tuple[Pair, Pair]
 Matrices = Sequence[Sequence[Float[Array, "c f"]]]  # 4x4

@@ -13,12 +13,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.checks import function, kind_of
+from saliency._checks import function, kind_of
 from saliency.errors import InputError
-from saliency.gradient import Progress
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.layers import Dense, GlobalAvgPool, GlobalMaxPool
-from saliency.networks.network import Network, check_input
+from saliency.maps.gradient import Progress
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Dense, GlobalAvgPool, GlobalMaxPool
+from saliency.models.network import Network, check_input
 from saliency.scores import Score, as_targets, class_count, default_batch, in_batches, settled_targets, spread
 
 

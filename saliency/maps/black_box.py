@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from saliency.errors import InputError
-from saliency.networks.network import Network, check_input
+from saliency.models.network import Network, check_input
+from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, chunked, positions_for
-from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import BATCH, Score, as_score, in_batches, score_of_batch, settled_targets
 
 Classifier = Network | ScoreFunction

@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture
-from saliency.networks.layers import Layer
-from saliency.preprocessing import Preprocessing
+from saliency.models.graph import Architecture
+from saliency.models.layers import Layer
+from saliency.models.preprocessing import Preprocessing
 
 
 class Network(nnx.Module):

@@ -11,7 +11,7 @@ from functools import cached_property
 from jax import Array
 
 from saliency.errors import InputError
-from saliency.networks.layers import Conv, Flatten, Image, Layer, Parameters, Relu
+from saliency.models.layers import Conv, Flatten, Image, Layer, Parameters, Relu
 
 Weights = Mapping[str, Parameters]
 

@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.checks import function, kind_of, one_of, whole
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.network import Network, check_input
+from saliency._checks import function, kind_of, one_of, whole
+from saliency.models.graph import Architecture, Weights
+from saliency.models.network import Network, check_input
 from saliency.scores import Score, as_score, as_targets, class_count, default_batch, in_batches, spread
 
 Aggregate = Literal["max", "mean", "l2", "signed"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.layers import Conv, Dense, Flatten, MaxPool, Relu
-from saliency.preprocessing import Preprocessing
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Conv, Dense, Flatten, MaxPool, Relu
+from saliency.models.preprocessing import Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
 TORCHVISION = Preprocessing((224, 224), shorter=256)

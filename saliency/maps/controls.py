@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import sobel
 
-from saliency.gradient import Progress, gradient_maps
-from saliency.networks.network import Network, check_input
+from saliency.maps.gradient import Progress, gradient_maps
+from saliency.models.network import Network, check_input
 from saliency.scores import Score, as_score, settled_targets
 
 

@@ -58,7 +58,7 @@ def write_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], header: M
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """An uncompressed .npz file, as `saliency.reading` reads it."""
+    """An uncompressed .npz file, as `saliency._reading` reads it."""
     with written(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from saliency._reading import read_rows, read_text
 from saliency.errors import InputError
-from saliency.reading import read_rows, read_text
 
 
 def read_classes(path: str | Path) -> list[tuple[str, str]]:

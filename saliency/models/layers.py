@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from saliency.checks import Pair
-from saliency.networks import winograd
-from saliency.networks.winograd import Padding
+from saliency._checks import Pair
+from saliency.models import winograd
+from saliency.models.winograd import Padding
 
 Parameters = Mapping[str, Array]
 NO_PADDING: Padding = ((0, 0), (0, 0))

@@ -17,10 +17,10 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency.errors import InputError
-from saliency.gradient import Progress, input_gradient, joined
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.layers import Parameters, Relu
-from saliency.networks.network import Network, check_input
+from saliency.maps.gradient import Progress, input_gradient, joined
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Parameters, Relu
+from saliency.models.network import Network, check_input
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
 

@@ -1,0 +1,22 @@
+"""Results as files: data first (record), then pictures and one HTML page (page)."""
+
+from saliency.report.page import Figure, Look, Section, Table, jpeg, lossy, png, write_page
+from saliency.report.record import content_hash, plain, record, versions, write_bytes, write_csv, write_json
+
+__all__ = [
+    "Figure",
+    "Look",
+    "Section",
+    "Table",
+    "content_hash",
+    "jpeg",
+    "lossy",
+    "plain",
+    "png",
+    "record",
+    "versions",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_page",
+]
