@@ -53,6 +53,11 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     sys.exit(code)
 
 
+def command() -> str:
+    """The command line that runs, for the record of a result; no path of the script itself."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()

@@ -198,7 +198,7 @@ def carry_out(
     progress.close()
 
     results: dict[str, Any] = {
-        **record(replace(options, out=Path(options.out.name)), settings.seed, samples.digest),
+        **record(replace(options, out=Path(options.out.name)), settings.seed, samples.digest, cli.command()),
         "key": key,
         "network": {
             "name": net.name,

@@ -123,7 +123,9 @@ def main(options: Options) -> int:
     net = network(options, linear) if options.network else None
     class_of = class_indices(options, net)
     source = map_source(options, protocol, net, class_of, linear)
-    origin = report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test))
+    origin = report.record(
+        replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test), cli.command()
+    )
     results: dict[str, Any] = {
         **origin,
         "protocol": protocol,

@@ -260,7 +260,9 @@ def write(
             }
         )
     results = {
-        **report.record(replace(options, out=Path(options.out.name), quiet=False), options.seed, digest(stock)),
+        **report.record(
+            replace(options, out=Path(options.out.name), quiet=False), options.seed, digest(stock), cli.command()
+        ),
         "images": {"fit": len(split.fit), "choose": len(split.choose), "score": len(images), "small": int(small.sum())},
         "maps": stock.source,
         "penalty": linear.penalty,

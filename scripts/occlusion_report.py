@@ -27,6 +27,7 @@ from saliency.report import (
     write_page,
 )
 from saliency.zeiler_fergus import Measure, RegionRow, Sweep, pictures, rank_correlations, ranked
+from scripts import cli
 
 if TYPE_CHECKING:
     from scripts.analyze_occlusion import Options
@@ -99,7 +100,7 @@ def write(
 
     seconds = time.perf_counter() - start
     inputs = content_hash(net.digest, *(one.subject.x for one in analyses))
-    origin = record(options, options.seed, inputs)
+    origin = record(options, options.seed, inputs, cli.command())
     result = {
         **origin,
         "network": {"name": net.name, "digest": net.digest, "preprocessing": net.preprocess, "layers": options.layers},

@@ -150,7 +150,7 @@ def main(options: Options) -> int:
         located = localized(options, parts) if options.localization else []
         inputs = content_hash(subject.x, subject.labels)
         results = {
-            **record(replace(options, out=Path(options.out.name)), options.seed, inputs),
+            **record(replace(options, out=Path(options.out.name)), options.seed, inputs, cli.command()),
             "subject": subject.name,
             "videos": len(subject.labels),
             "frames": subject.x.shape[1],

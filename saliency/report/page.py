@@ -147,6 +147,11 @@ def write_page(
     write_bytes(path, html.encode())
 
 
+def fragment(sections: Sequence[Section]) -> str:
+    """Sections as HTML without a page around them, as a notebook shows a result (`_repr_html_`)."""
+    return _environment().get_template("sections.html").render(sections=sections)
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import platform
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,8 +23,9 @@ SCHEMA = 1
 PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow", "matplotlib")
 
 
-def record(config: object, seed: int, inputs: str) -> dict[str, Any]:
-    """What every result file says of its origin: schema, versions, machine, config, seed and the inputs' hash."""
+def record(config: object, seed: int, inputs: str, command: str = "") -> dict[str, Any]:
+    """What every result file says of its origin: schema, versions, machine, config, seed, the inputs' hash, and the
+    command line where there was one."""
     return {
         "schema": SCHEMA,
         "config": plain(config),
@@ -33,7 +33,7 @@ def record(config: object, seed: int, inputs: str) -> dict[str, Any]:
         "inputs": inputs,
         "versions": versions(),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+        "command": command,
     }
 
 

@@ -72,7 +72,7 @@ def main(options: Options) -> int:
         found[f"n {options.n}"] = found["streaming"]
     found = {name: {key: one[key] for key in one if key != "weights"} for name, one in found.items()}
     results = {
-        **report.record(options, options.seed, ""),
+        **report.record(options, options.seed, "", cli.command()),
         "weights_relative_difference": float(np.abs(ours - known).max() / np.abs(known).max()),
         "speed_against_scikit_learn": found["scikit-learn"]["seconds"] / found["streaming"]["seconds"],
         "measured": found,

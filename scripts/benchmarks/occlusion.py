@@ -82,7 +82,7 @@ def main(options: Options) -> int:
     report.write_json(
         options.out,
         {
-            **report.record(options, options.seed, "random weights and image"),
+            **report.record(options, options.seed, "random weights and image", cli.command()),
             "predicted_speedup": plan.speedup,
             "plan": str(plan).splitlines(),
             "results": results,
