@@ -37,7 +37,8 @@ ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
     "resnet50": resnet50,
     "resnet50_v1": resnet50_v1,
 }
-_EMBEDDED = Path(__file__).resolve().parent.parent / "data"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_EMBEDDED = (_PACKAGE.parent / "data", _PACKAGE / "data")  # in a checkout; in a wheel
 _HUB_EXAMPLES = {"vgg16": "vgg16.tv_in1k", "vgg16_bn": "vgg16_bn.tv_in1k", "resnet50": "resnet50.tv_in1k"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
@@ -115,12 +116,10 @@ def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Arc
 def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing | None]:
     """The checkpoint's path, and its preprocessing where a hub repository states one."""
     if weights is None and name == "scenes_cnn":
-        path = _EMBEDDED / "scenes_cnn.safetensors"
-        if not path.exists():
-            raise InputError(
-                f"{path}: no such file; the weights of scenes_cnn come with the repository, not with the package:"
-                " pass a copy of its data/scenes_cnn.safetensors"
-            )
+        paths = [folder / "scenes_cnn.safetensors" for folder in _EMBEDDED]
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            raise InputError(f"{paths[0]}: no such file; the weights of scenes_cnn come with salbox: install it again")
         return path, None
     if weights is None:
         example = f" such as timm/{_HUB_EXAMPLES[name]}" if name in _HUB_EXAMPLES else ""
