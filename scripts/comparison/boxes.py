@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from localization import heuristics
+from localization import boxes_file, heuristics
 from localization.boxes import below_half, to_photo
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
@@ -15,7 +15,6 @@ from localization.regression import fit_linear_map, status
 from localization.regression.mirrored import candidates, fit_mirrored, halves
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.errors import InputError
-from scripts import boxes_file
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
