@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scripts.boxes_file import read_boxes
 
+from localization.boxes_file import read_boxes
 from localization.datasets import load
 from localization.datasets.dataset import inside
 from localization.report import figures
