@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from localization.boxes import below_half, to_input, to_photo, visible
-from localization.boxes_file import read_boxes
+from localization.boxes_file import FORMATS, FoundBoxes, boxes_of, read_boxes
 from localization.contents import Contents, Progress, read_contents, without
 from localization.datasets.dataset import Dataset
 from localization.heuristics import fit_heuristic
@@ -56,6 +56,8 @@ class EvaluationOptions:
     """Objects marked difficult count as targets too."""
     truncated: bool = True
     """Objects marked truncated count as targets."""
+    box_format: str | None = None
+    """Numbers of a boxes file: xyxy (default), xywh, cxcywh, and each with normalised- before it."""
     folds: int = 0
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
@@ -77,6 +79,8 @@ class EvaluationOptions:
         one_of("route", self.route, ("linear", "heuristic"))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
+        if self.box_format is not None:
+            one_of("box_format", self.box_format, FORMATS)
         whole("folds", self.folds)
         if self.folds == 1:
             raise InputError("folds must be 0 or at least 2, not 1: with one there is nothing left to learn from")
@@ -169,8 +173,8 @@ def evaluate(
 ) -> Evaluation:
     """Score boxes on `data`, beside baselines that look at no photo.
 
-    Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label, in pixels of the photos; `maps`, a
-    folder with an .npy for each image id (see `localization.external`); `net`, whose maps are made by
+    Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label (see `localization.boxes_file`); `maps`,
+    a folder with an .npy for each image id (see `localization.external`); `net`, whose maps are made by
     `options.method`. Without any the baselines alone are scored. Maps become boxes by `linear`, a fitted linear map or
     its file, which knows how its maps were made, or by what is learned on `train` or in `options.folds`. `classes`
     names the network's classes where its checkpoint does not, as `load_network` takes them.
@@ -211,7 +215,9 @@ def evaluate(
         results["small_samples"] = int(small.sum())
         right = None
         if boxes is not None:
-            found[Path(boxes).stem], inputs["boxes"], results["boxes"] = _boxes_of_file(Path(boxes), photos)
+            read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, options.box_format)
+            found[Path(boxes).stem] = read.boxes
+            results["boxes_notes"] = list(read.notes)
         elif source is not None:
             found[source.name] = _boxes_of_maps(source, options, photos, linear, progress)
         if protocol.name == "top1-loc":
@@ -233,6 +239,7 @@ def evaluate(
             "summary": photos.data.summary(),
             "labels": match.describe() if match else "",
             "entry": entry_words(net.preprocess, [a.size for a in photos.data.annotations]) if net else "",
+            "boxes_notes": [],
             "cropped_away": cropped_away(net, photos.data, photos.samples) if net else 0,
             **results,
         },
@@ -415,19 +422,13 @@ def _boxes_of_maps(
     return found
 
 
-def _boxes_of_file(path: Path, photos: _Photos) -> tuple[Float[np.ndarray, "n 4"], str, dict[str, Any]]:
-    """Boxes by image and label where the file has labels, else by image; the file's hash; how many rows met a sample.
-
-    A sample without a row counts as a miss.
-    """
-    found = read_boxes(path)
-    keys = [
-        (photos.data.annotations[i].source, label) for i, label in zip(photos.samples.images, photos.samples.labels)
-    ]
-    boxes = [found.get(key, found.get((key[0], None), [np.nan] * 4)) for key in keys]
-    if np.isnan(boxes).all():
-        raise InputError(f"{path}: names none of the {len(photos.data):,} photos, such as {keys[0][0]!r}")
-    return np.array(boxes), content_hash(path.read_bytes()), {}
+def _boxes_of_file(path: Path, photos: _Photos, box_format: str | None) -> tuple[FoundBoxes, str]:
+    """Each sample's box, and the file's hash; a sample without a row counts as a miss."""
+    data, of = photos.data, photos.samples
+    images = [data.annotations[i].source for i in of.images]
+    sizes = [data.annotations[i].size for i in of.images]
+    rows = read_boxes(path, box_format)
+    return boxes_of(rows, images, of.labels, sizes, source=path, box_format=box_format), content_hash(path.read_bytes())
 
 
 def _baseline_boxes(photos: _Photos) -> dict[str, np.ndarray]:

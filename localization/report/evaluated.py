@@ -56,6 +56,7 @@ def sentences(results: Mapping[str, Any]) -> Iterator[str]:
     if "class_accuracy" in results:
         right = results["class_accuracy"]
         yield f"The class is right for {100 * right.value:.1f}% of all {right.n:,} samples [{interval(right)}]."
+    yield from (f"The file of boxes: {note}." for note in results["boxes_notes"])
     if results["labels"]:
         yield f"{results['labels']}."
     if results["entry"]:
