@@ -11,7 +11,7 @@ from localization.boxes import iou
 from localization.regression import lad, overlap, ridge, sgd, status
 from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
-from localization.regression.rows import Rows, in_memory
+from localization.regression.rows import FeatureBlocks, in_memory
 from saliency.errors import InputError
 
 SIZE = (20, 30)  # height, width
@@ -37,7 +37,7 @@ def bright():
 
 
 def chunked(x, y, parts):
-    return Rows(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
+    return FeatureBlocks(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])

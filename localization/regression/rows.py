@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureBlocks:
     """`blocks()` gives the features in the order of `targets`, the same ones at every call; `width` is d.
 
     With several processes each holds rows of its own.
@@ -34,8 +34,8 @@ class Rows:
             start += len(x)
 
 
-def in_memory(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Rows:
-    return Rows(lambda: iter([x]), y, x.shape[1])
+def in_memory(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> FeatureBlocks:
+    return FeatureBlocks(lambda: iter([x]), y, x.shape[1])
 
 
 def total(array: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from localization.datasets import folder
 from localization.features import Features
-from localization.stock import open_stock
+from localization.regression.data import open_regression_data
 from localization.store import open_store
 from scripts.make_maps import DECODERS
 from tests.campaigns import runs
@@ -72,7 +72,7 @@ def opening(store: Path) -> dict[str, float]:
     begun = time.perf_counter()
     open_store(store).digest()
     opened = time.perf_counter()
-    open_stock([store], Features())
+    open_regression_data([store], Features())
     return {"s to open the index": opened - begun, "s until a fit can begin": time.perf_counter() - opened}
 
 
