@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
@@ -155,4 +154,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, tyro.cli(Options))
+    cli.start(main, Options)
