@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
 from saliency.checks import one_of
+from saliency.devices import precision
 from saliency.errors import InputError
 from saliency.files import write_tensors
 from saliency.reading import read_tensors, refusing
@@ -92,7 +93,11 @@ class LinearMap:
         weights themselves."""
         weights = jnp.asarray(self.weights, jnp.float32)
         return np.asarray(
-            jax.jacrev(lambda maps: transformed(maps[None], features=self.features)[0] @ weights)(self.typical)
+            jax.jacrev(
+                lambda maps: jnp.matmul(
+                    transformed(maps[None], features=self.features)[0], weights, precision=precision()
+                )
+            )(self.typical)
         )
 
     def save(self, path: Path | str) -> None:
