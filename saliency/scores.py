@@ -167,8 +167,9 @@ def workers(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=begin)
 
 
-def spread(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
+def spread(x: np.ndarray, i: Int[np.ndarray, " k"]) -> Array:
+    """Rows of `x`, dealt out to this process's devices where their number allows: a jitted function runs on all."""
+    x = x[i[0] : i[-1] + 1] if len(i) and i[-1] - i[0] + 1 == len(i) else x[i]  # a batch in a row needs no copy
     devices = jax.local_devices()
     if len(x) % len(devices):
         return jnp.asarray(x)
@@ -180,7 +181,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
+    parts = in_batches(lambda i: _logits(weights, spread(x, i), architecture=net.architecture), len(x), batch)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
 
 
@@ -210,7 +211,7 @@ def score_values(
     """The score of each image, in batches of one compiled shape."""
     weights = net.weights
     parts = in_batches(
-        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
+        lambda i: score_of_batch(weights, spread(x, i), spread(targets, i), architecture=net.architecture, score=score),
         len(x),
         default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
     )

@@ -82,7 +82,7 @@ def said(row: Mapping[str, Any]) -> str:
 
 
 def head(part: str, small: bool) -> Row:
-    device = jax.devices()[0]
+    device = jax.devices()[0]  # a piece for torch has JAX on the CPU, and says in a row which device torch had
     return {
         "schema": report.SCHEMA,
         "part": part,

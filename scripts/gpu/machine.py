@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from scripts.gpu.common import Journal, Row, again
 
-KINDS = {"float32": "highest", "TF32": "tensorfloat32", "bf16": "highest"}
+KINDS = {"float32": "highest", "TF32": "tensorfloat32", "bf16": "bfloat16"}
 LOOPS = 10
 
 

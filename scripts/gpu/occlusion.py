@@ -1,8 +1,8 @@
 """Part 3: occlusion maps, dense and incremental, beside captum on torch.
 
-A process for each network and framework. Ours goes from small chunks to large ones and from the incremental engine to
-the dense one, because the device only tells the most that a process has held; where a step did not raise it, its own
-peak is at most that. Captum is tried in every setting with few windows, and in the best ones with many.
+A process for each network and framework. A device tells the most bytes that a process has held so far: where a row did
+not raise them (`raised`), its own peak is at most that. Captum is tried in every setting with few windows, and in the
+best one with many, with TF32 and without.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from saliency.networks.network import Network
 from saliency.occlusion import occlusion_maps
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import at_once, incremental_scores, jobs, prepared
-from saliency.occlusion.plan import Plan, _plan, plan_for
+from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score, evenly
 from scripts.gpu.common import (
@@ -37,7 +37,6 @@ from scripts.gpu.common import (
 
 TARGET = 3  # whichever
 CHUNKS = (64, 256, 1024)
-DENSE = (64, 256)
 PERTURBATIONS = (32, 64, 128, 256, 512)
 MANY = 8  # images in one call
 OFTEN = 1000  # images to plan for where compiling counts little
@@ -73,48 +72,67 @@ def scores_file(out: Path, name: str, patch: int) -> Path:
 
 
 def ours(journal: Journal, name: str, small: bool, weights: Path | None, out: Path) -> None:
+    """What matters most comes first: time may not suffice for all."""
     net, origin = network(name, small, weights)
     journal.add(network=name, weights=origin)
     right: dict[int, np.ndarray] = {}
-    best: dict[int, int] = {}
-    for patch, stride in SETTINGS[::-1]:  # the aim's setting first
+
+    def of(patch: int, stride: int, engine: str) -> tuple[Windows, Row]:
         windows = windows_of(net, patch, stride, small)
-        label = {"network": name, "patch": patch, "stride": stride, "positions": len(windows.positions)}
-        # every class is compiled: one for a single map, more where there are many
-        plan = _plan(net.architecture, windows, SCORE, 1)
-        fastest = np.inf
-        for chunk in (4, 16) if small else CHUNKS:
-            key = {**label, "engine": "incremental", "classes": len(plan.classes), "chunk": chunk}
-            row = journal.measure(key, partial(incremental, net, plan, chunk, right, patch))
-            if row and row["seconds"] < fastest:
-                fastest, best[patch] = row["seconds"], chunk
+        row = {"network": name, "patch": patch, "stride": stride, "positions": len(windows.positions), "engine": engine}
+        return windows, row
+
+    def faster(patch: int, stride: int, chunk: int, often: bool = False, tf32: bool = False) -> None:
+        """The incremental engine: for a single map, or with as many classes of positions as many maps pay for."""
+        windows, row = of(patch, stride, "incremental")
+        plan = plan_for(net.architecture, windows, SCORE, OFTEN if often else 1)
+        if often and len(plan.classes) == 1:
+            return
+        row |= {"classes": len(plan.classes), "chunk": chunk, **({"precision": "TF32"} if tf32 else {})}
+        call = partial(incremental, net, plan, chunk, right, patch)
+        found = journal.measure(row, partial(in_tf32, call) if tf32 else call, least=15 if often else 5)
+        if found:
+            best.setdefault(patch, found)
+            best[patch] = min(best[patch], found, key=lambda one: one["seconds"])
+
+    def slower(patch: int, stride: int, chunk: int) -> None:
+        windows, row = of(patch, stride, "dense")
+        journal.measure({**row, "chunk": chunk}, partial(dense, net, windows, chunk, right, patch), least=8)
+
+    best: dict[int, Row] = {}
+    few, middle, many = (2, 4, 16) if small else CHUNKS
+    for patch, stride in SETTINGS[::-1]:
+        for chunk in (middle, many) if patch == 8 else (middle,):
+            faster(patch, stride, chunk)
         if patch in right:
             np.save(scores_file(out, name, patch), right[patch])
-        more = plan_for(net.architecture, windows, SCORE, OFTEN)
-        chunk = best.get(patch, 256)
-        if len(more.classes) > 1:
-            key = {**label, "engine": "incremental", "classes": len(more.classes), "chunk": chunk}
-            journal.measure(key, partial(incremental, net, more, chunk, right, patch), least=20)
-        key = {**label, "engine": "incremental", "classes": len(plan.classes), "chunk": chunk, "precision": "TF32"}
-        journal.measure(key, partial(in_tf32, incremental, net, plan, chunk, right, patch))
-    for patch, stride in SETTINGS:
-        windows = windows_of(net, patch, stride, small)
-        label = {"network": name, "patch": patch, "stride": stride, "positions": len(windows.positions)}
-        key = {**label, "engine": "auto", "what": f"occlusion_maps of {MANY} images, a map each"}
-        if patch == SETTINGS[0][0]:
-            journal.measure(key, partial(several, net, windows))
-        for chunk in (4,) if small else DENSE[::-1][:1] if patch == 8 else DENSE:
-            key = {**label, "engine": "dense", "chunk": chunk}
-            journal.measure(key, partial(dense, net, windows, chunk, right, patch), least=8)
+    for patch, stride in SETTINGS[::-1]:
+        slower(patch, stride, middle)
+    windows, row = of(*SETTINGS[0], "auto")
+    journal.measure({**row, "what": f"occlusion_maps of {MANY} images, a map each"}, partial(several, net, windows))
+    for patch, stride in SETTINGS[::-1]:
+        if patch in best:
+            faster(patch, stride, best[patch]["chunk"], tf32=True)
+    for patch, stride in SETTINGS[::-1]:
+        faster(patch, stride, few)
+    slower(*SETTINGS[0], few)
+    for patch, stride in SETTINGS[::-1]:
+        if patch in best:
+            faster(patch, stride, best[patch]["chunk"], often=True)
 
 
-def rates(found: Row, macs: float) -> Row:
-    return {**found, "ms": 1000 * found["seconds"], "tflops": 2 * macs / found["seconds"] / 1e12, "peak_bytes": peak()}
+def rates(found: Row, macs: float, before: int | None) -> Row:
+    return {**found, "ms": 1000 * found["seconds"], "tflops": 2 * macs / found["seconds"] / 1e12, **held(before)}
+
+
+def held(before: int | None) -> Row:
+    """The process's peak, and whether it is higher than it was."""
+    return {"peak_bytes": peak(), "raised": peak() != before}
 
 
 def incremental(net: Network, plan: Plan, chunk: int, right: dict[int, np.ndarray], patch: int) -> Row:
     """One image's map; the scores of the first engine that ran in float32 are the ones to compare with."""
-    work, weights = jobs(plan, default_budget(), chunk), prepared(plan, net.weights)
+    before, work, weights = peak(), jobs(plan, default_budget(), chunk), prepared(plan, net.weights)
     image = images(net, 1)[0]
     seen: list[np.ndarray] = []
 
@@ -128,11 +146,11 @@ def incremental(net: Network, plan: Plan, chunk: int, right: dict[int, np.ndarra
     found = timed(call)
     apart = relative(seen[0], right.setdefault(patch, seen[0]))
     macs = len(plan.windows.positions) * sum(plan.macs.values()) + sum(plan.macs_dense.values())
-    return {**rates(found, macs), "apart": apart, "at_once": at_once(work), "predicted_speedup": plan.speedup}
+    return {**rates(found, macs, before), "apart": apart, "at_once": at_once(work), "predicted_speedup": plan.speedup}
 
 
 def dense(net: Network, windows: Windows, chunk: int, right: dict[int, np.ndarray], patch: int) -> Row:
-    image = images(net, 1)[0]
+    before, image = peak(), images(net, 1)[0]
     most = positions_for(net.architecture, *windows.image, net.architecture.last, default_budget())
     seen: list[np.ndarray] = []
 
@@ -146,14 +164,14 @@ def dense(net: Network, windows: Windows, chunk: int, right: dict[int, np.ndarra
 
     found = timed(call)
     apart = relative(right[patch], seen[0]) if patch in right else None
-    plan = _plan(net.architecture, windows, SCORE, 1)
+    plan = plan_for(net.architecture, windows, SCORE)
     macs = len(windows.positions) * sum(plan.macs_dense.values())
-    return {**rates(found, macs), "apart": apart, "at_once": evenly(len(windows.positions), min(chunk, most))}
+    return {**rates(found, macs, before), "apart": apart, "at_once": evenly(len(windows.positions), min(chunk, most))}
 
 
 def several(net: Network, windows: Windows) -> Row:
     """What a user calls, on a few images: seconds a map."""
-    x = images(net, MANY)
+    before, x = peak(), images(net, MANY)
     found = timed(lambda: occlusion_maps(net, x, patch=windows.patch, stride=windows.stride, target=TARGET))
     each = {key: found[key] / MANY for key in ("seconds", "first_s")}
     return {
@@ -161,13 +179,13 @@ def several(net: Network, windows: Windows) -> Row:
         **each,
         "every_s": [s / MANY for s in found["every_s"]],
         "ms": 1000 * each["seconds"],
-        "peak_bytes": peak(),
+        **held(before),
     }
 
 
-def in_tf32(function: Callable[..., Row], *arguments: object) -> Row:
+def in_tf32(call: Callable[[], Row]) -> Row:
     with jax.default_matmul_precision("tensorfloat32"):
-        return function(*arguments)
+        return call()
 
 
 def captum_piece(journal: Journal, name: str, small: bool, weights: Path | None, out: Path) -> None:
@@ -177,7 +195,7 @@ def captum_piece(journal: Journal, name: str, small: bool, weights: Path | None,
             return
     import torch
 
-    from scripts.gpu.torch_side import device, fast_float32
+    from scripts.gpu.torch_side import fast_float32, name_of_device
 
     net, _ = network(name, small, weights)
     if not torch.cuda.is_available() and not small:
@@ -203,11 +221,11 @@ def captum_piece(journal: Journal, name: str, small: bool, weights: Path | None,
                 call = partial(captum, net, few, order, windows_at_once, scores_file(out, name, 32), 1)
                 if row := journal.measure(key, call, least=2):
                     tried[order, windows_at_once] = row["seconds"]
-        for order, windows_at_once in sorted(tried, key=lambda key: tried[key])[:2]:
+        for order, windows_at_once in sorted(tried, key=lambda key: tried[key])[:1]:
             key = {"network": name, "patch": 8, "stride": 4, "tf32": tf32, "order": order, "at_once": windows_at_once}
             call = partial(captum, net, many, order, windows_at_once, scores_file(out, name, 8), 3)
             journal.measure(key, call, least=3)
-    journal.add(device=str(device()))
+    journal.add(device=name_of_device())
 
 
 def captum(net: Network, windows: Windows, order: str, at_once: int, file: Path, repeats: int) -> Row:

@@ -15,11 +15,13 @@ Line = tuple[str, str, str, str]  # what, figure, share of the roof, note
 def run(out: Path) -> int:
     files = sorted(file for file in out.glob("*.json") if file.stem.split("-")[0] in PARTS)
     found = {file.stem: json.loads(file.read_text()) for file in files}
-    lines = table(found)
-    card = next((part["card"] for part in found.values() if part.get("card")), None)
+    small = any(part.get("small") for part in found.values())
+    lines = [line for line in table(found) if not small or not line[0].startswith("aim: ")]
+    card = found.get("machine", {}).get("card")
     whole = {
         "schema": report.SCHEMA,
         "card": card,
+        "small": small,
         "versions": report.versions(),
         "missing": [part for part in PARTS if part not in found],
         "table": [list(line) for line in lines],
@@ -27,7 +29,9 @@ def run(out: Path) -> int:
     }
     report.write_json(out / "gpu.json", whole)
     width = [max(len(line[i]) for line in [*lines, ("", "", "", "")]) for i in range(3)]
-    print(f"card: {card}; '~': repeats more than 5% apart")
+    print(
+        f"card: {card}; '~': repeats more than 5% apart{'; the small form: no figures of any network' if small else ''}"
+    )
     for line in lines:
         print("  ".join([line[0].ljust(width[0]), line[1].rjust(width[1]), line[2].rjust(width[2]), line[3]]).rstrip())
     print(f"wrote {out / 'gpu.json'}")

@@ -18,7 +18,7 @@ def run(journal: Journal, small: bool, out: Path, weights: Path | None) -> None:
         environment["SALBOX_SQUEEZENET"] = str(weights.resolve())
     if small:
         environment["SALBOX_GPU_SMALL"] = "1"
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider", "-W", "default"]
     if not small and find_spec("xdist"):
         command += ["--numprocesses", "4", "--dist", "loadfile"]  # compiling is the most of it, and wants cores
     ended = ""

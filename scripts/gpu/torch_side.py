@@ -10,6 +10,10 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def name_of_device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 def twin_of(net: Network) -> Twin:
     """The network as class scores take it: without what a logit leaves out."""
     twin = Twin(net)
