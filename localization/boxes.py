@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import affine_transform
 
 from saliency.errors import InputError
-from saliency.preprocessing import Placement
+from saliency.models.preprocessing import Placement
 
 Boxes = Float[np.ndarray, "*n 4"]
 

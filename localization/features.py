@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.checks import kind_of, number, one_of, whole
+from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Normalise = Literal["none", "sum", "max", "standardised"]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from localization.boxes import as_boxes, iou
 from localization.statistics import Estimate, bootstrap, one_each
-from saliency.checks import number
+from saliency._checks import number
 from saliency.errors import InputError
 
 Truth = np.ndarray | Sequence[np.ndarray]

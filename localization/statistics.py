@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
 
-from saliency.checks import number, whole
+from saliency._checks import number, whole
 from saliency.errors import InputError
 
 

@@ -16,7 +16,7 @@ from localization.features import Features
 from localization.regression.rows import Rows
 from localization.store import Record, Store, open_store
 from saliency.errors import InputError
-from saliency.preprocessing import Placement, from_record
+from saliency.models.preprocessing import Placement, from_record
 
 SOURCE = ("dataset", "network", "weights", "preprocessing", "target", "options")  # beside the method
 

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from localization.report import content_hash, write_json
-from saliency.checks import whole
+from saliency._checks import whole
+from saliency._files import write_tensors
+from saliency._reading import read_json, read_tensors
 from saliency.errors import InputError
-from saliency.files import write_tensors
-from saliency.reading import read_json, read_tensors
+from saliency.report import content_hash, write_json
 
 Precision = Literal["float16", "float32"]
 FORMAT = 1

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from saliency.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
-from saliency.controls import cascade
 from saliency.errors import InputError
-from saliency.gradient import Progress
+from saliency.maps.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
+from saliency.maps.controls import cascade
+from saliency.maps.gradient import Progress
 from saliency.methods import DEFAULTS, Method, Options, Target
-from saliency.networks.network import Network
+from saliency.models.network import Network
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, settled_targets
 

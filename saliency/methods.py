@@ -13,7 +13,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from saliency.attribution import (
+from saliency._checks import Pair, pair
+from saliency.errors import InputError
+from saliency.maps.attribution import (
     InputXGradient,
     IntegratedGradients,
     NoisyGradients,
@@ -22,16 +24,14 @@ from saliency.attribution import (
     Sensitivity,
     attribution_maps,
 )
-from saliency.black_box import Classifier
-from saliency.cam import activation_maps, cam, grad_cam, local_head
-from saliency.checks import Pair, pair
-from saliency.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
-from saliency.errors import InputError
-from saliency.gradient import Aggregate, Progress, gradient_maps
-from saliency.networks.network import Network
+from saliency.maps.black_box import Classifier
+from saliency.maps.cam import activation_maps, cam, grad_cam, local_head
+from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
+from saliency.maps.gradient import Aggregate, Progress, gradient_maps
+from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.models.network import Network
 from saliency.occlusion import Engine, occlusion_maps, passes_saved
 from saliency.occlusion.windows import Fill, Windows
-from saliency.perturbation import finite_difference_maps, rise_maps
 
 Sign = Literal["magnitude", "signed"]
 Target = int | Sequence[int] | np.ndarray | None

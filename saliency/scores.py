@@ -23,11 +23,11 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
-from saliency.checks import one_of
+from saliency._checks import one_of
 from saliency.devices import in_turn, on_cpu
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.network import Network
+from saliency.models.graph import Architecture, Weights
+from saliency.models.network import Network
 
 Kind = Literal["logit", "log_probability", "gestalt"]
 PREDICTED = -1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from saliency.errors import InputError
-from saliency.preprocessing import Preprocessing
+from saliency.models.preprocessing import Preprocessing
 
 Options = TypeVar("Options")
 
@@ -51,6 +51,11 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def command() -> str:
+    """The command line that runs, for the record of a result; no path of the script itself."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def silent(quiet: bool) -> bool:

@@ -22,15 +22,15 @@ import tyro
 from tqdm import tqdm
 
 from localization.datasets import load
-from localization.report import content_hash, plain, record, write_csv, write_json
 from saliency import load_network
-from saliency.classes import read_classes
+from saliency._files import alone, check_writable, complete, written
+from saliency._reading import read_json
 from saliency.errors import InputError
-from saliency.files import alone, check_writable, complete, written
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
-from saliency.networks.network import Network
-from saliency.reading import read_json
+from saliency.models.classes import read_classes
+from saliency.models.network import Network
+from saliency.report import content_hash, plain, record, write_csv, write_json
 from saliency.scores import default_batch, logits
 from scripts import cli
 from scripts.comparison import boxes
@@ -198,7 +198,7 @@ def carry_out(
     progress.close()
 
     results: dict[str, Any] = {
-        **record(replace(options, out=Path(options.out.name)), settings.seed, samples.digest),
+        **record(replace(options, out=Path(options.out.name)), settings.seed, samples.digest, cli.command()),
         "key": key,
         "network": {
             "name": net.name,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from saliency._files import write_tensors
 from saliency.errors import InputError
-from saliency.files import write_tensors
 from scripts import cli
 
 

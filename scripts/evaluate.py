@@ -20,10 +20,10 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization import figures, report, tables
 from localization.boxes import below_half, to_input, to_photo, visible
+from localization.boxes_file import boxes_of, read_boxes
 from localization.datasets import Dataset, load
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.features import pooled
 from localization.heuristics import fit_heuristic
 from localization.maxboxacc import BoxAccuracy, box_accuracy
@@ -31,20 +31,20 @@ from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_i
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
 from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
+from localization.report import figures, tables
 from localization.statistics import Estimate, mcnemar_exact, paired_difference
-from saliency import load_network
-from saliency.checks import whole
-from saliency.classes import read_classes
+from saliency import load_network, report
+from saliency._checks import whole
+from saliency._files import check_writable, complete
+from saliency._reading import read_map, read_text, refusing
 from saliency.errors import InputError
-from saliency.files import check_writable, complete
 from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement, from_record
-from saliency.reading import read_map, read_text, refusing
+from saliency.models.classes import read_classes
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement, from_record
 from saliency.scores import predicted
 from scripts import cli
-from scripts.boxes_file import read_boxes
 
 CHUNK = 32  # photos decoded at once
 OURS = "ours"
@@ -123,7 +123,9 @@ def main(options: Options) -> int:
     net = network(options, linear) if options.network else None
     class_of = class_indices(options, net)
     source = map_source(options, protocol, net, class_of, linear)
-    origin = report.record(replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test))
+    origin = report.record(
+        replace(options, out=Path(options.out.name)), options.settings.seed, hashed(test), cli.command()
+    )
     results: dict[str, Any] = {
         **origin,
         "protocol": protocol,
@@ -360,12 +362,9 @@ def boxes_of_maps(
 
 def boxes_of_csv(path: Path, data: Dataset, wanted: Samples) -> np.ndarray:
     """By image and label where the file has labels, else by image; a sample without a row counts as a miss."""
-    found = read_boxes(path)
-    keys = [(data.annotations[i].source, label) for i, label in zip(wanted.images, wanted.labels)]
-    boxes = [found.get(key, found.get((key[0], None), [np.nan] * 4)) for key in keys]
-    if np.isnan(boxes).all():
-        raise InputError(f"{path}: names none of the {len(data):,} photos, such as {keys[0][0]!r}")
-    return np.array(boxes)
+    shown = [data.annotations[i] for i in wanted.images]
+    names, photos = [one.source for one in shown], [one.size for one in shown]
+    return boxes_of(read_boxes(path), names, wanted.labels, photos, source=path).boxes
 
 
 def sizes(data: Dataset, wanted: Samples) -> np.ndarray:

@@ -17,7 +17,6 @@ import tyro
 from matplotlib.figure import Figure as Plot
 from tqdm import tqdm
 
-from localization import report
 from localization.features import Features
 from localization.metrics import best_iou, hits
 from localization.regression import LinearMap, lad, overlap, ridge, sgd
@@ -27,8 +26,9 @@ from localization.regression.rows import Rows, gathered
 from localization.regression.solution import Solution
 from localization.statistics import bootstrap, mcnemar_exact
 from localization.stock import Stock, open_stock
+from saliency import report
+from saliency._files import check_writable, complete
 from saliency.errors import InputError
-from saliency.files import check_writable, complete
 from scripts import cli
 from scripts.processes import Processes
 
@@ -260,7 +260,9 @@ def write(
             }
         )
     results = {
-        **report.record(replace(options, out=Path(options.out.name), quiet=False), options.seed, digest(stock)),
+        **report.record(
+            replace(options, out=Path(options.out.name), quiet=False), options.seed, digest(stock), cli.command()
+        ),
         "images": {"fit": len(split.fit), "choose": len(split.choose), "score": len(images), "small": int(small.sum())},
         "maps": stock.source,
         "penalty": linear.penalty,

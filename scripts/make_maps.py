@@ -21,15 +21,15 @@ from localization import datasets
 from localization.datasets import Dataset
 from localization.features import pooled
 from localization.regression import status
-from localization.report import content_hash, plain
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency import load_network
-from saliency.checks import whole
+from saliency._checks import whole
+from saliency._files import check_writable
 from saliency.errors import InputError
-from saliency.files import check_writable
 from saliency.methods import METHODS, Method
 from saliency.methods import Options as MethodOptions
-from saliency.networks.network import Network
+from saliency.models.network import Network
+from saliency.report import content_hash, plain
 from scripts import cli
 from scripts.processes import Processes
 

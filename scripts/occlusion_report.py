@@ -12,7 +12,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure as Plot
 from PIL import Image
 
-from localization.report import (
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement
+from saliency.report import (
     Figure,
     Section,
     Table,
@@ -24,9 +26,8 @@ from localization.report import (
     write_json,
     write_page,
 )
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement
 from saliency.zeiler_fergus import Measure, RegionRow, Sweep, pictures, rank_correlations, ranked
+from scripts import cli
 
 if TYPE_CHECKING:
     from scripts.analyze_occlusion import Options
@@ -99,7 +100,7 @@ def write(
 
     seconds = time.perf_counter() - start
     inputs = content_hash(net.digest, *(one.subject.x for one in analyses))
-    origin = record(options, options.seed, inputs)
+    origin = record(options, options.seed, inputs, cli.command())
     result = {
         **origin,
         "network": {"name": net.name, "digest": net.digest, "preprocessing": net.preprocess, "layers": options.layers},

@@ -21,22 +21,22 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization.datasets import folder
+from localization.datasets import load
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
 from localization.regression import fit_linear_map, status
-from localization.report import content_hash, record, write_csv, write_json
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
-from saliency.classes import read_classes
-from saliency.files import check_writable, complete, write_arrays
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, GlobalMaxPool, MaxPool
-from saliency.networks.network import Network
+from saliency._files import check_writable, complete, write_arrays
+from saliency._reading import read_back
+from saliency.models.classes import read_classes
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, Dense, GlobalMaxPool, MaxPool
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion import fill_images
-from saliency.preprocessing import Preprocessing
-from saliency.reading import read_back
+from saliency.report import content_hash, record, write_csv, write_json
 from saliency.robustness import FAMILIES, describe, draw_fields, hide, masked_log_probabilities, visible_share
 from saliency.robustness.augment import AUGMENTATIONS, as_augmentation
 from saliency.robustness.calibration import (
@@ -150,7 +150,7 @@ def main(options: Options) -> int:
         located = localized(options, parts) if options.localization else []
         inputs = content_hash(subject.x, subject.labels)
         results = {
-            **record(replace(options, out=Path(options.out.name)), options.seed, inputs),
+            **record(replace(options, out=Path(options.out.name)), options.seed, inputs, cli.command()),
             "subject": subject.name,
             "videos": len(subject.labels),
             "frames": subject.x.shape[1],
@@ -268,7 +268,7 @@ def load_photos(options: Options) -> Subject:
     assert options.network and options.images and options.classes
     net = load_network(options.network, options.weights, classes=options.classes)
     index = {wnid: i for i, (wnid, _) in enumerate(read_classes(options.classes))}
-    data = folder.read(options.images, limit=options.limit, seed=options.seed)
+    data = load("folder", options.images, limit=options.limit, seed=options.seed)
     labels = []
     for annotation in data.annotations:
         named = [found[0] for part in Path(annotation.source).parts if (found := WNID.match(part))]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 from matplotlib.ticker import MaxNLocator
 
-from localization.report import Figure, Section, Table, png, write_bytes, write_page
+from saliency.report import Figure, Section, Table, png, write_bytes, write_page
 
 COLUMNS = ("network", "fill", "family", "level", "coverage", "metric", "value", "low", "high")
 Rows = Sequence[Mapping[str, Any]]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saliency.networks.layers import (
+from saliency.models.layers import (
     Add,
     Concat,
     Conv,
@@ -19,7 +19,7 @@ from saliency.networks.layers import (
     MaxPool,
     Relu,
 )  # fmt: skip
-from saliency.networks.network import Network
+from saliency.models.network import Network
 
 
 class Twin(nn.Module):

@@ -18,11 +18,11 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from localization.datasets.scenes import Scenes, scenes
-from localization.report import versions
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
-from saliency.preprocessing import Preprocessing
-from saliency.weights import save_network
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import save_network
+from saliency.models.zoo.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
+from saliency.report import versions
 from scripts import cli
 from scripts.training import convolve
 
@@ -47,7 +47,7 @@ class Options:
 
 
 class Classifier(nnx.Module):
-    """The same stack as `saliency.networks.scenes_cnn`, with batch norm after each convolution."""
+    """The same stack as `saliency.models.zoo.scenes_cnn`, with batch norm after each convolution."""
 
     def __init__(self, rngs: nnx.Rngs):
         widths = [3, *(features for block in BLOCKS for features in block)]

@@ -11,10 +11,10 @@ import optax
 from flax import nnx
 from jax import Array, lax
 
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.layers import Conv
-from saliency.networks.network import Network
-from saliency.preprocessing import Preprocessing
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Conv
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
 from saliency.robustness.augment import Augmentation, augment
 from saliency.scores import class_count
 

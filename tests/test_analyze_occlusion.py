@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from saliency.errors import InputError
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import load_network, random_network, save_network
+from saliency.models.weights import load_network, random_network, save_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts import analyze_occlusion, cli
 from scripts.analyze_occlusion import Options, chosen_class, load_subjects, main, named_regions
 

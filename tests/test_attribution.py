@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from localization.datasets.scenes import scenes
-from saliency import attribution, load_network
-from saliency.attribution import InputXGradient, IntegratedGradients, NoisyGradients, Sensitivity, attribution_maps
+from saliency import load_network
 from saliency.errors import InputError
-from saliency.gradient import gradient_maps, input_gradient
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, GlobalAvgPool, MaxPool, Relu
-from saliency.networks.network import Network
+from saliency.maps import attribution
+from saliency.maps.attribution import InputXGradient, IntegratedGradients, NoisyGradients, Sensitivity, attribution_maps
+from saliency.maps.gradient import gradient_maps, input_gradient
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, GlobalAvgPool, MaxPool, Relu
+from saliency.models.network import Network
+from saliency.models.weights import random_network
 from saliency.occlusion import fill_images
 from saliency.scores import Score, score_values
-from saliency.weights import random_network
 
 SIZE = (9, 12)
 PAD = ((1, 1), (1, 1))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from localization import boxes
 from saliency.errors import InputError
-from saliency.preprocessing import Placement, Preprocessing
+from saliency.models.preprocessing import Placement, Preprocessing
 from tests.oracles.boxes import iou_by_pixels, iou_devkit
 
 SIDE = st.integers(1, 400)

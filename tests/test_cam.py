@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from saliency.cam import activation_maps, cam, grad_cam
 from saliency.errors import InputError
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16
-from saliency.weights import random_network
+from saliency.maps.cam import activation_maps, cam, grad_cam
+from saliency.models.weights import random_network
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16
 
 
 @pytest.fixture(scope="module")

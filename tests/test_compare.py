@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from saliency import InputError
-from saliency.files import alone
+from saliency._files import alone
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, Flatten
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, Dense, Flatten
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts import compare
 from scripts.comparison import maps as made_maps
 from scripts.comparison.report import against_controls

@@ -5,12 +5,12 @@ import pytest
 
 from localization.datasets.scenes import scenes
 from saliency import load_network
-from saliency.controls import cascade, centre_gaussian, edge_maps, random_maps, randomised
 from saliency.faithfulness import deletion, energy_pointing_game
+from saliency.maps.controls import cascade, centre_gaussian, edge_maps, random_maps, randomised
 from saliency.methods import CONTROLS, METHODS, Options
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.network import Network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from localization.protocols import baselines, samples
 from localization.regression import status
 from saliency import InputError, grad_cam, gradient_maps, load_network, occlusion_maps
 from saliency.methods import METHODS, Options
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.preprocessing import Preprocessing
-from saliency.weights import random_network
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts.comparison.samples import dataset_samples
 from tests.devkits import voc_object, write_photo, write_text, write_voc
 

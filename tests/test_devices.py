@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose
 
 from saliency import gradient_maps, occlusion_maps
 from saliency.devices import CPU_BUDGET, default_budget, free_memory, in_turn, precision, under_way
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.vgg import vgg16
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Windows, dense, occluded_logits
-from saliency.weights import random_network
 
 
 @pytest.fixture

@@ -6,16 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localization import Features, fit_linear_map, tables
+from localization import Features, fit_linear_map
 from localization.boxes import iou
 from localization.datasets import load, scenes
 from localization.protocols import Samples
-from localization.report import plain
+from localization.report import tables
 from saliency import load_network
 from saliency.errors import InputError
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
-from saliency.preprocessing import Preprocessing
+from saliency.models.preprocessing import Preprocessing
+from saliency.report import plain
 from scripts import evaluate
 from scripts.cli import Entry
 from scripts.evaluate import Options

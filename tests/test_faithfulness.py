@@ -18,9 +18,9 @@ from saliency.faithfulness import (
     top_overlap,
 )
 from saliency.methods import METHODS
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.network import Network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 SIZE = (6, 9)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saliency import files
+from saliency import _files as files
+from saliency._files import check_writable, complete, write_tensors, written
 from saliency.errors import InputError
-from saliency.files import check_writable, complete, write_tensors, written
 
 BIG = {"x": np.zeros(20_000)}
 

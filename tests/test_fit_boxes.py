@@ -12,7 +12,7 @@ from localization.regression import ridge
 from localization.stock import open_stock
 from localization.store import Record, Shard, create_store
 from saliency.errors import InputError
-from saliency.preprocessing import Preprocessing
+from saliency.models.preprocessing import Preprocessing
 from scripts import fit_boxes
 from scripts.fit_boxes import Options, main
 

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.gradient import gradient_maps, input_gradient, joined
-from saliency.networks.alexnet import alexnet_2012
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Dense, Flatten
-from saliency.networks.network import Network
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
+from saliency.maps.gradient import gradient_maps, input_gradient, joined
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Dense, Flatten
+from saliency.models.network import Network
+from saliency.models.weights import random_network
+from saliency.models.zoo.alexnet import alexnet_2012
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.scores import Score
-from saliency.weights import random_network
 
 NETWORKS = {
     "scenes_cnn": lambda: scenes_cnn(((4,), (5, 6)), size=(9, 12)),

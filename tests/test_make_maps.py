@@ -12,8 +12,8 @@ from localization.datasets.dataset import Photos
 from localization.store import Store, open_store
 from saliency import gradient_maps, load_network
 from saliency.errors import InputError
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network, save_network
+from saliency.models.weights import random_network, save_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts.make_maps import Options, main, pooled
 from scripts.processes import Processes
 

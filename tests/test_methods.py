@@ -7,11 +7,11 @@ import pytest
 
 from saliency.errors import InputError
 from saliency.methods import CONTROLS, METHODS, Cost, Options
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, Flatten, GlobalAvgPool
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, Dense, Flatten, GlobalAvgPool
+from saliency.models.network import Network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 SIZE = (20, 14)
 OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, seed=3)

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.architecture import Architecture
-from saliency.networks.layers import AvgPool, Conv, LocalResponseNorm, MaxPool, output_size
-from saliency.networks.network import check_input
-from saliency.networks.resnet import resnet50, resnet50_v1
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16, vgg16_bn
+from saliency.models.graph import Architecture
+from saliency.models.layers import AvgPool, Conv, LocalResponseNorm, MaxPool, output_size
+from saliency.models.network import check_input
+from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50, resnet50_v1
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16, vgg16_bn
 from saliency.scores import Score, score_of_batch
-from saliency.weights import ARCHITECTURES, random_network
 from tests.oracles import layers as slow
 
 SMALL = {

@@ -5,10 +5,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from saliency import InputError, occlusion_maps
-from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion import Windows, fill_images
-from saliency.preprocessing import Preprocessing
-from saliency.weights import random_network
 from tests.oracles import occlusion as oracle
 
 CONVENTIONS = ("captum", "xplique", "pair", "grid")

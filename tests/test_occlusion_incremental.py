@@ -10,9 +10,8 @@ from numpy.testing import assert_allclose
 
 from saliency import InputError, Score, occlusion_maps
 from saliency.devices import CPU_BUDGET
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import (
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import (
     Add,
     AvgPool,
     Concat,
@@ -25,16 +24,17 @@ from saliency.networks.layers import (
     MaxPool,
     Relu,
 )
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16
+from saliency.models.weights import random_network
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Windows
 from saliency.occlusion.dense import dense_scores
 from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
 from saliency.occlusion.plan import _plan, macs, plan_for
 from saliency.occlusion.tuning import costliest, tuned_chunk
-from saliency.weights import random_network
 
 LOGIT = Score()
 SMALL = {

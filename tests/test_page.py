@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from localization.report import Figure, Look, Section, Table, jpeg, write_page
+from saliency.report import Figure, Look, Section, Table, jpeg, write_page
 
 CLICK = """<script>
 const said = [], hostile = () => { throw new Error("a name from the data was run") };

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from saliency import perturbation
-from saliency.black_box import chunk_of, probes, scored
 from saliency.errors import InputError
-from saliency.gradient import gradient_maps
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.perturbation import enlarged, finite_difference_maps, rise_maps
-from saliency.weights import random_network
+from saliency.maps import perturbation
+from saliency.maps.black_box import chunk_of, probes, scored
+from saliency.maps.gradient import gradient_maps
+from saliency.maps.perturbation import enlarged, finite_difference_maps, rise_maps
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 SIZE = (11, 8)
 

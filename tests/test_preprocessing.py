@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from saliency.errors import InputError
-from saliency.preprocessing import Preprocessing, from_record
+from saliency.models.preprocessing import Preprocessing, from_record
 
 CAFFE = {"order": "bgr", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
 

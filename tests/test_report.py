@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localization.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
-from saliency.files import written
+from saliency._files import written
+from saliency.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from PIL import Image
 from localization.boxes import iou
 from localization.datasets.scenes import scenes
 from saliency.errors import InputError
-from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness.evaluation import masked_log_probabilities, slopes
-from saliency.weights import random_network
 from scripts import robustness, training
 from scripts.robustness import Options, bands, findings, main, verdict
 

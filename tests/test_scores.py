@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saliency.errors import InputError
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import occluded_logits
 from saliency.occlusion.windows import Windows
 from saliency.scores import (
@@ -24,7 +25,6 @@ from saliency.scores import (
     score_values,
     settled_targets,
 )
-from saliency.weights import random_network
 
 
 @pytest.fixture(scope="module")

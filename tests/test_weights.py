@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from saliency import weights
-from saliency.checkpoints import SCHEMES, exported, shapes
-from saliency.classes import read_classes
 from saliency.errors import InputError
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16
-from saliency.preprocessing import Preprocessing
-from saliency.weights import ARCHITECTURES, load_network, random_network, save_network
+from saliency.models import weights
+from saliency.models.checkpoints import SCHEMES, exported, shapes
+from saliency.models.classes import read_classes
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import ARCHITECTURES, load_network, random_network, save_network
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16
 
 WIDTHS = (4, 6, 4, 6, 4)
 SMALL = {
@@ -163,9 +163,15 @@ def test_broken_files(tensors, tmp_path):
     path = tmp_path / "net.safetensors"
     save_file(tensors, path)
     whole = path.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"", b"\xff" * 64):
+    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"\xff" * 64):
         path.write_bytes(broken)
         assert "not a readable safetensors file" in refusal("squeezenet1_1", path)
+    for stands_in, said in (
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
+    ):
+        path.write_bytes(stands_in)
+        assert said in refusal("squeezenet1_1", path)
     (tmp_path / "folder.safetensors").mkdir()
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "folder.safetensors")
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "none.safetensors")
@@ -193,8 +199,8 @@ def test_no_weights(monkeypatch, tmp_path):
     message = refusal("vgg16", None)
     assert message.startswith("vgg16 comes without weights: pass a safetensors or Keras .h5 file")
     assert message.endswith("such as timm/vgg16.tv_in1k")
-    monkeypatch.setattr(weights, "_EMBEDDED", tmp_path)
-    assert "come with the repository, not with the package" in refusal("scenes_cnn", None)
+    monkeypatch.setattr(weights, "_EMBEDDED", (tmp_path,))
+    assert "the weights of scenes_cnn come with salbox: install it again" in refusal("scenes_cnn", None)
 
 
 def test_pickles_are_not_read(tmp_path):
@@ -265,7 +271,8 @@ def test_class_names(tensors, tmp_path):
     mapping, table = tmp_path / "LOC_synset_mapping.txt", tmp_path / "classes.csv"
     mapping.write_text("".join(f"n0000000{i} thing {i}, also {i}\n" for i in range(5)))
     table.write_text("index,wnid,name\n" + "".join(f'{i},n0000000{i},"thing {i}, also"\n' for i in reversed(range(5))))
-    assert read_classes(mapping) == read_classes(table) == [(f"n0000000{i}", f"thing {i}") for i in range(5)]
+    pairs = [(f"n0000000{i}", f"thing {i}") for i in range(5)]
+    assert list(read_classes(mapping)) == list(read_classes(table)) == pairs
     net = load_network("squeezenet1_1", tmp_path / "net.safetensors", classes=mapping)
     assert (net.class_name(4), net.class_name(9)) == ("thing 4", "9")
     mapping.write_text("n00000001 one\n")
@@ -277,11 +284,11 @@ def test_class_names(tensors, tmp_path):
 @pytest.mark.parametrize(
     "name, text, message",
     [
-        ("a.txt", b"tench\n", "each line must hold a wnid"),
-        ("a.txt", b"n01440764\n", "each line must hold a wnid"),
+        ("a.txt", b"n01440764 tench\ngoldfish\n", "each line must hold a wnid"),
+        ("a.txt", b"n01440764 tench\nn01443537\n", "each line must hold a wnid"),
         ("a.txt", b"", "no class names in it"),
         ("a.txt", b"\xff\xfe\x00", "not a text file in UTF-8"),
-        ("a.csv", b"index,name\n0,tench\n", "must have the columns index, wnid, name"),
+        ("a.csv", b"wnid,name\nn01440764,tench\n", "must have the columns index, name"),
         ("a.csv", b"index,wnid,name\nx,n01440764,tench\n", "index of a class must be a number"),
         ("a.csv", b"index,wnid,name\n1,n01440764,tench\n", "must run from 0 without gaps"),
     ],

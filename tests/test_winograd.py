@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from saliency.networks import winograd
-from saliency.networks.layers import WINOGRAD, Conv, Padding
+from saliency.models import winograd
+from saliency.models.layers import WINOGRAD, Conv, Padding
 
 
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (1, 0))])

@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import spearmanr
 
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture, Builder
-from saliency.networks.layers import Conv, Dense, Flatten, Relu
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Conv, Dense, Flatten, Relu
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion import Windows, fill_images, occluded_logits
-from saliency.preprocessing import Preprocessing
-from saliency.weights import ARCHITECTURES, random_network
 from saliency.zeiler_fergus import (
     correspondence,
     feature_layers,

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from saliency.checks import one_of, whole
+from saliency._checks import one_of, whole
 
 SIZE = 96
 GLYPH = (16, 56)  # px, the geometric mean of the drawn tile's sides

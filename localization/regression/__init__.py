@@ -11,7 +11,7 @@ from localization.features import Features, stacked
 from localization.regression import lad, overlap, ridge, sgd
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
 from localization.regression.rows import in_memory
-from saliency.checks import kind_of, number, one_of, whole
+from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Method = Literal["ridge", "lad", "iou", "sgd"]

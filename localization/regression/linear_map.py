@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
-from saliency.checks import one_of
+from saliency._checks import one_of
+from saliency._files import write_tensors
+from saliency._reading import read_tensors, refusing
 from saliency.devices import precision
 from saliency.errors import InputError
-from saliency.files import write_tensors
-from saliency.reading import read_tensors, refusing
 
 Coding = Literal["corners", "centre"]
 FORMAT = 2

@@ -15,11 +15,12 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
-from saliency.checks import function, kind_of, one_of, pair, whole
+from saliency._checks import function, kind_of, one_of, pair, whole
 from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
-from saliency.networks.architecture import Weights
-from saliency.networks.network import Network, check_input
+from saliency.models.graph import Weights
+from saliency.models.network import Network, check_input
+from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.occlusion.dense import (
     CPU_CHUNK,
     ScoreFunction,
@@ -44,7 +45,6 @@ from saliency.occlusion.incremental import (
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.tuning import tuned_chunk
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
-from saliency.preprocessing import AS_IT_IS, Preprocessing
 from saliency.scores import Score, as_score, score_values, settled_targets, workers
 
 Engine = Literal["auto", "dense", "incremental"]

@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from saliency.devices import in_turn, on_cpu
-from saliency.networks.architecture import Architecture, Weights
+from saliency.models.graph import Architecture, Weights
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score, evenly
 

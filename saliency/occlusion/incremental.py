@@ -20,11 +20,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from saliency.checks import Pair
+from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
-from saliency.networks import winograd
-from saliency.networks.architecture import Architecture, Node, Weights
-from saliency.networks.layers import (
+from saliency.models import winograd
+from saliency.models.graph import Architecture, Node, Weights
+from saliency.models.layers import (
     NO_PADDING,
     Add,
     AvgPool,

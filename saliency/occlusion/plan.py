@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from saliency.checks import Pair
+from saliency._checks import Pair
 from saliency.devices import on_cpu
-from saliency.networks.architecture import Architecture, Node
-from saliency.networks.layers import (
+from saliency.models.graph import Architecture, Node
+from saliency.models.layers import (
     Add,
     AvgPool,
     Concat,

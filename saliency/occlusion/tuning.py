@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from saliency.networks import winograd
-from saliency.networks.architecture import Node
-from saliency.networks.layers import Conv
+from saliency.models import winograd
+from saliency.models.graph import Node
+from saliency.models.layers import Conv
 from saliency.occlusion.incremental import by_winograd, chunk_for, convolved
 from saliency.occlusion.plan import Class, Plan, macs, needed
 

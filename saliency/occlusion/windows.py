@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 
-from saliency.checks import Pair, one_of
+from saliency._checks import Pair, one_of
 from saliency.errors import InputError
-from saliency.preprocessing import Preprocessing
+from saliency.models.preprocessing import Preprocessing
 
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from saliency.checks import Pair
+from saliency._checks import Pair
 from saliency.errors import InputError
 from saliency.robustness.masks import Bernoulli, Family, Life, Perlin, Triangles, hide
 

@@ -14,8 +14,8 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.network import Network
+from saliency.models.graph import Architecture, Weights
+from saliency.models.network import Network
 from saliency.robustness.calibration import Sampled
 from saliency.scores import batches, default_batch, spread
 

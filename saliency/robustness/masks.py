@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from saliency.checks import Pair
+from saliency._checks import Pair
 from saliency.errors import InputError
 
 

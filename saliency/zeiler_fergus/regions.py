@@ -29,10 +29,10 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from saliency.errors import InputError
-from saliency.gradient import Progress
-from saliency.networks.architecture import Architecture, Weights
-from saliency.networks.layers import Conv, Dense, Relu
-from saliency.networks.network import Network
+from saliency.maps.gradient import Progress
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Conv, Dense, Relu
+from saliency.models.network import Network
 from saliency.scores import batches
 
 NOISE = 1e-5

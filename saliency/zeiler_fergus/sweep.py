@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 from scipy.stats import rankdata
 
-from saliency.networks.network import Network
+from saliency.models.network import Network
 from saliency.occlusion import Engine, Progress, Windows, occluded_logits
 from saliency.occlusion.windows import Fill
 from saliency.scores import logits

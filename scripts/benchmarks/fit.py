@@ -18,10 +18,10 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 from tqdm import tqdm
 
-from localization import report
 from localization.regression import ridge, sgd
 from localization.regression.moments import BLOCK, moments
 from localization.regression.rows import Rows
+from saliency import report
 from saliency.errors import InputError
 from scripts import cli
 
@@ -72,7 +72,7 @@ def main(options: Options) -> int:
         found[f"n {options.n}"] = found["streaming"]
     found = {name: {key: one[key] for key in one if key != "weights"} for name, one in found.items()}
     results = {
-        **report.record(options, options.seed, ""),
+        **report.record(options, options.seed, "", cli.command()),
         "weights_relative_difference": float(np.abs(ours - known).max() / np.abs(known).max()),
         "speed_against_scikit_learn": found["scikit-learn"]["seconds"] / found["streaming"]["seconds"],
         "measured": found,

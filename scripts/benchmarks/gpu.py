@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from saliency.checks import number, one_of
+from saliency._checks import number, one_of
+from saliency._files import check_writable
 from saliency.errors import InputError
-from saliency.files import check_writable
 from scripts.gpu import gradient, linear, machine, maps, occlusion, table, tests
 from scripts.gpu.common import Journal, head
 

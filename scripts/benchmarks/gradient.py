@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from localization import report
+from saliency import report
 from saliency.errors import InputError
-from saliency.gradient import gradient_maps
-from saliency.networks.network import Network
+from saliency.maps.gradient import gradient_maps
+from saliency.models.network import Network
+from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.scores import logits
-from saliency.weights import ARCHITECTURES, random_network
 from scripts import cli
 
 Timed = dict[str, list[float]]
@@ -56,7 +56,7 @@ def main(options: Options) -> int:
         with spawn.Pool(1, _pin, (cores[-threads:],)) as pool:
             seconds = pool.apply(measured, (name, options.batch, options.repeats, options.seed, threads))
         results.append({"network": name, "threads": threads, **summary(seconds)})
-    origin = report.record(options, options.seed, "random weights and images")
+    origin = report.record(options, options.seed, "random weights and images", cli.command())
     rivals = {package: version(package) for package in ("torch", "captum") if find_spec(package)}
     report.write_json(options.out, {**origin, "rivals": rivals, "cpu": _cpu(), "results": results})
     for result in results:

@@ -21,18 +21,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from localization import report
-from saliency.checks import pair
+from saliency import report
+from saliency._checks import pair
 from saliency.devices import default_budget
 from saliency.errors import InputError
-from saliency.networks.architecture import Architecture
-from saliency.networks.network import Network
+from saliency.models.graph import Architecture
+from saliency.models.network import Network
+from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score, as_score
-from saliency.weights import ARCHITECTURES, random_network
 from scripts import cli
 
 TARGET = 3  # whichever: the weights are random
@@ -82,7 +82,7 @@ def main(options: Options) -> int:
     report.write_json(
         options.out,
         {
-            **report.record(options, options.seed, "random weights and image"),
+            **report.record(options, options.seed, "random weights and image", cli.command()),
             "predicted_speedup": plan.speedup,
             "plan": str(plan).splitlines(),
             "results": results,

@@ -10,13 +10,13 @@ import numpy as np
 from tqdm import tqdm
 
 from localization.boxes import map_to_photo
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
+from saliency._files import write_arrays, written
+from saliency._reading import read_back, read_map
 from saliency.errors import InputError
-from saliency.files import write_arrays, written
 from saliency.methods import METHODS, Cost, Method, Options
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement
-from saliency.reading import read_back, read_map
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement
 from scripts import cli
 from scripts.comparison.samples import Samples
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Plot
 
-from localization import figures
 from localization.boxes import map_to_photo
 from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
-from localization.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
+from localization.report import figures
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
-from saliency.preprocessing import Placement
+from saliency.models.preprocessing import Placement
+from saliency.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
 from scripts.comparison.boxes import NONE, Fit
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples

@@ -10,10 +10,10 @@ import numpy as np
 
 from localization.boxes import area, to_input
 from localization.datasets import Annotation, Dataset, load, scenes
-from localization.report import content_hash
 from saliency.errors import InputError
-from saliency.networks.network import Network
-from saliency.preprocessing import Placement
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement
+from saliency.report import content_hash
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from localization import report
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
+from saliency import report
+from saliency.models.network import Network
+from saliency.models.weights import ARCHITECTURES, load_network, random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion.windows import Windows
-from saliency.weights import ARCHITECTURES, load_network, random_network
+from saliency.report.record import SCHEMA
 
 REPEATS = 3
 STEADY = 0.05  # repeats further apart than this share of their median are marked
@@ -84,7 +85,7 @@ def said(row: Mapping[str, Any]) -> str:
 def head(part: str, small: bool) -> Row:
     device = jax.devices()[0]  # a piece for torch has JAX on the CPU, and says in a row which device torch had
     return {
-        "schema": report.SCHEMA,
+        "schema": SCHEMA,
         "part": part,
         "small": small,
         "platform": device.platform,

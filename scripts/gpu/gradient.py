@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from saliency.gradient import gradient_maps, input_gradient, joined
-from saliency.networks.network import Network
+from saliency.maps.gradient import gradient_maps, input_gradient, joined
+from saliency.models.network import Network
 from saliency.scores import Score
 from scripts.gpu.common import Journal, Row, again, images, network, peak, piece, relative, timed
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from localization import datasets
 from saliency import load_network
-from saliency.weights import ARCHITECTURES, random_network, save_network
+from saliency.models.weights import ARCHITECTURES, random_network, save_network
 from scripts import make_maps
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from saliency.devices import default_budget
-from saliency.networks.network import Network
+from saliency.models.network import Network
 from saliency.occlusion import occlusion_maps
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import at_once, incremental_scores, jobs, prepared

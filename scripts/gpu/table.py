@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from localization import report
+from saliency import report
+from saliency.report.record import SCHEMA
 from scripts.gpu.common import NETWORKS, SETTINGS, Row
 
 PARTS = ("machine", "tests", "occlusion", "gradient", "maps", "linear")
@@ -19,7 +20,7 @@ def run(out: Path) -> int:
     lines = [line for line in table(found) if not small or not line[0].startswith("aim: ")]
     card = found.get("machine", {}).get("card")
     whole = {
-        "schema": report.SCHEMA,
+        "schema": SCHEMA,
         "card": card,
         "small": small,
         "versions": report.versions(),
@@ -65,7 +66,9 @@ def table(found: dict[str, Any]) -> list[Line]:
             note = aim(row["seconds"] <= AIMS["linear s"], f"below {AIMS['linear s']:.0f} s")
         lines.append((f"linear map: {row['what']}", rate(row, "seconds", "s"), share, note + memory(row)))
     for name, part in found.items():
-        lines += [(f"{name}: skipped", "", "", row["skipped"]) for row in part["rows"] if "skipped" in row]
+        lines += [
+            (f"{name}: skipped", "", "", row["skipped"]) for row in part["rows"] if isinstance(row.get("skipped"), str)
+        ]
         if part["state"] != "done":
             lines.append((f"{name}: not finished", f"{part['seconds']} s", "", ""))
     return lines

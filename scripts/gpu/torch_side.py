@@ -2,7 +2,7 @@
 
 import torch
 
-from saliency.networks.network import Network
+from saliency.models.network import Network
 from scripts.torch_twin import Twin
 
 

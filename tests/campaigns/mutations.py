@@ -31,20 +31,20 @@ import numpy as np
 import tyro
 
 from localization import datasets, load_linear_map
+from localization.boxes_file import read_boxes
 from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
-from saliency.checkpoints import SCHEMES, exported
-from saliency.classes import read_classes
-from saliency.networks.vgg import vgg16
-from saliency.preprocessing import Preprocessing
-from saliency.reading import read_arrays, read_map
-from saliency.weights import ARCHITECTURES, random_network
+from saliency._reading import read_arrays, read_map
+from saliency.models.checkpoints import SCHEMES, exported
+from saliency.models.classes import read_classes
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.zoo.vgg import vgg16
 from scripts import cli, compare
 from scripts.analyze_occlusion import _placed, read_regions
-from scripts.boxes_file import read_boxes
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 

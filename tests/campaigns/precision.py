@@ -30,7 +30,7 @@ from localization.heuristics import fit_heuristic
 from saliency import load_network
 from saliency.methods import CONTROLS, METHODS
 from saliency.methods import Options as MethodOptions
-from saliency.networks.network import Network
+from saliency.models.network import Network
 from saliency.robustness.masks import FAMILIES, draw_masks
 from saliency.scores import predicted
 

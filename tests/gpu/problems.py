@@ -10,12 +10,12 @@ from localization.datasets.scenes import scenes
 from saliency import load_network
 from saliency.devices import on_cpu
 from saliency.methods import Options
-from saliency.networks.network import Network
-from saliency.networks.resnet import resnet50
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16
-from saliency.weights import ARCHITECTURES, random_network
+from saliency.models.network import Network
+from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.zoo.resnet import resnet50
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16
 
 SMALL = on_cpu() or bool(os.environ.get("SALBOX_GPU_SMALL"))
 QUICK = Options(patch=24, stride=24, samples=5, steps=10, masks=32, cell=32)

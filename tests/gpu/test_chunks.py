@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 
 from saliency import gradient_maps, occlusion_maps
 from saliency.devices import on_cpu
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from tests.gpu.problems import SMALL
 
 pytestmark = pytest.mark.gpu
@@ -21,8 +21,8 @@ import json, warnings
 import numpy as np
 from saliency import occlusion_maps
 from saliency.devices import free_memory
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.weights import random_network
 net = random_network(scenes_cnn())
 x = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype(np.float32)
 options = {"patch": 8, "stride": 1, "engine": "dense", "target": 1}

@@ -53,7 +53,13 @@ def test_maps_are_the_cpus(reference, name, record_property):
     record_property("float32 from float64 on the CPU", own)
     assert maps.shape == single.shape and np.isfinite(maps).all()
     if apart > CLOSE:
-        reason = "float32 itself" if apart <= 3 * own else "switches" if share <= FEW and apart <= SWITCHES else None
+        reason = (
+            "float32 itself"
+            if apart <= 3 * own <= SWITCHES
+            else "switches"
+            if share <= FEW and apart <= SWITCHES
+            else None
+        )
         record_property("reason", reason)
         record_property("pixels beyond 1e-4", share)
         assert reason, f"{name}: {apart:.1e} apart in {share:.2%} of the pixels; on the CPU float32 is off by {own:.1e}"

@@ -7,8 +7,8 @@ import torch
 
 from saliency import load_network
 from saliency.errors import InputError
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.weights import ARCHITECTURES
+from saliency.models.weights import ARCHITECTURES
+from saliency.models.zoo.squeezenet import squeezenet1_1
 from scripts.convert_weights import Options, main
 from tests.parity.torch_networks import SqueezeNet, settled
 

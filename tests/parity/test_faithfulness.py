@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from saliency.faithfulness import deletion, energy_pointing_game, pointing_game, sparsity
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.weights import random_network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
 from tests.parity.test_methods import Twin
 from tests.parity.test_networks import images
 

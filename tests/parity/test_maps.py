@@ -9,7 +9,7 @@ from captum.attr import LayerGradCam, Saliency
 from torch import nn
 
 from saliency import grad_cam, gradient_maps, load_network
-from saliency.networks.scenes_cnn import BLOCKS
+from saliency.models.zoo.scenes_cnn import BLOCKS
 
 pytestmark = pytest.mark.parity
 WEIGHTS = Path(__file__).parents[2] / "data" / "scenes_cnn.safetensors"

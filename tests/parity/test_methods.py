@@ -19,12 +19,12 @@ from captum.attr import (
 from torch import nn
 
 from saliency.methods import METHODS, Options
-from saliency.networks import layers
-from saliency.networks.network import Network
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
+from saliency.models import layers
+from saliency.models.network import Network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import fill_images
-from saliency.weights import random_network
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")]

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from saliency import weights
-from saliency.gradient import gradient_maps
-from saliency.networks.alexnet import alexnet, alexnet_2012
-from saliency.networks.resnet import resnet50, resnet50_v1
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.networks.vgg import vgg16, vgg16_bn
+from saliency.maps.gradient import gradient_maps
+from saliency.models import weights
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50, resnet50_v1
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16, vgg16_bn
 from tests.parity.torch_networks import AlexNet, AlexNet2012, ResNet, SqueezeNet, Vgg, settled
 
 pytestmark = pytest.mark.parity

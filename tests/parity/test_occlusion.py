@@ -7,9 +7,9 @@ from captum.attr import Occlusion
 from numpy.testing import assert_allclose
 
 from saliency import occlusion_maps
-from saliency.networks.scenes_cnn import scenes_cnn
-from saliency.networks.squeezenet import squeezenet1_1
-from saliency.weights import random_network
+from saliency.models.weights import random_network
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
 from scripts.torch_twin import Twin, channels_last
 
 pytestmark = pytest.mark.parity

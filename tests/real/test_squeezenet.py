@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from saliency import gradient_maps, load_network
-from saliency.classes import read_classes
+from saliency.models.classes import read_classes
 from saliency.scores import logits
 
 pytestmark = pytest.mark.real

@@ -1,0 +1,179 @@
+"""Maps made of input gradients: multiplied by the input, averaged over noise or along a path, or with other ReLUs.
+
+Images are float `[n, h, w, 3]` in the network's normalised space, maps float32 `[n, h, w]`. A recipe says how gradients
+become a map. Only the gradient is compiled, once for all recipes; its values are summed as they come, so memory does
+not grow with the number of samples or steps.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from saliency.errors import InputError
+from saliency.maps.gradient import Progress, input_gradient, joined
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Parameters, Relu
+from saliency.models.network import Network, check_input
+from saliency.occlusion.windows import Fill, fill_images
+from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
+
+Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
+ReluRule = Literal["exact", "guided", "deconvolution"]
+
+
+class Recipe(Protocol):
+    """How gradients become a map of `x`; `baseline` is the image that stands for nothing."""
+
+    def __call__(
+        self, gradient: Gradient, x: Float[Array, "n h w 3"], baseline: Float[Array, "n h w 3"]
+    ) -> Float[Array, "n h w"]: ...
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The largest absolute derivative of the three channels."""
+
+    def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        return joined(gradient(x), "max")
+
+
+@dataclass(frozen=True)
+class InputXGradient:
+    """sum over channels of x * gradient: signed, and the score itself for a linear one (Shrikumar et al. 2016)."""
+
+    def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        return (x * gradient(x)).sum(-1)
+
+
+@dataclass(frozen=True)
+class NoisyGradients:
+    """The mean (SmoothGrad, Smilkov et al. 2017) or variance (VarGrad, Adebayo et al. 2018) of noisy images' gradients.
+
+    `noise` is the Gaussian's deviation as a share of each image's range. All images get the same draws, so that a map
+    does not depend on its neighbours.
+    """
+
+    moment: Literal["mean", "variance"]
+    samples: int
+    noise: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.noise < 0:
+            raise InputError(f"samples must be at least 1 and noise at least 0, not {self.samples} and {self.noise}")
+
+    def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        deviation = self.noise * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
+        rng = np.random.default_rng(self.seed)
+        total = squares = jnp.zeros_like(x)
+        for _ in range(self.samples):
+            g = gradient(x + deviation * rng.standard_normal(x.shape[1:], np.float32))
+            total, squares = total + g, squares + g * g
+        mean = total / self.samples
+        if self.moment == "mean":
+            return joined(mean, "max")
+        return joined(jnp.maximum(squares / self.samples - mean**2, 0), "max")
+
+
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """(x - baseline) * the mean gradient on the straight way there (Sundararajan et al. 2017), summed over channels.
+
+    A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps must be at least 1, not {self.steps}")
+
+    def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        total = jnp.zeros_like(x)
+        for node, weight in zip(*np.polynomial.legendre.leggauss(self.steps)):  # on -1..1, weights adding up to 2
+            total += weight / 2 * gradient(baseline + (node + 1) / 2 * (x - baseline))
+        return ((x - baseline) * total).sum(-1)
+
+
+def attribution_maps(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    recipe: Recipe,
+    *,
+    score: str | Score = "logit",
+    target: int | Sequence[int] | np.ndarray | None = None,
+    relu: ReluRule = "exact",
+    fill: Fill = "grey",
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """The recipe's maps; `fill` (in pixels, as for occlusion) makes the baseline.
+
+    `target` holds class indices, default the class predicted for the image itself. Raises InputError as
+    `gradient_maps` does.
+    """
+    score = as_score(score)
+    check_input(net, x, score.layer_in(net.architecture))
+    targets = settled_targets(net, x, score, target)
+    baseline = fill_images(x, fill, net.preprocess)
+    architecture, weights = with_relu(net.architecture, relu), net.weights
+    size = default_batch(architecture, x.shape, score.layer_in(architecture))
+
+    def maps(i: np.ndarray) -> Array:
+        gradient = partial(_gradient, weights, spread(targets, i), architecture, score)
+        return recipe(gradient, spread(x, i), spread(baseline, i))
+
+    parts = in_batches(maps, len(x), size, progress)
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+
+
+def _gradient(weights: Weights, targets: Array, architecture: Architecture, score: Score, x: Array) -> Array:
+    return input_gradient(weights, x, targets, architecture=architecture, score=score)
+
+
+@dataclass(frozen=True)
+class OneWayRelu(Relu):
+    """A ReLU that sends only positive derivatives back.
+
+    Guided backprop (Springenberg et al. 2015) keeps them where the input was positive too; a deconvolution network
+    (Zeiler & Fergus 2014) everywhere.
+    """
+
+    rule: ReluRule
+
+    def __call__(self, parameters: Parameters, x: Array) -> Array:
+        return _one_way_relu(self.rule, x)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _one_way_relu(rule: ReluRule, x: Array) -> Array:
+    return jax.nn.relu(x)
+
+
+def _forward(rule: ReluRule, x: Array) -> tuple[Array, Array]:
+    return jax.nn.relu(x), x > 0
+
+
+def _backward(rule: ReluRule, positive: Array, derivative: Array) -> tuple[Array]:
+    derivative = jax.nn.relu(derivative)
+    return (jnp.where(positive, derivative, 0) if rule == "guided" else derivative,)
+
+
+_one_way_relu.defvjp(_forward, _backward)
+
+
+@cache
+def with_relu(architecture: Architecture, rule: ReluRule) -> Architecture:
+    """The same network with another backward rule in every ReLU."""
+    if rule == "exact":
+        return architecture
+    nodes = (
+        replace(node, layer=OneWayRelu(rule)) if isinstance(node.layer, Relu) else node for node in architecture.nodes
+    )
+    return replace(architecture, nodes=tuple(nodes))

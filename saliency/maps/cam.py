@@ -1,0 +1,147 @@
+"""Class activation maps: a layer's channels, weighted for the class, brought to the image's size bilinearly.
+
+Maps are float32 `[n, h, w]`. Grad-CAM (Selvaraju et al. 2017) takes the score's mean derivative to each channel as
+weight, and is at least 0; CAM (Zhou et al. 2016) reads the weights off the head, and is signed.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from saliency._checks import function, kind_of
+from saliency.errors import InputError
+from saliency.maps.gradient import Progress
+from saliency.models.graph import Architecture, Weights
+from saliency.models.layers import Dense, GlobalAvgPool, GlobalMaxPool
+from saliency.models.network import Network, check_input
+from saliency.scores import Score, as_targets, class_count, default_batch, in_batches, settled_targets, spread
+
+
+def grad_cam(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    layer: str | None = None,
+    target: int | Sequence[int] | np.ndarray | None = None,
+    resize: bool = True,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """relu(sum over channels of mean(d logit / d activation) * activation) at `layer` (default: the Gestalt layer).
+
+    With `resize=False` at the layer's own size. Raises InputError for an unknown layer, for one without a height and
+    width, or for one that some of the computation goes round.
+    """
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
+    architecture = net.architecture
+    layer = architecture.require(layer or architecture.gestalt_layer)
+    check_input(net, x)
+    shape = architecture.shapes(x.shape[1], x.shape[2])[layer]
+    if len(shape) != 3:
+        raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
+    targets = as_targets(target, len(x), class_count(architecture))
+    weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
+
+    def maps(i: np.ndarray) -> Array:
+        return _maps(weights, spread(x, i), spread(targets, i), architecture=architecture, layer=layer, size=size)
+
+    batch = default_batch(architecture, x.shape, architecture.last)
+    parts = in_batches(maps, len(x), batch, progress)
+    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer", "size"))
+def _maps(
+    weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layer: str, size: tuple[int, int]
+) -> Array:
+    activation = architecture.upto(weights, x, layer)
+    predicted = architecture.after(weights, activation, layer).argmax(-1)
+    targets = jnp.where(targets < 0, predicted, targets)
+    explained = architecture.without(*architecture.logit_bypass)
+
+    def total(activation: Array) -> Array:
+        logits = explained.after(weights, activation, layer)
+        return jnp.take_along_axis(logits, targets[:, None], -1).sum()
+
+    weight = jax.grad(total)(activation).mean((1, 2), keepdims=True)
+    cam = jax.nn.relu((weight * activation).sum(-1))
+    return jax.image.resize(cam, (len(cam), *size), "bilinear")
+
+
+def cam(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    target: int | Sequence[int] | np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """The class's logit at each place: the head without its global pool. Its mean is the logit, for an average pool.
+
+    Raises InputError where the head is not a global pool with at most one dense layer behind it.
+    """
+    check_input(net, x)
+    architecture = local_head(net.architecture)
+    targets = settled_targets(net, x, Score(), target)
+    weights = net.weights
+    parts = in_batches(
+        lambda i: _local_logits(weights, spread(x, i), spread(targets, i), architecture=architecture),
+        len(x),
+        default_batch(architecture, x.shape, architecture.last),
+        progress,
+    )
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+
+
+def activation_maps(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    *,
+    layer: str | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n h w"]:
+    """The mean over channels of a layer's activations (default: the Gestalt layer's): the Gestalt total before it is
+    averaged over places. One forward pass; it knows of no class. Raises InputError for an unknown layer, or for one
+    without a height and width.
+    """
+    layer = net.architecture.require(layer or net.architecture.gestalt_layer)
+    check_input(net, x, layer)
+    if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
+        raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
+    weights, architecture = net.weights, net.architecture
+    parts = in_batches(
+        lambda i: _mean_activations(weights, spread(x, i), architecture=architecture, layer=layer),
+        len(x),
+        default_batch(architecture, x.shape, layer),
+        progress,
+    )
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer"))
+def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture, layer: str) -> Array:
+    return jax.image.resize(architecture.upto(weights, x, layer).mean(-1), x.shape[:3], "bilinear")
+
+
+@cache
+def local_head(architecture: Architecture) -> Architecture:
+    """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
+    *_, before, last = architecture.nodes
+    pool = before if isinstance(last.layer, Dense) else last
+    if not isinstance(pool.layer, GlobalAvgPool | GlobalMaxPool):
+        raise InputError(
+            f"CAM needs a head of a global pool and at most one dense layer, which {architecture.name} has not;"
+            " Grad-CAM takes any head"
+        )
+    return architecture.without(pool.name, *architecture.logit_bypass)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _local_logits(weights: Weights, x: Array, targets: Array, *, architecture: Architecture) -> Array:
+    logits = architecture.upto(weights, x)
+    local = jnp.take_along_axis(logits, targets[:, None, None, None], -1)[..., 0]
+    return jax.image.resize(local, x.shape[:3], "bilinear")

@@ -1,0 +1,167 @@
+"""A classifier as data: an ordered graph of named layers, and the three ways to run it.
+
+`after(upto(x, layer), layer) == run(x)` for every layer through which all of the computation passes.
+Only the layers that a result needs are computed, so a score that stops at a convolution skips the head.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from jax import Array
+
+from saliency.errors import InputError
+from saliency.models.layers import Conv, Flatten, Image, Layer, Parameters, Relu
+
+Weights = Mapping[str, Parameters]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One named layer and the names of the layers that it reads."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Nodes in an order in which they can be computed; the first is the image, the last the logits.
+
+    `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (seed 003, Eq. 3).
+    `logit_bypass` names layers that a class logit leaves out: SqueezeNet has a ReLU after its last convolution,
+    behind which a gradient can be dead. `size` is the input (height, width) the network was trained at.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    gestalt_layer: str
+    size: tuple[int, int]
+    logit_bypass: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.nodes, self.gestalt_layer, self.size, self.logit_bypass))
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """Name -> layer, in order of computation, without the image."""
+        return {node.name: node.layer for node in self.nodes[1:]}
+
+    @property
+    def last(self) -> str:
+        return self.nodes[-1].name
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether a fully connected layer ties the network to one input size."""
+        return any(isinstance(node.layer, Flatten) for node in self.nodes)
+
+    def require(self, layer: str) -> str:
+        """The layer's own name, or InputError naming those that there are."""
+        if not isinstance(layer, str) or layer not in self.by_name:
+            raise InputError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
+        return layer
+
+    def shapes(self, height: int, width: int, to: str | None = None) -> dict[str, tuple[int, ...]]:
+        """Activation shape of each layer that `to` needs, without the batch axis, for an RGB image.
+
+        Raises InputError where the image is too small, or not of the one size that a dense layer was trained for.
+        """
+        to = to or self.last
+        if (height, width) != self.size and any(isinstance(n.layer, Flatten) for n in self.ancestors(to)):
+            raise InputError(
+                f"{self.name} has a fully connected layer and takes images of {self.size[0]}x{self.size[1]} only,"
+                f" not {height}x{width}; resize them, or use a score of a layer before it"
+            )
+        shapes: dict[str, tuple[int, ...]] = {}
+        for node in self.ancestors(to):
+            inputs = [shapes[name] for name in node.inputs] or [(height, width, 3)]
+            shapes[node.name] = node.layer.shape(*inputs)
+            if min(shapes[node.name]) < 1:
+                raise InputError(
+                    f"an image of {height}x{width} is too small for {self.name}: nothing is left at {node.name}"
+                )
+        return shapes
+
+    def parameter_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Layer -> parameter name -> shape, of the layers that have any."""
+        shapes = self.shapes(*self.size)
+        return {
+            node.name: node.layer.parameter_shapes(shapes[node.inputs[0]])
+            for node in self.nodes
+            if hasattr(node.layer, "parameter_shapes")
+        }
+
+    def ancestors(self, to: str) -> list[Node]:
+        """The nodes that the layer `to` needs, itself included, in order."""
+        wanted = {self.require(to)}
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted.update(node.inputs)
+        return [node for node in self.nodes if node.name in wanted]
+
+    def activations(self, weights: Weights, x: Array, to: str | None = None) -> dict[str, Array]:
+        """Every activation on the way from an image `[n, h, w, 3]` to the layer `to` (default: the logits)."""
+        done: dict[str, Array] = {}
+        for node in self.ancestors(to or self.last):
+            done[node.name] = node.layer(weights.get(node.name, {}), *([done[i] for i in node.inputs] or [x]))
+        return done
+
+    def upto(self, weights: Weights, x: Array, to: str | None = None) -> Array:
+        """Activations of one layer (default: the logits) for images `[n, h, w, 3]`."""
+        return self.activations(weights, x, to)[to or self.last]
+
+    def after(self, weights: Weights, activation: Array, layer: str, to: str | None = None) -> Array:
+        """What `to` (default: the logits) makes of the activations of an earlier layer.
+
+        Raises InputError where part of the computation goes round that layer.
+        """
+        path = self.ancestors(to or self.last)
+        names = [node.name for node in path]
+        if self.require(layer) not in names:
+            raise InputError(f"{self.name}: layer {layer} is not on the way to {to or self.last}")
+        done = {layer: activation}
+        for node in path[names.index(layer) + 1 :]:
+            if any(name not in done for name in node.inputs):
+                raise InputError(
+                    f"{self.name}: {node.name} also reads layers before {layer}, so {layer} cannot stand for them"
+                )
+            done[node.name] = node.layer(weights.get(node.name, {}), *(done[name] for name in node.inputs))
+        return done[to or self.last]
+
+    def without(self, *names: str) -> "Architecture":
+        """The same network with some one-input layers taken out."""
+        bridges = {name: self.by_name[self.require(name)].inputs[0] for name in names}
+        return replace(
+            self,
+            nodes=tuple(
+                replace(node, inputs=tuple(bridges.get(name, name) for name in node.inputs))
+                for node in self.nodes
+                if node.name not in bridges
+            ),
+            logit_bypass=tuple(name for name in self.logit_bypass if name not in bridges),
+        )
+
+
+class Builder:
+    """Collects nodes one after another; a layer reads the one before it unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.nodes = [Node("image", Image())]
+
+    def add(self, name: str, layer: Layer, *inputs: str) -> str:
+        self.nodes.append(Node(name, layer, inputs or (self.nodes[-1].name,)))
+        return name
+
+    def conv_relu(self, name: str, relu: str, conv: Conv, *inputs: str) -> str:
+        self.add(name, conv, *inputs)
+        return self.add(relu, Relu())

@@ -1,0 +1,168 @@
+"""From photos to a network's input, and where each pixel went.
+
+Photos are uint8 `[h, w, 3]` RGB. What comes out is float32 `[n, H, W, 3]` in the network's own normalised
+space. The recipe belongs to a checkpoint, is stored with it and recorded in every result.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+from jax import Array
+from PIL import Image
+
+from saliency._checks import number, one_of, whole
+from saliency.errors import InputError
+
+Pixels = TypeVar("Pixels", np.ndarray, Array)
+Photos = np.ndarray | Iterable[np.ndarray]
+Mode = Literal["stretch", "crop", "letterbox"]
+Order = Literal["rgb", "bgr"]
+Interpolation = Literal["bilinear", "bicubic"]
+MAX_SIDE = 4096  # of an input that a file asks for
+MAX_PIXELS = 50_000_000  # of a resized photo, before the crop
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a photo landed in the network's input: `input = photo * (sx, sy) + (dx, dy)`, in pixel edges.
+
+    `photo` and `input` are (height, width).
+    """
+
+    photo: tuple[int, int]
+    input: tuple[int, int]
+    scale: tuple[float, float]  # x, y
+    offset: tuple[float, float]  # x, y
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How photos become input.
+
+    `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
+    rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
+    then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is antialiased, as Pillow and
+    torchvision do it.
+    """
+
+    size: tuple[int, int]
+    mode: Mode = "crop"
+    shorter: int | None = None
+    order: Order = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        one_of("mode", self.mode, get_args(Mode))
+        one_of("order", self.order, get_args(Order))
+        one_of("interpolation", self.interpolation, get_args(Interpolation))
+        number("scale", self.scale, above=0)
+        for name, values, above in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
+            if len(values) != 3:
+                raise InputError(f"{name} must be three numbers, one a channel, not {values}")
+            for value in values:
+                number(name, value, above=above)
+        if len(self.size) != 2:
+            raise InputError(f"size must be (height, width), not {self.size}")
+        for side in self.size:
+            whole("size", side, least=1)
+        whole("shorter", self.shorter, optional=True)
+        if self.shorter is not None and self.shorter < max(self.size):
+            raise InputError(
+                f"a crop of {self.size[0]}x{self.size[1]} needs a shorter side that holds it, not {self.shorter}"
+            )
+
+    def __call__(self, photos: Photos) -> np.ndarray:
+        """Photos uint8 `[h, w, 3]` of any sizes (a list, or one array `[n, h, w, 3]`) -> float32 `[n, H, W, 3]`.
+
+        Raises InputError for anything that is not 8-bit RGB.
+        """
+        return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
+
+    def place(self, photo: np.ndarray) -> np.ndarray:
+        """One photo uint8 `[h, w, 3]`, resized and cropped to uint8 `[H, W, 3]`."""
+        photo = np.asarray(photo)
+        if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+            raise InputError(f"a photo must be uint8 [h, w, 3] RGB, not {photo.dtype} {list(photo.shape)}")
+        height, width = self._resized(photo.shape[:2])
+        image, resampling = Image.fromarray(photo), Image.Resampling[self.interpolation.upper()]
+        left, top = self._corner((height, width))
+        if height * width > MAX_PIXELS:  # a photo that is hardly more than a line: only what the crop shows is resized
+            x, y = photo.shape[1] / width, photo.shape[0] / height
+            shown = (left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y)
+            return np.asarray(image.resize(self.size[::-1], resampling, shown))
+        if (height, width) != photo.shape[:2]:
+            image = image.resize((width, height), resampling)
+        if self.mode == "letterbox":
+            canvas = Image.new("RGB", self.size[::-1], tuple(round(v) for v in self.pixels(np.zeros(3))))
+            canvas.paste(image, (-left, -top))
+            return np.asarray(canvas)
+        return np.asarray(image.crop((left, top, left + self.size[1], top + self.size[0])))
+
+    def placement(self, photo: tuple[int, int]) -> Placement:
+        """Where a photo of (height, width) lands."""
+        height, width = self._resized(photo)
+        left, top = self._corner((height, width))
+        return Placement(photo, self.size, (width / photo[1], height / photo[0]), (float(-left), float(-top)))
+
+    def normalise(self, pixels: Pixels) -> Pixels:
+        """Pixels 0..255 RGB `[..., 3]` to the network's space; anything stated in pixels (a fill) goes this way too."""
+        pixels = pixels.astype(np.float32)
+        if self.order == "bgr":
+            pixels = pixels[..., ::-1]
+        return (pixels * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def pixels(self, x: Pixels) -> Pixels:
+        """The way back: float `[..., 3]` in 0..255, RGB."""
+        x = (x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)) / np.float32(self.scale)
+        return x[..., ::-1] if self.order == "bgr" else x
+
+    def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
+        """Photo (height, width) after resizing, before the crop."""
+        height, width = photo
+        if self.mode == "stretch":
+            return self.size
+        if self.mode == "letterbox":
+            factor = min(self.size[0] / height, self.size[1] / width)
+            return max(1, round(height * factor)), max(1, round(width * factor))
+        shorter = self.shorter or max(self.size)
+        # torchvision's Resize truncates the longer side
+        if height <= width:
+            return shorter, max(shorter, int(shorter * width / height))
+        return max(shorter, int(shorter * height / width)), shorter
+
+    def _corner(self, resized: tuple[int, int]) -> tuple[int, int]:
+        """Left and top of the input within the resized photo; negative for a letterbox."""
+        # torchvision's CenterCrop rounds half to even
+        return round((resized[1] - self.size[1]) / 2), round((resized[0] - self.size[0]) / 2)
+
+    def changed(self, mode: Mode | None = None, side: int | None = None) -> "Preprocessing":
+        """The same with another mode, or with a square input of `side` pixels; a crop keeps its share of the photo."""
+        size = self.size if side is None else (side, side)
+        shorter = self.shorter and round(self.shorter * min(size) / min(self.size))
+        mode = mode or self.mode
+        return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
+
+    def record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # the input holds pixels
+
+
+def from_record(record: Mapping[str, Any]) -> Preprocessing:
+    """The inverse of `Preprocessing.record`, as read from JSON; InputError where it is not one."""
+    try:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        preprocess = Preprocessing(**fields)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"this is no preprocessing: {error}") from error
+    if max(*preprocess.size, preprocess.shorter or 0) > MAX_SIDE:
+        raise InputError(f"this is no preprocessing: its sides must be at most {MAX_SIDE} px")
+    return preprocess

@@ -1,0 +1,217 @@
+"""Networks with their weights: from files, from the Hugging Face hub, and into our own format.
+
+Our own format is a safetensors file with tensors named `layer.kernel` and `layer.bias`, NHWC layouts, and
+the architecture's name, the preprocessing and the class names as JSON in its header. Published files are
+told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saliency._files import write_tensors, written
+from saliency._reading import MAX_BYTES, read_json, read_tensors, refusing
+from saliency.errors import InputError
+from saliency.models.checkpoints import SCHEMES, Scheme, imported, own, shapes
+from saliency.models.classes import read_classes
+from saliency.models.graph import Architecture
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing, from_record
+from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.resnet import resnet50, resnet50_v1
+from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.squeezenet import squeezenet1_1
+from saliency.models.zoo.vgg import vgg16, vgg16_bn
+
+ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
+    "scenes_cnn": scenes_cnn,
+    "squeezenet1_1": squeezenet1_1,
+    "vgg16": vgg16,
+    "vgg16_bn": vgg16_bn,
+    "alexnet": alexnet,
+    "alexnet_2012": alexnet_2012,
+    "resnet50": resnet50,
+    "resnet50_v1": resnet50_v1,
+}
+_PACKAGE = Path(__file__).resolve().parents[1]
+_EMBEDDED = (_PACKAGE / "data", _PACKAGE.parent / "data")  # in a wheel; in a checkout
+_HUB_EXAMPLES = {"vgg16": "vgg16.tv_in1k", "vgg16_bn": "vgg16_bn.tv_in1k", "resnet50": "resnet50.tv_in1k"}
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
+
+
+def load_network(name: str, weights: str | Path | None = None, *, classes: str | Path | None = None) -> Network:
+    """A classifier by name: "scenes_cnn" comes with weights, the others need `weights`.
+
+    These are a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging Face
+    repository such as "timm/vgg16.tv_in1k". `classes` is a file of class names (see `saliency.models.classes`).
+
+    Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
+    path, preprocess = _located(name, weights)
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    scheme = _scheme(name, tensors, header, path)
+    architecture = _fitted(scheme, tensors)
+    return Network(
+        architecture,
+        imported(architecture, scheme, tensors, str(path)),
+        preprocess or scheme.preprocess,
+        classes=_names(classes or path, header if classes is None else None, architecture),
+        provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
+    )
+
+
+def save_network(net: Network, path: Path | str, provenance: Mapping[str, object]) -> None:
+    """Write a network in our own format, and its provenance beside it as JSON; neither is ever left half-written."""
+    path = Path(path)
+    tensors = {
+        f"{layer}.{name}": np.ascontiguousarray(value)
+        for layer, parameters in net.weights.items()
+        for name, value in parameters.items()
+    }
+    header = {
+        "architecture": net.name,
+        "preprocessing": json.dumps(net.preprocess.record()),
+        "classes": json.dumps(net.classes),
+    }
+    write_tensors(path, tensors, header)
+    with written(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(provenance, indent=2) + "\n")
+
+
+def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.float32) -> Network:
+    """An architecture with random weights under which activations neither vanish nor explode, for tests and timing."""
+    rng = np.random.default_rng(seed)
+
+    def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        spread = np.sqrt(2 / np.prod(shape[:-1])) if name == "kernel" else 0.01
+        return (rng.standard_normal(shape, np.float32) * spread).astype(dtype)
+
+    weights = {
+        layer: {name: drawn(name, shape) for name, shape in shapes.items()}
+        for layer, shapes in architecture.parameter_shapes().items()
+    }
+    return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))
+
+
+def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
+    """The classes that a checkpoint's header names, or a file of class names."""
+    count = architecture.shapes(*architecture.size)[architecture.last][-1]
+    if header is None:
+        names = [name for _, name in read_classes(file)]
+    else:
+        with refusing(file, "its header names no classes that can be read"):
+            names = [str(name) for name in json.loads(header.get("classes", "[]"))]
+    if names and len(names) != count:
+        raise InputError(f"{file} names {len(names)} classes, but {architecture.name} has {count}")
+    return names
+
+
+def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing | None]:
+    """The checkpoint's path, and its preprocessing where a hub repository states one."""
+    if weights is None and name == "scenes_cnn":
+        paths = [folder / "scenes_cnn.safetensors" for folder in _EMBEDDED]
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            raise InputError(f"{paths[-1]}: no such file; the weights of scenes_cnn come with salbox: install it again")
+        return path, None
+    if weights is None:
+        example = f" such as timm/{_HUB_EXAMPLES[name]}" if name in _HUB_EXAMPLES else ""
+        raise InputError(
+            f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
+        )
+    path = Path(weights)
+    if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
+        return _fetched(str(weights))
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
+        raise InputError(
+            f"{path}: pickles are not read; turn it into safetensors with python -m scripts.convert_weights {path.name}"
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
+    return path, None
+
+
+def _fetched(repository: str) -> tuple[Path, Preprocessing]:
+    """A hub repository's safetensors file, downloaded once, and the preprocessing its config states."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise InputError(
+            f"{repository}: no such file, and fetching from the Hugging Face hub needs pip install 'salbox[hub]'"
+        ) from error
+    try:
+        path, config = (Path(hf_hub_download(repository, file)) for file in ("model.safetensors", "config.json"))
+        stated = read_json(config)["pretrained_cfg"]
+        size = tuple(stated["input_size"][1:])
+        preprocess = Preprocessing(
+            size,
+            shorter=int(min(size) / stated["crop_pct"]),
+            mean=tuple(stated["mean"]),
+            std=tuple(stated["std"]),
+            interpolation=stated["interpolation"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{repository}: its config.json does not state timm's preprocessing ({error})") from error
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{repository}: no such file, and it could not be fetched from the Hugging Face hub ({reason});"
+            " go online, or download its model.safetensors and pass the path"
+        ) from error
+    return path, preprocess
+
+
+def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Tensors of a Keras 1 or 2 file as `layer.parameter`; only the names within a layer changed over the years."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(f"{path}: Keras files are read with h5py; pip install 'salbox[keras]'") from error
+    tensors: dict[str, np.ndarray] = {}
+
+    def visit(place: str, item: Any) -> None:
+        found = _KERAS_PARAMETER.search(place.rpartition("/")[2])
+        if not isinstance(item, h5py.Dataset) or not found:
+            return
+        if item.external or item.is_virtual or item.nbytes + sum(t.nbytes for t in tensors.values()) > MAX_BYTES:
+            raise InputError(f"{path}: {place} lies in another file, or is larger than any network here")
+        parameter = {"W": "kernel", "b": "bias"}.get(found[1], found[1])
+        tensors[f"{place.partition('/')[0]}.{parameter}"] = np.asarray(item)
+
+    with refusing(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
+        file.get("model_weights", file).visititems(visit)
+    return tensors, {}
+
+
+def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, str], path: Path) -> Scheme:
+    """Whose names these are: our own by the header, else the published scheme of which the most tensors are there."""
+    if "architecture" in header:
+        if header["architecture"] != name:
+            raise InputError(f"{path} holds {header['architecture']}, not {name}")
+        try:
+            return own(name, from_record(json.loads(header["preprocessing"])))
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: its header states no preprocessing that can be read ({error})") from error
+    if name not in SCHEMES:
+        raise InputError(f"{path} is not in salbox's own format, the only one of {name}")
+
+    def there(scheme: Scheme) -> float:
+        wanted = shapes(ARCHITECTURES[scheme.network](), scheme)
+        return len(wanted.keys() & tensors.keys()) / len(wanted)
+
+    return max(SCHEMES[name], key=there)
+
+
+def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray]) -> Architecture:
+    """The scheme's architecture, with as many classes as the checkpoint has."""
+    architecture = ARCHITECTURES[scheme.network]()
+    *_, head = scheme.sources(architecture).values()
+    bias = tensors.get(f"{head.module}.{scheme.layout.bias}", np.empty(0))
+    return ARCHITECTURES[scheme.network](classes=len(bias)) if bias.ndim == 1 and len(bias) else architecture

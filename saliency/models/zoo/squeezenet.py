@@ -1,0 +1,40 @@
+"""SqueezeNet 1.1 (Iandola et al. 2016): Fire modules, no dense layer, so any input size will do."""
+
+from saliency.models.graph import Architecture, Builder
+from saliency.models.layers import Concat, Conv, GlobalAvgPool, MaxPool, Relu
+
+# (squeeze, each expand) features of the Fire modules; None is a pool
+FIRES = ((16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 192), (64, 256), (64, 256))
+
+
+def squeezenet1_1(
+    stem: int = 64,
+    fires: tuple[tuple[int, int] | None, ...] = FIRES,
+    classes: int = 1000,
+    size: tuple[int, int] = (224, 224),
+) -> Architecture:
+    """conv1, relu1, pool1, fire2 ... fire9, conv10, relu10, and the global average as logits.
+
+    The ReLU behind the last convolution can leave a logit without a gradient: a class score goes round it.
+    """
+    build = Builder()
+    pool = MaxPool((3, 3), (2, 2), ceil=True)
+    build.conv_relu("conv1", "relu1", Conv(stem, (3, 3), (2, 2)))
+    build.add("pool1", pool)
+    fire = 2
+    for widths in fires:
+        if widths is None:
+            build.add(f"pool{fire - 1}", pool)
+            continue
+        squeeze, expand = widths
+        name = f"fire{fire}"
+        squeezed = build.conv_relu(f"{name}_squeeze", f"{name}_squeeze_relu", Conv(squeeze, (1, 1)))
+        build.add(f"{name}_expand1x1", Conv(expand, (1, 1)), squeezed)
+        build.add(f"{name}_expand3x3", Conv(expand, (3, 3), padding=((1, 1), (1, 1))), squeezed)
+        build.add(f"{name}_concat", Concat(), f"{name}_expand1x1", f"{name}_expand3x3")
+        build.add(name, Relu())
+        fire += 1
+    gestalt = build.nodes[-1].name
+    build.conv_relu("conv10", "relu10", Conv(classes, (1, 1)))
+    build.add("pool10", GlobalAvgPool())
+    return Architecture("squeezenet1_1", tuple(build.nodes), gestalt, size, logit_bypass=("relu10",))

@@ -1,0 +1,23 @@
+"""Results as files: data first (record), then pictures and one HTML page (page)."""
+
+from saliency.report.page import Figure, Look, Section, Table, fragment, jpeg, lossy, png, write_page
+from saliency.report.record import content_hash, plain, record, versions, write_bytes, write_csv, write_json
+
+__all__ = [
+    "Figure",
+    "Look",
+    "Section",
+    "Table",
+    "content_hash",
+    "fragment",
+    "jpeg",
+    "lossy",
+    "plain",
+    "png",
+    "record",
+    "versions",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_page",
+]
