@@ -75,7 +75,7 @@ def run(journal: Journal, small: bool) -> None:
     label = {"maps": problem.count, "features": problem.width}
     journal.measure({"what": "drawing", **label}, partial(drawing, rows))
     kept: list[Moments] = []
-    journal.measure({"what": "Gram matrix", **label}, partial(gram, rows, problem, kept))
+    journal.measure({"what": "Gram matrix", **label}, partial(gram, journal, rows, problem, kept))
     if kept:
         solved: list[Solution] = []
         journal.measure({"what": "ridge by Cholesky", **label}, partial(cholesky, rows, kept[0], solved))
@@ -107,14 +107,17 @@ def drawing(rows: Rows) -> Row:
     return {"seconds": time.perf_counter() - begun}
 
 
-def gram(rows: Rows, problem: Problem, kept: list[Moments]) -> Row:
-    """Maps drawn and multiplied, panels copied back; the last repeat's moments are kept."""
-    every = []
-    for _ in range(REPEATS + 1):
+def gram(journal: Journal, rows: Rows, problem: Problem, kept: list[Moments]) -> Row:
+    """Maps drawn and multiplied, panels copied back; the last repeat's moments are kept. As many repeats as leave half
+    of the time to the ridge."""
+    every: list[float] = []
+    enough = journal.left / 2
+    while len(every) < 2 or (len(every) <= REPEATS and journal.left - every[-1] > enough):
         kept.clear()
         begun = time.perf_counter()
         kept.append(moments(rows, block=problem.block))
         every.append(time.perf_counter() - begun)
+        journal.add(what="Gram matrix, one run", took=every[-1])
     first, *rest = every
     median = float(np.median(rest))
     spread = (max(rest) - min(rest)) / median
