@@ -25,7 +25,7 @@ import tyro
 from PIL import Image
 
 from localization.contents import DECODERS
-from localization.datasets import folder
+from localization.datasets import folder, reader
 from localization.features import Features
 from localization.regression.data import open_regression_data
 from localization.store import open_store
@@ -102,7 +102,7 @@ def write_photos(data: Path, n: int) -> None:
 
 def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[str, Any]:
     """Run a script; samples of its memory and files when so many photos have been decoded, and at its end."""
-    samples, count, read_photo = [], itertools.count(1), folder.read_photo
+    samples, count, read_photo = [], itertools.count(1), reader.read_photo
     begun = time.perf_counter()
 
     def sample(photos: int) -> None:
@@ -116,7 +116,7 @@ def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[st
             sample(photos)
         return read_photo(*arguments, **options)
 
-    folder.read_photo = counted  # before the data set is read, which keeps it for later
+    reader.read_photo = counted  # before the data set is read, which keeps it for later
     module = importlib.import_module(f"scripts.{script}")
     module.main(cli.parse(module.Options, words))
     sample(next(count) - 1)
