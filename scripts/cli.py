@@ -1,11 +1,8 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import ctypes
 import errno
-import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -174,24 +171,3 @@ def _sentence(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
-
-
-def reset_peak_memory() -> None:
-    """Forget this process's largest resident size so far, where the kernel lets us (Linux).
-
-    What has been freed goes back first: a compiler's leavings are not what the next computation takes.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None
