@@ -1,30 +1,32 @@
 """Which images a comparison is about, how they enter the network, and the boxes that are true of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from localization.boxes import area, to_input
-from localization.datasets import Annotation, Dataset, load, scenes
+from localization import protocols
+from localization.boxes import area, to_input, visible
+from localization.datasets.dataset import Dataset, drawn
 from saliency.errors import InputError
+from saliency.models.classes import ClassList, match_labels
 from saliency.models.network import Network
-from saliency.models.preprocessing import Placement
+from saliency.models.preprocessing import Preprocessing
 from saliency.report import content_hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
-    """`photo(i)` decodes uint8 `[h, w, 3]`; `true[i]` float `[k, 4]` in its pixels, of which the first is what a box
-    regression learns; empty where nothing is known. `labels[i]` is the data set's name of what it shows, `targets[i]`
-    the network's class of that name, -1 where it has none.
+    """`photo(i)` decodes uint8 `[h, w, 3]`; `true[i]` float `[k, 4]` in its pixels, empty where nothing is known.
+    `labels[i]` is the data set's name of what it shows, `targets[i]` the network's class of that name, -1 where it has
+    none.
 
-    `images[i]` numbers the photo a sample is of: the objects or classes of one photo stay together in folds and in
-    intervals. `train` and `test` are indices; with `folds`, both are all samples, and each is predicted by what the
-    other folds taught.
+    `images[i]` numbers the photo a sample is of, by its pixels: the objects or classes of one photo, and its copies,
+    stay together in folds and in intervals. `test` are the indices scored; `parts` says what is learned on and what is
+    predicted with that: two sets, or each fold's rest and the fold. `notes` are sentences on what was left out.
     """
 
     name: str
@@ -32,141 +34,221 @@ class Samples:
     photo: Callable[[int], np.ndarray]
     sizes: Sequence[tuple[int, int]]
     labels: Sequence[str]
-    targets: np.ndarray
+    targets: Int[np.ndarray, " n"]
     true: Sequence[np.ndarray]
-    train: np.ndarray
-    test: np.ndarray
+    images: Int[np.ndarray, " n"]
+    test: Int[np.ndarray, " m"]
+    parts: Sequence[tuple[np.ndarray, np.ndarray]]
     digest: str
     net: Network
-    images: np.ndarray
     folds: int = 0
-    seed: int = 0
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def input(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Float32 `[n, H, W, 3]` in the network's space."""
+    def input(self, indices: Sequence[int] | np.ndarray) -> Float[np.ndarray, "n H W 3"]:
+        """Float32 in the network's space."""
         return self.net.preprocess([self.photo(int(i)) for i in indices])
 
-    def placement(self, i: int) -> Placement:
-        return self.net.preprocess.placement(self.sizes[i])
+    @property
+    def learned(self) -> int:
+        """How many samples boxes are learned from; of folds, the most."""
+        return max((len(train) for train, _ in self.parts), default=0)
 
     @cached_property
-    def parts(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """What is learned on, and what is predicted with that: the two sets, or each fold's rest and the fold."""
-        if not self.folds:
-            return [(self.train, self.test)]
-        rng = np.random.default_rng(self.seed)
-        images = np.unique(self.images)
-        fold_of = dict(zip(images.tolist(), rng.permutation(np.arange(len(images)) % self.folds)))
-        folds = np.array([fold_of[image] for image in self.images])
-        return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(self.folds)]
+    def largest(self) -> Float[np.ndarray, "n 4"]:
+        """The one box that a regression learns of each sample, in its photo's pixels."""
+        return self.of(np.arange(len(self))).largest
 
-    @cached_property
-    def learned(self) -> np.ndarray:
-        """The box a regression learns of each sample, where it lies in the input: float `[n, 4]`."""
-        return np.array([to_input(boxes[:1], self.placement(i))[0] for i, boxes in enumerate(self.true)])
+    def of(self, indices: np.ndarray) -> protocols.Samples:
+        """Some of them as a protocol takes them."""
+        chosen = indices.tolist()
+        return protocols.Samples(
+            self.images[indices], tuple(self.labels[i] for i in chosen), tuple(self.true[i] for i in chosen)
+        )
 
+    def shape(self, indices: np.ndarray) -> Float[np.ndarray, "n 2"]:
+        """(height, width) of the photos of some of them."""
+        return np.array([self.sizes[i] for i in indices.tolist()], float).reshape(-1, 2)
 
-def scenes_samples(net: Network, n_train: int, n_test: int, seed: int) -> Samples:
-    """The embedded data set: the first `n_train` training and `n_test` test scenes of a seed."""
-    train, test = scenes("train", n_train, seed), scenes("test", n_test, seed)
-    images = np.concatenate([train.images, test.images])
-    boxes = np.concatenate([train.boxes, test.boxes])
-    labels = np.concatenate([train.labels, test.labels])
-    n = len(images)
-    return Samples(
-        name="scenes",
-        ids=[f"train/{i}" for i in range(n_train)] + [f"test/{i}" for i in range(n_test)],
-        photo=images.__getitem__,
-        sizes=[images.shape[1:3]] * n,
-        labels=[str(digit) for digit in labels],
-        targets=labels,
-        true=list(boxes[:, None]),
-        train=np.arange(n_train),
-        test=np.arange(n_train, n),
-        digest=content_hash(images, boxes, labels),
-        net=net,
-        images=np.arange(n),
-    )
+    def placed(self, entry: Preprocessing) -> Float[np.ndarray, "n 4"]:
+        """The box a regression learns of each sample, where it lies in the input of `entry`."""
+        return np.array([to_input(box, entry.placement(size)) for box, size in zip(self.largest, self.sizes)])
+
+    def cut_away(self) -> dict[str, int]:
+        """How many scored samples' largest box the network's entry hides wholly, and how many partly."""
+        shown = np.array([visible(self.largest[i], self.net.preprocess.placement(self.sizes[i])) for i in self.test])
+        return {"wholly": int((shown <= 0).sum()), "partly": int(((shown > 0) & (shown < 0.999)).sum())}
 
 
-def dataset_samples(
+def gathered(
     net: Network,
-    test: Dataset,
+    data: Dataset,
     train: Dataset | None = None,
     *,
     each: Literal["class", "object"] = "class",
-    class_of: Mapping[str, int] | None = None,
-    folds: int = 0,
+    classes: ClassList | Sequence[str] = (),
+    folds: int | None = None,
+    scored: int | None = None,
+    strict: bool = False,
     seed: int = 0,
 ) -> Samples:
-    """Photos with boxes: one sample for each class that a photo shows (any of its instances may be hit; the largest is
-    learned), or one for each object. Difficult objects are left out. Without `train`, `folds` of `test`. `class_of`
-    gives the network's class of a label. Raises InputError where there is no sample to learn from or to score.
+    """One sample for each class that a photo shows (any of its instances may be hit; the largest is learned), or one
+    for each object; of photos none of which has a box, one for each photo. Difficult objects are left out.
+
+    Boxes are learned from `train`, less the photos in it that are scored too; without it, from what is not in the fold
+    of `data` that is scored, `folds` of them (default: 10, or as many as there are photos). `scored` photos are drawn
+    from `data` (default: all). Labels meet the network's classes by `classes` (default: its own names). A photo that
+    cannot be decoded is left out and noted; with `strict` it is an InputError. Raises InputError where there is nothing
+    to learn from or to score.
     """
-    if train is None and folds > len(test):
-        raise InputError(f"--folds {folds} needs at least as many photos; {test.name} {test.split} has {len(test)}")
-    parts = [test] if train is None else [train, test]
-    ids, photos, sizes, labels, true, images = [], [], [], [], [], []
-    for number, (part, i) in enumerate((data, i) for data in parts for i in range(len(data))):
-        annotation = part.annotations[i]
-        for label, boxes in _targets(annotation, each):
-            ids.append(annotation.source)
-            photos.append(part.images.decoders[i])
-            sizes.append(annotation.size)
-            labels.append(label)
-            true.append(boxes)
-            images.append(number)
-    learned_on = np.array(images, int) < (len(test) if train is None else len(train))
-    if not learned_on.any() or (train is not None and learned_on.all()):
-        raise InputError(f"{test.name}: no photo has a box that counts among those to learn from, or to score")
-    everything = np.arange(len(ids))
+    boxed = any(len(annotation.labels) for annotation in data.annotations)
+    if train is not None and not boxed:
+        raise InputError(f"data: no photo of {data.name} {data.split} has a box to score, so train is of no use")
+    if not boxed or train is not None:  # what is not scored is not decoded either
+        data = data.sample(scored, seed)
+    notes, left_out = [], []
+    parts, prints = [], []
+    for part in (data,) if train is None else (train, data):
+        kept, hashes, bad = _decodable(part, strict)
+        parts.append(kept)
+        prints.append(hashes)
+        notes += _said(part, bad)
+        left_out += [str(note) for note in (*part.notes, *bad)]
+    if not boxed:
+        return _photos(net, parts[0], prints[0], tuple(notes), tuple(left_out))
+    if train is not None:
+        parts[0], prints[0], note = _apart(parts[0], prints[0], set(prints[1]))
+        notes += note
+    offset = len(parts[0]) if train is not None else 0
+    chosen = [protocols.samples(part, each) for part in parts]
+    for part, own in zip(parts, chosen):
+        notes += _uncounted(part, own)
+    decoders = [decode for part in parts for decode in part.images.decoders]
+    annotations = [annotation for part in parts for annotation in part.annotations]
+    at = np.concatenate([own.images + k * offset for k, own in enumerate(chosen)])
+    labels = [label for own in chosen for label in own.labels]
+    every = [print for own in prints for print in own]
+    number = {print: k for k, print in enumerate(dict.fromkeys(every))}
+    images = np.array([number[every[i]] for i in at])
+    first = len(chosen[0]) if train is not None else 0
+    everything = np.arange(len(at))
+    if train is None:
+        photos = drawn(sorted(set(at.tolist())), scored, seed)
+        test = np.flatnonzero(np.isin(at, photos))
+        cut, count = _folds(images, test, folds, seed)
+    else:
+        test, cut, count = everything[first:], [(everything[:first], everything[first:])], 0
+    match = match_labels(labels, classes or net.classes)
+    if said := match.describe():
+        notes.append(said)
+    true = [boxes[np.argsort(-area(boxes), kind="stable")] for own in chosen for boxes in own.true]
     return Samples(
-        name=test.name,
-        ids=ids,
-        photo=lambda i: photos[i](),
-        sizes=sizes,
+        name=data.name,
+        ids=[annotations[i].source for i in at],
+        photo=lambda i: decoders[at[i]](),
+        sizes=[annotations[i].size for i in at],
         labels=labels,
-        targets=np.array([(class_of or {}).get(label, -1) for label in labels]),
+        targets=match.indices,
         true=true,
-        train=everything[learned_on],
-        test=everything if train is None else everything[~learned_on],
-        digest=content_hash(*(photo() for photo in dict.fromkeys(photos)), *true, labels),
+        images=images,
+        test=test,
+        parts=cut,
+        digest=content_hash([every[i] for i in at], *true, labels, test, *(train for train, _ in cut)),
         net=net,
-        images=np.array(images),
-        folds=folds if train is None else 0,
-        seed=seed,
+        folds=count,
+        notes=tuple(notes),
+        left_out=tuple(left_out),
     )
 
 
-def _targets(annotation: Annotation, each: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Label and boxes `[k, 4]` of each sample that a photo gives, the largest box first."""
-    chosen = annotation.only(~annotation.difficult)
-    order = np.argsort(-area(chosen.boxes), kind="stable")
-    if each == "object":
-        yield from ((chosen.labels[i], chosen.boxes[i : i + 1]) for i in range(len(chosen.labels)))
-    else:
-        for label in dict.fromkeys(chosen.labels):
-            yield label, chosen.boxes[[i for i in order if chosen.labels[i] == label]]
-
-
-def folder_samples(net: Network, folder: Path, limit: int | None, seed: int) -> Samples:
-    """The photos of a plain folder, of which nothing is known."""
-    data = load("folder", folder, limit=limit, seed=seed)
+def _photos(
+    net: Network, data: Dataset, prints: Sequence[str], notes: tuple[str, ...], left_out: tuple[str, ...]
+) -> Samples:
+    """Photos of which nothing is known."""
     n = len(data)
     return Samples(
-        name=folder.name,
+        name=data.name,
         ids=[annotation.source for annotation in data.annotations],
         photo=data.images.__getitem__,
         sizes=[annotation.size for annotation in data.annotations],
         labels=[""] * n,
         targets=np.full(n, -1),
         true=(),
-        train=np.arange(0),
-        test=np.arange(n),
-        digest=content_hash(*data.images),
-        net=net,
         images=np.arange(n),
+        test=np.arange(n),
+        parts=(),
+        digest=content_hash(list(prints), [annotation.source for annotation in data.annotations]),
+        net=net,
+        notes=notes,
+        left_out=left_out,
     )
+
+
+def _decodable(data: Dataset, strict: bool) -> tuple[Dataset, list[str], list[str]]:
+    """The photos that can be decoded, the hash of each one's pixels, and a line on each of the others."""
+    kept, prints, bad = [], [], []
+    for i, annotation in enumerate(data.annotations):
+        try:
+            prints.append(content_hash(data.images[i]))
+            kept.append(i)
+        except InputError as error:
+            if strict:
+                raise
+            bad.append(f"{annotation.source}: photo cannot be read: {error} (left out)")
+    if not kept:
+        raise InputError(f"{data.name} {data.split}: no photo can be decoded; the first: {bad[0]}" if bad else "data: is empty")
+    return data.select(kept), prints, bad
+
+
+def _said(data: Dataset, bad: Sequence[str]) -> Iterator[str]:
+    """What the reader put right or left out, each kind with its count, and how many photos could not be decoded."""
+    if data.notes:
+        yield from (f"{data.name} {data.split}: {' '.join(line.split())}" for line in data.summary().splitlines()[1:])
+    if bad:
+        yield f"{data.name} {data.split}: {len(bad):,} of {len(data):,} photos cannot be decoded and are left out; {bad[0]}"
+
+
+def _uncounted(data: Dataset, chosen: protocols.Samples) -> Iterator[str]:
+    difficult = sum(int(annotation.difficult.sum()) for annotation in data.annotations)
+    if difficult:
+        yield f"{data.name} {data.split}: {difficult:,} objects marked difficult do not count"
+    without = len(data) - len(np.unique(chosen.images))
+    if without:
+        yield f"{data.name} {data.split}: {without:,} of {len(data):,} photos have no box that counts and are left out"
+
+
+def _apart(train: Dataset, prints: list[str], scored: Collection[str]) -> tuple[Dataset, list[str], list[str]]:
+    """Training photos without those that are scored, told by their pixels; InputError where none is left."""
+    kept = [i for i, print in enumerate(prints) if print not in scored]
+    if not kept:
+        raise InputError(
+            f"train: all of its {len(prints):,} photos are scored too, and a box that was learned from proves nothing:"
+            " give other photos, or none, which cross-fits in folds"
+        )
+    if len(kept) == len(prints):
+        return train, prints, []
+    note = (
+        f"{len(prints) - len(kept):,} of the {len(prints):,} training photos are among those scored, by their pixels:"
+        " nothing is learned from them"
+    )
+    return train.select(kept), [prints[i] for i in kept], [note]
+
+
+def _folds(
+    images: np.ndarray, test: np.ndarray, folds: int | None, seed: int
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """Each fold of the scored samples with everything outside of it, by photo; how many there are."""
+    scored = np.unique(images[test])
+    count = min(10, len(np.unique(images))) if folds is None else folds
+    if len(scored) < 2 and len(np.unique(images)) < 2:
+        raise InputError("data: one photo alone leaves nothing to learn boxes from; give train, or more photos")
+    if folds is not None and folds > len(scored):
+        raise InputError(f"folds must be at most the number of scored photos, {len(scored)}, not {folds}")
+    count = min(count, len(scored))
+    fold_of = dict(zip(scored.tolist(), np.random.default_rng(seed).permutation(np.arange(len(scored)) % count)))
+    fold = np.array([fold_of.get(image, -1) for image in images.tolist()])
+    at = np.isin(np.arange(len(images)), test)
+    return [(np.flatnonzero(fold != k), np.flatnonzero((fold == k) & at)) for k in range(count)], count
