@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from localization import heuristics, protocols
 from localization.boxes import below_half, to_photo
+from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
 from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
@@ -127,10 +129,22 @@ def baselines(samples: Samples) -> Fit:
     return Fit(every, np.full(len(samples.test), "ok"), settings)
 
 
-def given(name: str, boxes: Float[np.ndarray, "n 4"], samples: Samples) -> Fit:
-    """Another tool's boxes of all samples, in the photos' pixels; NaN, a miss, where it has none."""
-    scored = boxes[samples.test]
-    return Fit({(name, EXTERNAL): scored}, np.where(np.isnan(scored).any(1), "no box", "ok"), [])
+def external_boxes(path: Path | str, samples: Samples, box_format: str | None = None) -> FoundBoxes:
+    """Another tool's box of each scored sample, in the photos' pixels; NaN, a miss, where it has none."""
+    chosen = samples.test.tolist()
+    return boxes_of(
+        read_boxes(path, box_format),
+        [samples.ids[i] for i in chosen],
+        [samples.labels[i] for i in chosen],
+        [samples.sizes[i] for i in chosen],
+        source=path,
+        box_format=box_format,
+    )
+
+
+def given(name: str, found: FoundBoxes) -> Fit:
+    """Boxes that are taken as they are."""
+    return Fit({(name, EXTERNAL): found.boxes}, np.where(np.isnan(found.boxes).any(1), "no box", "ok"), [])
 
 
 def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from saliency.report import Figure, Section, Table, fragment, write_bytes, write
 
 FILES = ("results.json", "images.csv", "report.html", "pictures")
 PICTURES, PAGE = "pictures", "report.html"
+CORLOC = ("corloc", "corloc_low", "corloc_high")
 FIRST = ("corloc", "gallery-1")  # of the pictures, in a notebook
 
 
@@ -24,14 +25,15 @@ class Comparison:
     """The result of `compare`.
 
     `results` is everything as plain data, as `results.json` holds it; `images` one row an image, method and route, as
-    `images.csv` does (none without boxes). `files` gives the pictures and the page as bytes, by their path. `made` are the
-    maps, while the run that made them keeps them.
+    `images.csv` does (none without boxes). `files` gives the pictures and the page as bytes, by their path. `made` are
+    the maps on disk; `keeper` removes them, where they lie in a folder of their own, when the result is gone.
     """
 
     results: Mapping[str, Any]
     images: Sequence[Mapping[str, Any]] = field(repr=False)
     draw: Callable[[], Mapping[str, bytes]] = field(repr=False)
     made: Mapping[str, Made] = field(default_factory=dict, repr=False)
+    keeper: object = field(default=None, repr=False)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ class Comparison:
         columns, _, texts = cells(self.results, self.rows)
         rows = [[text[name] for name in columns] for text in texts]
         figures = [Figure(image) for image in pictures if image]
-        return fragment([Section(head(self.results), "\n".join(self.notes), [Table(columns, rows, best=0)], figures)])
+        return fragment([Section(head(self.results), "\n".join(self.notes), [Table(list(columns), rows, best=0)], figures)])
 
 
 def write(found: Comparison, folder: Path, before_the_last: Callable[[], None] = lambda: None) -> None:
@@ -116,7 +118,9 @@ def right(results: Mapping[str, Any], sentence: str) -> str:
     if "accuracy" not in results:
         return ""
     unknown = results["unknown_labels"]
-    share = f"{results['accuracy']:.1%}" + (f" (of all; {unknown} with a label that it does not know)" if unknown else "")
+    share = f"{results['accuracy']:.1%}" + (
+        f" (of all; {unknown} with a label that it does not know)" if unknown else ""
+    )
     return sentence.format(name=results["network"]["name"], share=share)
 
 
@@ -134,7 +138,9 @@ def cells(
         {
             "method": row["method"],
             "box route": row.get("route") or "",
-            "CorLoc [95%]": in_percent(row["corloc"], row["corloc_low"], row["corloc_high"], 5) if "corloc" in row else "",
+            "CorLoc [95%]": in_percent(row["corloc"], row["corloc_low"], row["corloc_high"], 5)
+            if "corloc" in row
+            else "",
             "small": _shown(row.get("corloc_small"), ".1%"),
             "mean IoU": _shown(row.get("mean_iou"), ".3f"),
             **{key: _shown(row.get(key), ".3f") for key in ("insertion", "deletion", "sparsity")},

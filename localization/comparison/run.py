@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from localization.boxes_file import FoundBoxes
 from localization.comparison.boxes import (
     BASELINES,
     STACKED,
     Fit,
     baselines,
+    external_boxes,
     given,
     image_rows,
     localize,
@@ -32,7 +34,7 @@ from localization.comparison.report import drawn
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
-from localization.external import ExternalBoxes, ExternalMaps, external_boxes, external_maps
+from localization.external import ExternalMaps, external_maps
 from saliency._checks import function, kind_of
 from saliency._files import alone, check_writable, written
 from saliency.errors import InputError
@@ -136,7 +138,7 @@ class _Job:
     wanted: Mapping[str, Task]
     options: CompareOptions
     maps: Mapping[str, ExternalMaps]
-    boxes: Mapping[str, ExternalBoxes]
+    boxes: Mapping[str, FoundBoxes]
     command: str
     key: str
 
@@ -152,10 +154,7 @@ def _job(
     command: str,
 ) -> _Job:
     theirs = {name: external_maps(path, samples.ids, samples.sizes) for name, path in their_maps.items()}
-    given = {
-        name: external_boxes(path, samples.ids, samples.labels, samples.sizes, scored=samples.test)
-        for name, path in their_boxes.items()
-    }
+    given = {name: external_boxes(path, samples, options.box_format) for name, path in their_boxes.items()}
     key = content_hash(
         SCHEMA,
         list(wanted),
@@ -284,10 +283,9 @@ def _compared(job: _Job, folder: Path, progress: Progress, keeper: object = None
     images = image_rows(fits, samples, said) if samples.true else []
 
     def draw() -> Mapping[str, bytes]:
-        assert keeper is not False
         return drawn(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
-    return Comparison(results, images, draw, made)
+    return Comparison(results, images, draw, made, keeper)
 
 
 def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
@@ -297,7 +295,7 @@ def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
         found = dict(zip(made, pool.map(lambda name: localize((name,), made, samples, options.fit), made)))
     if len(options.stack) > 1 and set(options.stack) <= set(made):
         found[STACKED] = localize(options.stack, made, samples, options.fit)
-    theirs = {name: given(name, own.boxes, samples) for name, own in job.boxes.items()}
+    theirs = {name: given(name, own) for name, own in job.boxes.items()}
     return found | theirs | {"baseline": baselines(samples)}
 
 
@@ -307,7 +305,8 @@ def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
     for name, theirs in job.boxes.items():
         yield from (f"{name}: {note}" for note in theirs.notes)
     if job.options.target == "label" and not known[scored].all():
-        yield f"{int((~known[scored]).sum())} of {len(scored)} samples' labels have no class: their predicted one is explained"
+        unknown = int((~known[scored]).sum())
+        yield f"{unknown} of {len(scored)} scored samples have a label that is no class: their predicted one is explained"
 
 
 def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def gathered(
         raise InputError(f"data: no photo of {data.name} {data.split} has a box to score, so train is of no use")
     if not boxed or train is not None:  # what is not scored is not decoded either
         data = data.sample(scored, seed)
-    notes, left_out = [], []
+    notes: list[str] = []
+    left_out: list[str] = []
     parts, prints = [], []
     for part in (data,) if train is None else (train, data):
         kept, hashes, bad = _decodable(part, strict)
@@ -199,7 +200,9 @@ def _decodable(data: Dataset, strict: bool) -> tuple[Dataset, list[str], list[st
                 raise
             bad.append(f"{annotation.source}: photo cannot be read: {error} (left out)")
     if not kept:
-        raise InputError(f"{data.name} {data.split}: no photo can be decoded; the first: {bad[0]}" if bad else "data: is empty")
+        raise InputError(
+            f"{data.name} {data.split}: no photo can be decoded; the first: {bad[0]}" if bad else "data: is empty"
+        )
     return data.select(kept), prints, bad
 
 
@@ -208,7 +211,7 @@ def _said(data: Dataset, bad: Sequence[str]) -> Iterator[str]:
     if data.notes:
         yield from (f"{data.name} {data.split}: {' '.join(line.split())}" for line in data.summary().splitlines()[1:])
     if bad:
-        yield f"{data.name} {data.split}: {len(bad):,} of {len(data):,} photos cannot be decoded and are left out; {bad[0]}"
+        yield f"{data.name} {data.split}: {len(bad):,} of {len(data):,} photos cannot be decoded; first {bad[0]}"
 
 
 def _uncounted(data: Dataset, chosen: protocols.Samples) -> Iterator[str]:
