@@ -20,12 +20,12 @@ from jaxtyping import Float
 from scipy.ndimage import affine_transform
 
 from localization.datasets.dataset import inside
-from localization.datasets.photos import SUFFIXES
 from localization.features import pooled
 from saliency._files import written
 from saliency._reading import read_json, read_map, refusing
 from saliency.errors import InputError
 from saliency.models.preprocessing import Placement, Preprocessing, from_record
+from saliency.photos import SUFFIXES
 
 PLACEMENT = "placement.json"
 STATED = ("mode", "size", "shorter")  # of a Preprocessing: what says where a photo lands

@@ -2,17 +2,19 @@
 
 import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tyro
+from localization.datasets.photos import read_header, read_photo
+from tqdm import tqdm
 
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import Reader
-from localization.datasets.photos import read_header, read_photo
 from saliency import load_network
 from saliency._reading import read_text
 from saliency.errors import InputError
@@ -164,6 +166,19 @@ def command() -> str:
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
+
+
+@contextmanager
+def progress(quiet: bool, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar for what calls back with the steps done, those in all, and what is at work."""
+    with tqdm(unit=unit, disable=silent(quiet)) as bar:
+
+        def tell(done: int, total: int, what: str) -> None:
+            bar.total = total
+            bar.set_description(what, refresh=False)
+            bar.update(done - bar.n)
+
+        yield tell
 
 
 def _sentence(error: Exception) -> str:

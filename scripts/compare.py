@@ -24,8 +24,8 @@ from scripts import cli
 
 SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
 NEXT = (
-    "give the split to learn from as --train-split, or cross-fit: --folds 10 learns each tenth's boxes on the other nine"
-    " (photos of your own have their boxes in a boxes.csv beside them: file,x0,y0,x1,y1,label)"
+    "name the split to learn from by --train-split, or cross-fit: --folds 10 learns each tenth's boxes on the rest"
+    " (a folder of photos has its boxes in a boxes.csv: file,x0,y0,x1,y1,label)"
 )
 
 
@@ -76,9 +76,11 @@ def main(options: Options) -> int:
 def read(options: Options) -> tuple[Dataset, Dataset | None]:
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
     data, seed, scored = options.data, options.compare.settings.seed, options.compare.scored
-    embedded = data.images is None and data.dataset == "scenes"
-    test = data.load(seed=seed, limit=(scored or SCENES["test"]) if embedded else None)
-    if data.images is not None or options.compare.folds is not None:
+    embedded, folds = data.images is None and data.dataset == "scenes", options.compare.folds is not None
+    # what folds do not score they learn from
+    limit = scored or SCENES["test"] if embedded else None if folds else scored
+    test = data.load(seed=seed, limit=limit)
+    if data.images is not None or folds:
         return test, None
     try:
         limit = options.n_train or (SCENES["train"] if embedded else None)

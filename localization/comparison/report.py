@@ -219,9 +219,7 @@ def _lead(results: Mapping[str, Any]) -> str:
         return said
     best = max(results["rows"], key=lambda row: row["corloc"])
     share = in_percent(best["corloc"], best["corloc_low"], best["corloc_high"])
-    return (
-        f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc {share} percent."
-    )
+    return f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc {share}%."
 
 
 def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:

@@ -27,6 +27,7 @@ class Comparison:
     `results` is everything as plain data, as `results.json` holds it; `images` one row an image, method and route, as
     `images.csv` does (none without boxes). `files` gives the pictures and the page as bytes, by their path. `made` are
     the maps on disk; `keeper` removes them, where they lie in a folder of their own, when the result is gone.
+    `reused` says that an earlier run's result was read back.
     """
 
     results: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Comparison:
     draw: Callable[[], Mapping[str, bytes]] = field(repr=False)
     made: Mapping[str, Made] = field(default_factory=dict, repr=False)
     keeper: object = field(default=None, repr=False)
+    reused: bool = False
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -70,7 +72,9 @@ class Comparison:
         columns, _, texts = cells(self.results, self.rows)
         rows = [[text[name] for name in columns] for text in texts]
         figures = [Figure(image) for image in pictures if image]
-        return fragment([Section(head(self.results), "\n".join(self.notes), [Table(list(columns), rows, best=0)], figures)])
+        return fragment(
+            [Section(head(self.results), "\n".join(self.notes), [Table(list(columns), rows, best=0)], figures)]
+        )
 
 
 def write(found: Comparison, folder: Path, before_the_last: Callable[[], None] = lambda: None) -> None:
@@ -97,7 +101,7 @@ def saved(folder: Path, key: str) -> Comparison | None:
         files = {f"{PICTURES}/{path.name}": path for path in sorted((folder / PICTURES).glob("*.png"))}
         files[PAGE] = folder / PAGE
         contents = {name: path.read_bytes() for name, path in files.items()}
-        found = Comparison(results, rows, lambda: contents)
+        found = Comparison(results, rows, lambda: contents, reused=True)
         found.table()  # what makes no table is made again
         return found
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -42,6 +42,7 @@ from saliency.methods import METHODS
 from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
+from saliency.report.entry import entry_words
 from saliency.scores import default_batch, logits
 
 SCHEMA = 2  # of what is reused: another number where the same input would give other figures or files
@@ -108,7 +109,7 @@ def compare(
     )
     wanted = tasks(net, methods, options.settings, options.occlusion_strides)
     _check_names(wanted, their_maps, their_boxes)
-    _check_kept(samples, options)
+    _check_kept(samples, options, their_maps)
     job = _job(net, samples, wanted, options, their_maps, their_boxes, classes, command)
     tell = progress or (lambda done, total, method: None)
     if folder is None:
@@ -205,8 +206,10 @@ def _check_names(wanted: Mapping[str, Task], maps: Mapping[str, object], boxes: 
         raise InputError("methods: nothing to compare; name a method, or give maps or boxes")
 
 
-def _check_kept(samples: Samples, options: CompareOptions) -> None:
-    """Kept maps are found by their photo: there must be one for each."""
+def _check_kept(samples: Samples, options: CompareOptions, their_maps: Mapping[str, object]) -> None:
+    """Maps on disk are found by their photo's id: there must be one for each."""
+    if (options.keep_maps or their_maps) and (twice := samples.shared_id()):
+        raise InputError(f"maps are kept and found by the id of their photo, and two photos are called {twice}")
     if options.keep_maps and options.target == "label" and len(set(samples.ids)) < len(samples):
         twice = next(name for name, count in Counter(samples.ids).items() if count > 1)
         raise InputError(
@@ -260,7 +263,7 @@ def _compared(job: _Job, folder: Path, progress: Progress, keeper: object = None
         "folds": samples.folds,
         "notes": [*samples.notes, *_notes(job, known)],
         "left_out": samples.left_out,
-        "entry": net.preprocess.summary([samples.sizes[i] for i in samples.test]),
+        "entry": entry_words(net.preprocess, [samples.sizes[i] for i in samples.test]),
         "methods": [one.record(name) for name, one in made.items()],
         "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
     }
@@ -306,7 +309,7 @@ def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
         yield from (f"{name}: {note}" for note in theirs.notes)
     if job.options.target == "label" and not known[scored].all():
         unknown = int((~known[scored]).sum())
-        yield f"{unknown} of {len(scored)} scored samples have a label that is no class: their predicted one is explained"
+        yield f"{unknown} of {len(scored)} scored samples: their label is no class, so the predicted one is explained"
 
 
 def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

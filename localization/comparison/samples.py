@@ -1,6 +1,6 @@
 """Which images a comparison is about, how they enter the network, and the boxes that are true of them."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from localization import protocols
 from localization.boxes import area, to_input, visible
+from localization.contents import Contents, read_contents, without
 from localization.datasets.dataset import Dataset, drawn
 from saliency.errors import InputError
 from saliency.models.classes import ClassList, match_labels
@@ -77,6 +78,12 @@ class Samples:
         """The box a regression learns of each sample, where it lies in the input of `entry`."""
         return np.array([to_input(box, entry.placement(size)) for box, size in zip(self.largest, self.sizes)])
 
+    def shared_id(self) -> str | None:
+        """An id that two photos have, of the two data sets learned from and scored; None where there is none."""
+        of: dict[str, int] = {}
+        pairs = zip(self.ids, self.images.tolist())
+        return next((name for name, image in pairs if of.setdefault(name, image) != image), None)
+
     def cut_away(self) -> dict[str, int]:
         """How many scored samples' largest box the network's entry hides wholly, and how many partly."""
         shown = np.array([visible(self.largest[i], self.net.preprocess.placement(self.sizes[i])) for i in self.test])
@@ -109,20 +116,14 @@ def gathered(
         raise InputError(f"data: no photo of {data.name} {data.split} has a box to score, so train is of no use")
     if not boxed or train is not None:  # what is not scored is not decoded either
         data = data.sample(scored, seed)
-    notes: list[str] = []
-    left_out: list[str] = []
-    parts, prints = [], []
-    for part in (data,) if train is None else (train, data):
-        kept, hashes, bad = _decodable(part, strict)
-        parts.append(kept)
-        prints.append(hashes)
-        notes += _said(part, bad)
-        left_out += [str(note) for note in (*part.notes, *bad)]
-    if not boxed:
-        return _photos(net, parts[0], prints[0], tuple(notes), tuple(left_out))
+    read = [read_contents(part, strict=strict) for part in ((data,) if train is None else (train, data))]
     if train is not None:
-        parts[0], prints[0], note = _apart(parts[0], prints[0], set(prints[1]))
-        notes += note
+        read[0] = without(read[0], read[1])
+    parts = [own.data for own in read]
+    notes = [note for part in parts for note in _said(part)]
+    left_out = [str(note) for part in parts for note in part.notes]
+    if not boxed:
+        return _photos(net, read[0], tuple(notes), tuple(left_out))
     offset = len(parts[0]) if train is not None else 0
     chosen = [protocols.samples(part, each) for part in parts]
     for part, own in zip(parts, chosen):
@@ -131,8 +132,8 @@ def gathered(
     annotations = [annotation for part in parts for annotation in part.annotations]
     at = np.concatenate([own.images + k * offset for k, own in enumerate(chosen)])
     labels = [label for own in chosen for label in own.labels]
-    every = [print for own in prints for print in own]
-    number = {print: k for k, print in enumerate(dict.fromkeys(every))}
+    every = [digest for own in read for digest in own.hashes]
+    number = {digest: k for k, digest in enumerate(dict.fromkeys(every))}
     images = np.array([number[every[i]] for i in at])
     first = len(chosen[0]) if train is not None else 0
     everything = np.arange(len(at))
@@ -165,11 +166,9 @@ def gathered(
     )
 
 
-def _photos(
-    net: Network, data: Dataset, prints: Sequence[str], notes: tuple[str, ...], left_out: tuple[str, ...]
-) -> Samples:
+def _photos(net: Network, read: Contents, notes: tuple[str, ...], left_out: tuple[str, ...]) -> Samples:
     """Photos of which nothing is known."""
-    n = len(data)
+    data, n = read.data, len(read)
     return Samples(
         name=data.name,
         ids=[annotation.source for annotation in data.annotations],
@@ -181,37 +180,17 @@ def _photos(
         images=np.arange(n),
         test=np.arange(n),
         parts=(),
-        digest=content_hash(list(prints), [annotation.source for annotation in data.annotations]),
+        digest=read.digest,
         net=net,
         notes=notes,
         left_out=left_out,
     )
 
 
-def _decodable(data: Dataset, strict: bool) -> tuple[Dataset, list[str], list[str]]:
-    """The photos that can be decoded, the hash of each one's pixels, and a line on each of the others."""
-    kept, prints, bad = [], [], []
-    for i, annotation in enumerate(data.annotations):
-        try:
-            prints.append(content_hash(data.images[i]))
-            kept.append(i)
-        except InputError as error:
-            if strict:
-                raise
-            bad.append(f"{annotation.source}: photo cannot be read: {error} (left out)")
-    if not kept:
-        raise InputError(
-            f"{data.name} {data.split}: no photo can be decoded; the first: {bad[0]}" if bad else "data: is empty"
-        )
-    return data.select(kept), prints, bad
-
-
-def _said(data: Dataset, bad: Sequence[str]) -> Iterator[str]:
-    """What the reader put right or left out, each kind with its count, and how many photos could not be decoded."""
+def _said(data: Dataset) -> Iterator[str]:
+    """What was put right or left out, each kind with its count and an example."""
     if data.notes:
         yield from (f"{data.name} {data.split}: {' '.join(line.split())}" for line in data.summary().splitlines()[1:])
-    if bad:
-        yield f"{data.name} {data.split}: {len(bad):,} of {len(data):,} photos cannot be decoded; first {bad[0]}"
 
 
 def _uncounted(data: Dataset, chosen: protocols.Samples) -> Iterator[str]:
@@ -221,23 +200,6 @@ def _uncounted(data: Dataset, chosen: protocols.Samples) -> Iterator[str]:
     without = len(data) - len(np.unique(chosen.images))
     if without:
         yield f"{data.name} {data.split}: {without:,} of {len(data):,} photos have no box that counts and are left out"
-
-
-def _apart(train: Dataset, prints: list[str], scored: Collection[str]) -> tuple[Dataset, list[str], list[str]]:
-    """Training photos without those that are scored, told by their pixels; InputError where none is left."""
-    kept = [i for i, print in enumerate(prints) if print not in scored]
-    if not kept:
-        raise InputError(
-            f"train: all of its {len(prints):,} photos are scored too, and a box that was learned from proves nothing:"
-            " give other photos, or none, which cross-fits in folds"
-        )
-    if len(kept) == len(prints):
-        return train, prints, []
-    note = (
-        f"{len(prints) - len(kept):,} of the {len(prints):,} training photos are among those scored, by their pixels:"
-        " nothing is learned from them"
-    )
-    return train.select(kept), [prints[i] for i in kept], [note]
 
 
 def _folds(
