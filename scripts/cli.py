@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tyro
-from localization.datasets.photos import read_header, read_photo
 from tqdm import tqdm
 
 from localization.datasets import Dataset, load
@@ -20,6 +19,7 @@ from saliency._reading import read_text
 from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
+from saliency.photos import read_header, read_photo
 
 Options = TypeVar("Options")
 
@@ -120,8 +120,8 @@ def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
         return load("folder", path, limit=limit, seed=seed)
     reader = Reader(path.stem, "all")
     header = read_header(path)
-    size = header.size[::-1] if header.turned else header.size
-    reader.add(path.name, size, [], partial(read_photo, path, exif=True))
+    size = header.upright
+    reader.add(path.name, size, [], partial(read_photo, path))
     return reader.dataset()
 
 
