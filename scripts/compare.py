@@ -75,7 +75,7 @@ def main(options: Options) -> int:
 
 def read(options: Options) -> tuple[Dataset, Dataset | None]:
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
-    data, seed, scored = options.data, options.compare.settings.seed, options.compare.scored
+    data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
     embedded, folds = data.images is None and data.dataset == "scenes", options.compare.folds is not None
     # what folds do not score they learn from
     limit = scored or SCENES["test"] if embedded else None if folds else scored

@@ -28,7 +28,7 @@ class CompareOptions:
     folds: int | None = None
     """Cross-fitting: the data in so many folds, each scored by what everything outside of it taught (default: 10, where
     there are no training data)."""
-    scored: int | None = None
+    n_test: int | None = None
     """So many photos are scored, drawn with the seed (default: all)."""
     fit: Fitting = "auto"
     """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
@@ -53,7 +53,7 @@ class CompareOptions:
         one_of("each", self.each, get_args(Each))
         one_of("fit", self.fit, get_args(Fitting))
         whole("folds", self.folds, least=2, optional=True)
-        whole("scored", self.scored, least=1, optional=True)
+        whole("n_test", self.n_test, least=1, optional=True)
         whole("quality", self.quality)
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("stack", self.stack, tuple, "names of methods")

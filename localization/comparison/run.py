@@ -103,7 +103,7 @@ def compare(
         each=options.each,
         classes=classes or net.classes,
         folds=options.folds,
-        scored=options.scored,
+        scored=options.n_test,
         strict=options.strict,
         seed=options.settings.seed,
     )
