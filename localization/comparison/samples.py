@@ -112,8 +112,8 @@ def gathered(
     to learn from or to score.
     """
     boxed = any(len(annotation.labels) for annotation in data.annotations)
-    if train is not None and not boxed:
-        raise InputError(f"data: no photo of {data.name} {data.split} has a box to score, so train is of no use")
+    if not boxed and (train is not None or folds is not None):
+        raise InputError(f"data: no photo has a box that counts in {data.name} {data.split}; leave train and folds out")
     if not boxed or train is not None:  # what is not scored is not decoded either
         data = data.sample(scored, seed)
     read = [read_contents(part, strict=strict) for part in ((data,) if train is None else (train, data))]
@@ -207,12 +207,11 @@ def _folds(
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Each fold of the scored samples with everything outside of it, by photo; how many there are."""
     scored = np.unique(images[test])
-    count = min(10, len(np.unique(images))) if folds is None else folds
-    if len(scored) < 2 and len(np.unique(images)) < 2:
-        raise InputError("data: one photo alone leaves nothing to learn boxes from; give train, or more photos")
     if folds is not None and folds > len(scored):
         raise InputError(f"folds must be at most the number of scored photos, {len(scored)}, not {folds}")
-    count = min(count, len(scored))
+    if len(np.unique(images)) < 2:
+        raise InputError("data: one photo alone leaves nothing to learn boxes from; give train, or more photos")
+    count = min(10, len(scored)) if folds is None else folds
     fold_of = dict(zip(scored.tolist(), np.random.default_rng(seed).permutation(np.arange(len(scored)) % count)))
     fold = np.array([fold_of.get(image, -1) for image in images.tolist()])
     at = np.isin(np.arange(len(images)), test)
