@@ -23,10 +23,6 @@ from saliency.methods import METHODS
 from scripts import cli
 
 SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
-NEXT = (
-    "name the split to learn from by --train-split, or cross-fit: --folds 10 learns each tenth's boxes on the rest"
-    " (a folder of photos has its boxes in a boxes.csv: file,x0,y0,x1,y1,label)"
-)
 
 
 @dataclass(frozen=True)
@@ -76,17 +72,24 @@ def main(options: Options) -> int:
 def read(options: Options) -> tuple[Dataset, Dataset | None]:
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
     data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
-    embedded, folds = data.images is None and data.dataset == "scenes", options.compare.folds is not None
-    # what folds do not score they learn from
-    limit = scored or SCENES["test"] if embedded else None if folds else scored
-    test = data.load(seed=seed, limit=limit)
-    if data.images is not None or folds:
-        return test, None
-    try:
-        limit = options.n_train or (SCENES["train"] if embedded else None)
-        return test, data.load(options.train_split or "train", seed=seed, limit=limit)
-    except InputError as error:
-        raise InputError(f"{error}; {NEXT}") from error
+    embedded = data.images is None and data.dataset == "scenes"
+    if data.images is not None:
+        return data.load(seed=seed, limit=scored), None
+    if options.compare.folds is None:
+        try:
+            limit = options.n_train or (SCENES["train"] if embedded else None)
+            train = data.load(options.train_split or "train", seed=seed, limit=limit)
+            return data.load(seed=seed, limit=scored or (SCENES["test"] if embedded else None)), train
+        except InputError as error:
+            if options.train_split is not None:
+                raise
+            without = f"no training split ({error}): each fold's boxes are learned on the rest; or name a --train-split"
+    else:
+        without = ""
+    test = data.load(seed=seed, limit=SCENES["test"] if embedded else None)  # what is not scored is learned from
+    if without:
+        print(without)
+    return test, None
 
 
 def pairs(option: str, values: Sequence[str]) -> dict[str, Path]:

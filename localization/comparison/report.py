@@ -79,7 +79,7 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     plots = {
         "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
     }
-    if any(row["ms_per_image"] for row in rows):
+    if any(row["ms_per_image"] and row["forwards"] for row in rows):  # others' cost is nothing, or not known
         plots["cost"] = (figures.corloc_cost(rows), "What a box costs, and how good it is.")
     best = max((row for row in rows if row["route"] != NONE), key=lambda row: row["corloc"])
     boxes = next(fit.boxes[label] for fit in fits.values() if (label := (best["method"], best["route"])) in fit.boxes)
