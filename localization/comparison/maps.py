@@ -20,6 +20,7 @@ from saliency.methods import METHODS, Cost, Method, Options
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement, Preprocessing
 
+FINE, LARGE = 96, 512  # px a side: what boxes are made from at most, and what is kept of another tool's maps
 SHARD = 100  # images whose maps are written at once
 Progress = Callable[[int, int, str], None]  # maps done, maps in all, the method that comes next
 
@@ -153,10 +154,16 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
             path.unlink()
 
 
+def _common_size(theirs: ExternalMaps, input: tuple[int, int]) -> tuple[int, int]:
+    if theirs.shape is not None and max(theirs.shape) <= LARGE:
+        return theirs.shape
+    return max(input[0], FINE), max(input[1], FINE)
+
+
 def external(name: str, theirs: ExternalMaps, samples: Samples, folder: Path) -> Made:
     """Another tool's maps as if we had made them, at a cost unknown: over the whole photo, or what they are stated to
-    be over, at the resolution of the network's input."""
-    entry = theirs.entry or Preprocessing(samples.net.preprocess.size, mode="stretch")
+    be over. Those of one size keep it; others are brought to one, about the network's input's."""
+    entry = theirs.entry or Preprocessing(_common_size(theirs, samples.net.preprocess.size), mode="stretch")
     paths = []
     for indices in shards(len(samples)):
         paths.append(_path(folder, name, indices))

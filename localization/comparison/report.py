@@ -322,7 +322,7 @@ def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -
         return
     folds = results["folds"]
     which = (
-        f" Each of the {folds} folds has a map of its own: shown is their mean, of which no box comes." if folds else ""
+        f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
     )
     yield Section(
         "What the linear map learned",

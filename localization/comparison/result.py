@@ -26,15 +26,13 @@ class Comparison:
 
     `results` is everything as plain data, as `results.json` holds it; `images` one row an image, method and route, as
     `images.csv` does (none without boxes). `files` gives the pictures and the page as bytes, by their path. `made` are
-    the maps on disk; `keeper` removes them, where they lie in a folder of their own, when the result is gone.
-    `reused` says that an earlier run's result was read back.
+    the maps on disk, while these are kept. `reused` says that an earlier run's result was read back.
     """
 
     results: Mapping[str, Any]
     images: Sequence[Mapping[str, Any]] = field(repr=False)
     draw: Callable[[], Mapping[str, bytes]] = field(repr=False)
     made: Mapping[str, Made] = field(default_factory=dict, repr=False)
-    keeper: object = field(default=None, repr=False)
     reused: bool = False
 
     @property

@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,7 @@ def compare(
     tell = progress or (lambda done, total, method: None)
     if folder is None:
         _warm_up(job)
-        keeper = TemporaryDirectory(prefix="salbox-compare-")  # for as long as pictures may still be drawn
-        return _compared(job, Path(keeper.name), tell, keeper)
+        return _in_passing(job, tell)
     folder = Path(folder)
     if found := saved(folder, job.key):
         return found
@@ -142,6 +142,18 @@ class _Job:
     boxes: Mapping[str, FoundBoxes]
     command: str
     key: str
+
+
+def _in_passing(job: _Job, progress: Progress) -> Comparison:
+    """The maps lie in a folder of their own for as long as the result lives, whose pictures may still be drawn."""
+    folder = mkdtemp(prefix="salbox-compare-")
+    try:
+        found = _compared(job, Path(folder), progress)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+    return found
 
 
 def _job(
@@ -235,9 +247,8 @@ def _reusable(folder: Path, key: str) -> None:
         temporary.write_text(key)
 
 
-def _compared(job: _Job, folder: Path, progress: Progress, keeper: object = None) -> Comparison:
-    """The maps shard by shard in `folder`, then at once what is learned from them. `keeper` lives as long as the result
-    may ask for the maps."""
+def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
+    """The maps shard by shard in `folder`, then at once what is learned from them."""
     net, samples, options = job.net, job.samples, job.options
     start = time.perf_counter()
     outputs = np.concatenate([logits(net, samples.input(i)) for i in shards(len(samples))])
@@ -288,7 +299,7 @@ def _compared(job: _Job, folder: Path, progress: Progress, keeper: object = None
     def draw() -> Mapping[str, bytes]:
         return drawn(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
-    return Comparison(results, images, draw, made, keeper)
+    return Comparison(results, images, draw, made)
 
 
 def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
