@@ -203,7 +203,7 @@ def check_format(
     option: str = "box_format",
 ) -> None:
     """InputError where boxes, read as `x0 y0 x1 y1` of photos of these (height, width), contradict their format: shares
-    instead of pixels, widths instead of corners, most of them beyond their photos. An inverted box alone is none.
+    instead of pixels, widths instead of corners, a third of them beyond their photos.
     """
     found = np.isfinite(boxes).all(1)
     boxes, sizes = boxes[found], sizes[found]
@@ -211,9 +211,9 @@ def check_format(
         return
     other = f"say {option}=%r if that is what they are"
     normalised = (box_format or "").startswith("normalised")
-    if not normalised and boxes.max() <= 1 and (boxes % 1).any():
+    if not normalised and boxes.max() <= (1 if (box_format or "xyxy") == "xyxy" else 2) and (boxes % 1).any():
         said = other % "normalised-xyxy"
-        raise InputError(f"{source}: no number is above 1, so its boxes are shares of the photo, not pixels; {said}")
+        raise InputError(f"{source}: its numbers are shares of the photo (none is above 1), not pixels; {said}")
     ends = np.ones((len(boxes), 2)) if normalised else sizes[:, ::-1]  # x, y
     slack = 0.01 if normalised else 1.0
     if box_format is None and (boxes[:, 2:] < boxes[:, :2]).any():
@@ -222,7 +222,7 @@ def check_format(
             said = other % "xywh"
             raise InputError(f"{source}: corners run backwards, as x y width height would; {said}, or 'xyxy'")
     beyond = (np.maximum(boxes[:, 2:], boxes[:, :2]) > ends * 1.05 + slack).any(1) | (boxes < -0.05 - slack).any(1)
-    if beyond.mean() > 0.5 and beyond.sum() >= 3:  # one or two may be meant so
+    if beyond.mean() > 1 / 3 and beyond.sum() >= 3:  # one or two may be meant so
         raise InputError(
             f"{source}: {beyond.sum():,} of {len(boxes):,} boxes leave their photos: they were measured at another size"
             f" (add columns width and height), or are not {box_format or 'xyxy'}; {option} may be {', '.join(FORMATS)}"

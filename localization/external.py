@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import affine_transform
 
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.features import pooled
 from saliency._files import written
 from saliency._reading import read_json, read_map, refusing

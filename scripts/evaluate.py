@@ -23,7 +23,7 @@ from tqdm import tqdm
 from localization.boxes import below_half, to_input, to_photo, visible
 from localization.boxes_file import boxes_of, read_boxes
 from localization.datasets import Dataset, load
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.features import pooled
 from localization.heuristics import fit_heuristic
 from localization.maxboxacc import BoxAccuracy, box_accuracy

@@ -141,9 +141,9 @@ def test_formats_are_asked_for(tmp_path, box_format):
         (
             np.array,
             shares,
-            "no number is above 1, so its boxes are shares of the photo, not pixels; say box_form",
+            "its numbers are shares of the photo (none is above 1), not pixels; say box_form",
         ),
-        (sides, shares, "no number is above 1"),
+        (sides, shares, "its numbers are shares of the photo"),
         (sides, np.array, "corners run backwards, as x y width height would; say box_format='xywh'"),
         (
             np.array,
@@ -156,6 +156,20 @@ def test_other_formats_are_noticed(tmp_path, way, scale, says):
     """They were scored as if they were corners in pixels."""
     rows = [(row[0], *way(scale(box)).tolist(), row[5]) for row, box in zip(ROWS, TRUE)]
     assert says in refused(table(tmp_path / "mine.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("scale", "box_format", "says"),
+    [
+        (np.array, "xywh", "4 of 8 boxes leave their photos: .* or are not xywh"),
+        (np.array, "normalised-xyxy", "8 of 8 boxes leave their photos: .* or are not normalised-xyxy"),
+        (shares, "xywh", "its numbers are shares of the photo"),
+        (shares, "cxcywh", "its numbers are shares of the photo"),
+    ],
+)
+def test_a_wrong_format_that_is_asked_for_is_noticed(tmp_path, scale, box_format, says):
+    rows = [(row[0], *scale(box).tolist(), row[5]) for row, box in zip(ROWS, TRUE)]
+    assert re.search(says, refused(table(tmp_path / "mine.csv", rows), box_format=box_format))
 
 
 def test_what_the_header_says_is_noticed_too(tmp_path):

@@ -32,13 +32,13 @@ def network(mode="stretch", classes=NAMES):
     return net
 
 
-def voc(folder, n=24, size=(60, 80), seed=0, label="cat"):
-    """Photos with one box each anywhere, corners as VOC counts them."""
+def voc(folder, n=24, size=(60, 80), seed=0, label="cat", sides=None):
+    """Photos with one box each anywhere, of these sides (width, height) or any; corners as VOC counts them."""
     rng = np.random.default_rng(seed)
     objects = {}
     for i in range(n):
         x, y = rng.integers(1, size[1] - 30), rng.integers(1, size[0] - 25)
-        width, height = rng.integers(14, 30), rng.integers(12, 25)
+        width, height = sides or (rng.integers(14, 30), rng.integers(12, 25))
         objects[f"{i:03d}"] = [voc_object(label, (x, y, x + width, y + height))]
     write_voc(folder, objects, size)
     return load("voc", folder, split="trainval")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from localization.boxes_file import read_boxes
 from localization.datasets import load
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.report import figures
 from saliency import InputError, load_network, report
 from saliency import _reading as reading

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from localization.comparison.samples import Samples
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.external import ExternalMaps, moved, write_placement
 from saliency._files import write_arrays, written
 from saliency._memory import peak_memory, reset_peak_memory
