@@ -3,7 +3,7 @@
 A photo is known by a hash of its decoded pixels, whatever its file is called. All are decoded once, none is kept.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -40,11 +40,19 @@ class Contents:
         return Contents(self.data.select(indices), tuple(self.hashes[i] for i in indices))
 
 
+def left_out(data: Dataset) -> list[Note]:
+    """The notes of photos that a reader or `read_contents` left out whole."""
+    usable = {annotation.source for annotation in data.annotations}
+    return [note for note in data.notes if note.outcome == "left out" and note.source not in usable]
+
+
 def read_contents(data: Dataset, *, strict: bool = False, progress: Progress | None = None) -> Contents:
     """Decode every photo: those that cannot be are left out with a note, or with `strict` stop the run.
 
     Raises InputError where none can be decoded.
     """
+    if strict:
+        _refuse([f"{note.source}: {note.problem}" for note in left_out(data)])
     problems: dict[int, str] = {}
 
     def hashed(i: int) -> str:
@@ -58,11 +66,9 @@ def read_contents(data: Dataset, *, strict: bool = False, progress: Progress | N
     with ThreadPoolExecutor(DECODERS) as pool:
         for done, digest in enumerate(pool.map(hashed, range(len(data))), 1):
             hashes.append(digest)
-            if strict and problems:
+            if strict and not digest:
                 pool.shutdown(cancel_futures=True)
-                raise InputError(
-                    f"{problems[min(problems)]}; where it is not strict, such photos are listed and left out"
-                )
+                _refuse([problems[done - 1]])
             if progress is not None:
                 progress(done, len(data))
     if not problems:
@@ -97,3 +103,8 @@ def without(train: Contents, scored: Contents) -> Contents:
 
 def _note(data: Dataset, i: int, problem: str) -> Note:
     return Note(data.annotations[i].source, problem, "left out")
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError(f"{problems[0]}; without `strict` such photos are listed and left out")

@@ -1,13 +1,14 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
 import errno
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
 import tyro
 from tqdm import tqdm
@@ -53,7 +54,7 @@ class Entry:
 class NetworkOptions:
     """A classifier, with its weights, the names of its classes and the way in which photos enter it."""
 
-    network: str = "scenes_cnn"
+    network: str | None = "scenes_cnn"
     """Classifier to explain."""
     weights: str | None = None
     """Its checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
@@ -64,6 +65,8 @@ class NetworkOptions:
 
     def load(self) -> Network:
         """The network, `preprocess` and `classes` set as asked for. Raises InputError."""
+        if self.network is None:
+            raise InputError("--network is needed: it names the classifier")
         weights = self.weights
         if weights is not None and weights.startswith("~"):
             weights = str(Path(weights).expanduser())
@@ -119,10 +122,13 @@ def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
     if not path.is_file():
         return load("folder", path, limit=limit, seed=seed)
     reader = Reader(path.stem, "all")
-    header = read_header(path)
-    size = header.upright
-    reader.add(path.name, size, [], partial(read_photo, path))
+    reader.add(path.name, read_header(path).upright, [], partial(read_photo, path, exif=True))
     return reader.dataset()
+
+
+def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
+    """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code."""
+    run(lambda _: main(parse(options)), None)
 
 
 def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -141,8 +147,51 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Opt
             str_from_instance=lambda value: [str(value)],
         )
 
-    with registry:
+    with registry, as_options(options):
         return tyro.cli(options, args=arguments)
+
+
+@contextmanager
+def as_options(options: object, **names: str) -> Iterator[None]:
+    """The library's InputErrors in the words of the command line.
+
+    An argument that a message begins with ("map_size must be ...") or that it has in backquotes is named by its option;
+    `names` are those whose option is called otherwise. What is no option stays as it is.
+    """
+    known = {name: f"--{name.replace('_', '-')}" for name in _fields(options)} | names
+    try:
+        yield
+    except InputError as error:
+        said = re.sub(r"^(\w+)(?= must )|`(\w+)`", lambda m: known.get(m[1] or m[2], m[1] or m[2]), str(error))
+        if said == str(error):
+            raise
+        renamed = InputError(said)
+        for note in getattr(error, "__notes__", ()):
+            renamed.add_note(note)
+        raise renamed from error
+
+
+def _fields(options: object) -> Iterator[str]:
+    """The names of all options, those of nested dataclasses as well."""
+    hints = get_type_hints(options if isinstance(options, type) else type(options))
+    for name, kind in hints.items():
+        if is_dataclass(kind):
+            yield from _fields(kind)
+        else:
+            yield name
+
+
+@contextmanager
+def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that follows calls with (done, total); where the total changes, a new task begins."""
+    with tqdm(unit=unit, disable=silent(quiet)) as bar:
+
+        def follow(done: int, total: int) -> None:
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield follow
 
 
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
@@ -150,7 +199,7 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     try:
         code = main(options)
     except (InputError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print("\n".join([f"error: {_sentence(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -166,19 +215,6 @@ def command() -> str:
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
-
-
-@contextmanager
-def progress(quiet: bool, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for what calls back with the steps done, those in all, and what is at work."""
-    with tqdm(unit=unit, disable=silent(quiet)) as bar:
-
-        def tell(done: int, total: int, what: str) -> None:
-            bar.total = total
-            bar.set_description(what, refresh=False)
-            bar.update(done - bar.n)
-
-        yield tell
 
 
 def _sentence(error: Exception) -> str:

@@ -57,7 +57,7 @@ def main(options: Options) -> int:
     named_maps, named_boxes = pairs("--maps", options.maps), pairs("--boxes", options.boxes)
     net = options.network.load()
     data, train = read(options)
-    with cli.progress(options.quiet, "map") as progress:
+    with cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
             classes=options.network.classes, options=options.compare, folder=options.out, progress=progress,
@@ -104,4 +104,4 @@ def pairs(option: str, values: Sequence[str]) -> dict[str, Path]:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse(Options))
+    cli.start(main, Options)

@@ -22,7 +22,7 @@ from saliency.models.preprocessing import Placement, Preprocessing
 
 FINE, LARGE = 96, 512  # px a side: what boxes are made from at most, and what is kept of another tool's maps
 SHARD = 100  # images whose maps are written at once
-Progress = Callable[[int, int, str], None]  # maps done, maps in all, the method that comes next
+Progress = Callable[[int, int], None]  # maps done, maps in all
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,15 @@ def make(
     """All maps of each task; a shard found in `folder` is not made again, and keeps the time that it took."""
     done, total = 0, len(wanted) * len(samples)
     for indices in shards(len(samples)):
+        progress(done, total)
         x = None  # read once for all tasks, if there is anything to do
         for name, task in wanted.items():
-            progress(done, total, name)
             path = _path(folder, name, indices)
             if not path.exists():
                 x = samples.input(indices) if x is None else x
                 make_shard(path, task, samples.net, x, targets[indices])
             done += len(indices)
-            progress(done, total, name)
+            progress(done, total)
     return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
 
 

@@ -321,9 +321,7 @@ def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -
     if not _named(pictures, "weights-"):
         return
     folds = results["folds"]
-    which = (
-        f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
-    )
+    which = f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
     yield Section(
         "What the linear map learned",
         "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."

@@ -78,7 +78,7 @@ def compare(
         network says itself). Labels and names meet whatever their case, spaces and underscores.
     folder: where maps lie while the run goes on, and the result's files in the end: a run that was killed goes on
         there, a complete one of the same content is read back (default: nothing is kept).
-    progress: is called with the maps done, those to do in all, and the method at work.
+    progress: is called with the maps done and those to do in all.
     command: what ran this, for the record.
 
     Raises InputError for an argument that is out of its range or does not suit, before anything is written.
@@ -112,7 +112,7 @@ def compare(
     _check_names(wanted, their_maps, their_boxes)
     _check_kept(samples, options, their_maps)
     job = _job(net, samples, wanted, options, their_maps, their_boxes, classes, command)
-    tell = progress or (lambda done, total, method: None)
+    tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
         return _in_passing(job, tell)
@@ -196,7 +196,7 @@ def _check(
         if options.folds is not None:
             raise InputError("folds cross-fit the data alone: leave train out, or folds")
     kind_of("options", options, CompareOptions, "or None")
-    function("progress", progress, "the maps done, those to do, and the method")
+    function("progress", progress, "the maps done and those to do")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
     unknown = [name for name in methods if name not in METHODS and name != "all"]
