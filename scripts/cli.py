@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
@@ -14,13 +13,11 @@ import tyro
 from tqdm import tqdm
 
 from localization.datasets import Dataset, load
-from localization.datasets.dataset import Reader
 from saliency import load_network
 from saliency._reading import read_text
 from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.photos import read_header, read_photo
 
 Options = TypeVar("Options")
 
@@ -114,16 +111,7 @@ class DataOptions:
             )
         if self.data_root is not None or self.dataset != "scenes":
             raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-        return photos(self.images, limit=most, seed=seed)
-
-
-def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
-    """One photo, or those of a folder: a data set without boxes. Raises InputError."""
-    if not path.is_file():
-        return load("folder", path, limit=limit, seed=seed)
-    reader = Reader(path.stem, "all")
-    reader.add(path.name, read_header(path).upright, [], partial(read_photo, path, exif=True))
-    return reader.dataset()
+        return load("folder", self.images, limit=most, seed=seed)
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
