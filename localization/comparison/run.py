@@ -31,7 +31,6 @@ from localization.comparison.boxes import (
 from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, shards, tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
-from localization.comparison.report import drawn
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
@@ -86,7 +85,8 @@ def compare(
     >>> import localization, saliency
     >>> net = saliency.load_network("scenes_cnn")
     >>> scenes = localization.datasets.load("scenes", split="test", limit=12)
-    >>> found = localization.compare(net, scenes, methods=["edges"], options=CompareOptions(folds=3, quality=2))
+    >>> options = localization.CompareOptions(folds=3, quality=2)
+    >>> found = localization.compare(net, scenes, methods=["edges"], options=options)
     >>> [row["method"] for row in found.rows if row["route"] == "heuristic"]
     ['edges']
     """
@@ -297,6 +297,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     images = image_rows(fits, samples, said) if samples.true else []
 
     def draw() -> Mapping[str, bytes]:
+        from localization.comparison.report import drawn  # matplotlib, where something is drawn
+
         return drawn(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
     return Comparison(results, images, draw, made)

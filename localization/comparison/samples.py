@@ -1,5 +1,6 @@
 """Which images a comparison is about, how they enter the network, and the boxes that are true of them."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,7 +191,9 @@ def _photos(net: Network, read: Contents, notes: tuple[str, ...], left_out: tupl
 def _said(data: Dataset) -> Iterator[str]:
     """What was put right or left out, each kind with its count and an example."""
     if data.notes:
-        yield from (f"{data.name} {data.split}: {' '.join(line.split())}" for line in data.summary().splitlines()[1:])
+        for line in data.summary().splitlines()[1:]:
+            said = re.sub(r"^\s*(repaired|left out|kept)\s+([\d,]+)\s+", r"\2 \1: ", line)
+            yield f"{data.name} {data.split}: {' '.join(said.split())}"
 
 
 def _uncounted(data: Dataset, chosen: protocols.Samples) -> Iterator[str]:
