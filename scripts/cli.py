@@ -1,11 +1,10 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import ctypes
 import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
@@ -94,8 +93,8 @@ class DataOptions:
     """Labels of the data set to keep (default: all)."""
     only: Path | None = None
     """Text file of the labels to keep, one a line."""
-    box_format: str | None = None
-    """Numbers of a table of boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
+    data_box_format: str | None = None
+    """Numbers of a folder's boxes.csv: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     limit: int | None = None
     """So many photos of each split, drawn from the seed (default: all)."""
 
@@ -113,9 +112,13 @@ class DataOptions:
     def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
         """The split of that name (default: `--split`). Raises InputError."""
         most = self.limit if limit is None else limit
-        if self.images is None:
-            if self.data_root is None and self.dataset != "scenes":
-                raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
+        if self.images is not None:
+            if self.data_root is not None or self.dataset != "scenes":
+                raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+            return load("folder", self.images, limit=most, seed=seed)
+        if self.data_root is None and self.dataset != "scenes":
+            raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
+        with as_options(self, box_format="--data-box-format"):
             return load(
                 self.dataset,
                 self.data_root,
@@ -123,11 +126,8 @@ class DataOptions:
                 classes=self.kept,
                 limit=most,
                 seed=seed,
-                box_format=self.box_format if self.dataset == "folder" else None,
+                box_format=self.data_box_format,
             )
-        if self.data_root is not None or self.dataset != "scenes":
-            raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-        return load("folder", self.images, limit=most, seed=seed)
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
@@ -203,6 +203,17 @@ def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield follow
 
 
+def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """The NAME=PATH pairs of an option."""
+    found = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not (name and path) or name in found:
+            raise InputError(f"{option} takes NAME=PATH, each with a name of its own, not {value!r}")
+        found[name] = Path(path).expanduser()
+    return found
+
+
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     """Run a script's `main`: bad input ends in one sentence on stderr and exit code 2, an interrupt in 130."""
     try:
@@ -231,24 +242,3 @@ def _sentence(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
-
-
-def reset_peak_memory() -> None:
-    """Forget this process's largest resident size so far, where the kernel lets us (Linux).
-
-    What has been freed goes back first: a compiler's leavings are not what the next computation takes.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None

@@ -3,6 +3,7 @@
 Arguments are checked before anything is traced or compiled, so that the whole table takes a second.
 """
 
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -20,6 +21,7 @@ NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
 X = np.zeros((2, 14, 18, 3), np.float32)
 MAPS = np.random.default_rng(0).random((4, 6, 7))
 BOX = np.array([[0.0, 0, 2, 3], [1, 1, 4, 4], [0, 0, 5, 5], [2, 2, 3, 3]])
+SCENES = datasets.load("scenes", split="test", limit=2)
 LINEAR = LinearMap(np.zeros((42, 4)), np.zeros(4), localization.Features.raw(), "corners", MAPS[:1], {"network": "a"})
 
 GOOD = {
@@ -39,6 +41,13 @@ GOOD = {
     localization.wilson: {"hits": 1, "n": 2},
     localization.fit_linear_map: {"maps": MAPS, "boxes": BOX},
     localization.load_linear_map: {"path": "map.safetensors"},
+    localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
+    localization.CompareOptions: {},
+    localization.evaluate: {"data": SCENES},
+    localization.make_maps: {"net": NET, "data": SCENES, "folder": "no/such/store"},
+    localization.fit: {"stores": ["no/such/store"]},
+    localization.top1_loc: {"predicted": BOX, "true": BOX, "class_right": [True] * 4},
+    localization.moving_digits: {"n": 1},
     LINEAR.predict: {"maps": MAPS},
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
@@ -166,7 +175,78 @@ BAD = {
         "seed": SEED,
         "source": ("vgg16", "source must be a Mapping"),
     },
+    localization.evaluate: {
+        "data": ("voc", r"data must be a Dataset, as localization\.datasets\.load gives it"),
+        "boxes": (MISSING, r"file\.csv: no such file"),
+        "box_format": ("yolo", "box_format must be one of xyxy, xywh"),
+        "maps": (3, "maps must be a path, not int"),
+        "net": NETWORK,
+        "linear": (MISSING, "`linear` needs `net`, whose maps it applies to"),
+        "classes": (MISSING, r"file\.csv: no such file"),
+        "train": (SCENES, "each of its 2 photos is among those that are scored"),
+        "options": ("corloc", "options must be a EvaluationOptions"),
+        "progress": PROGRESS,
+    },
+    localization.make_maps: {
+        "net": NETWORK,
+        "data": (X, "data must be a Dataset"),
+        "folder": (Path(__file__), "is a file where a folder is needed"),
+        "options": ("gradient-max", "options must be a MapOptions"),
+        "classes": (MISSING, r"file\.csv: no such file"),
+        "part": (1, r"part must lie in 0\.\.0, not 1"),
+        "parts": (0, "parts must be a whole number of at least 1"),
+        "progress": PROGRESS,
+    },
+    localization.fit: {
+        "stores": ((), "no store of maps was named"),
+        "options": ("lad", "options must be a FitOptions"),
+        "part": (1, r"part must lie in 0\.\.0, not 1"),
+        "parts": (0, "parts must be a whole number of at least 1"),
+        "progress": PROGRESS,
+    },
+    localization.top1_loc: {
+        "predicted": PREDICTED,
+        "true": TRUE,
+        "class_right": ([True], "class_right must say yes or no for each of the 4 samples"),
+        "threshold": THRESHOLD,
+        "seed": SEED,
+    },
+    localization.moving_digits: {
+        "split": ("all", "split must be one of train, val, test"),
+        "n": (-1, "n must be a whole number of at least 0"),
+        "frames": (0, "frames must be a whole number of at least 1"),
+        "digits": (0, "digits must be a whole number of at least 1"),
+        "size": ((64, 8), "size must be a whole number of at least 16, not 8"),
+        "seed": SEED,
+    },
     localization.load_linear_map: {"path": (MISSING, r"file\.csv: no such file")},
+    localization.compare: {
+        "net": ("vgg16", "net must be a Network"),
+        "data": (X, "data must be a Dataset"),
+        "train": (X, "train must be a Dataset"),
+        "methods": (["edge"], "unknown method 'edge'; choose from all, gradient-max"),
+        "maps": ({"mine": 3}, r"maps\['mine'\] must be a path, not 3"),
+        "boxes": ("mine.csv", "boxes must map names to paths, not str"),
+        "classes": (3, "classes must be a file of class names"),
+        "options": ({}, "options must be a CompareOptions"),
+        "folder": (3, "folder must be a path, not 3"),
+        "progress": PROGRESS,
+        "command": (3, "command must be a str, what ran this"),
+    },
+    localization.CompareOptions: {
+        "target": ("dog", "target must be one of predicted, label"),
+        "each": ("photo", "each must be one of class, object"),
+        "folds": (1, "folds must be a whole number of at least 2, not 1"),
+        "n_test": (0, "n_test must be a whole number of at least 1"),
+        "box_format": ("corners", "box_format must be one of xyxy"),
+        "fit": ("svm", "fit must be one of auto, lad, mirrored"),
+        "stack": (["edges"], "stack must be a tuple"),
+        "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
+        "quality": (-1, "quality must be a whole number of at least 0"),
+        "settings": ({}, "settings must be a Options"),
+        "keep_maps": (3, "keep_maps must be a bool"),
+        "strict": (3, "strict must be a bool"),
+    },
     LINEAR.predict: {
         "maps": (MAPS[:, :5], "fitted to maps of 6x7 and cannot be applied to 5x7"),
         "source": ({"network": "b"}, "fitted to maps of network 'a', these are of 'b'"),
@@ -190,12 +270,26 @@ BAD = {
 # Taken for their truth, so that no value is bad.
 ANY = {
     datasets.load: {"decode", "strict"},
+    localization.evaluate: {"strict"},
+    localization.make_maps: {"strict"},
+    localization.top1_loc: {"strict"},
     saliency.grad_cam: {"resize"},
     localization.corloc: {"strict"},
     localization.corloc_by_class: {"strict"},
 }
 # What functions give, and the error itself: nobody is meant to call these with arguments of his own.
-RESULTS = {saliency.InputError, saliency.OcclusionMaps, localization.Estimate, localization.LinearMap}
+RESULTS = {
+    saliency.InputError,
+    saliency.OcclusionMaps,
+    localization.Comparison,
+    localization.Dataset,
+    localization.Evaluation,
+    localization.Fit,
+    localization.MadeMaps,
+    *(localization.EvaluationOptions, localization.MapOptions, localization.FitOptions),  # see below
+    localization.Estimate,
+    localization.LinearMap,
+}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +304,7 @@ def test_a_bad_argument_is_named(function, name, value, says):
 
 
 def test_the_table_covers_every_argument_of_every_public_function():
-    exported = {getattr(module, name) for module in (saliency, localization) for name in module.__all__}
+    exported = [getattr(module, name) for module in (saliency, localization) for name in module.__all__]
     public = {one for one in exported if callable(one)} - RESULTS
     assert public <= BAD.keys()
     for function, table in BAD.items():
@@ -220,3 +314,61 @@ def test_the_table_covers_every_argument_of_every_public_function():
 
 def test_an_input_error_is_a_value_error():
     assert issubclass(saliency.InputError, ValueError)
+
+
+CONFIGURED = {
+    localization.evaluate: localization.EvaluationOptions,
+    localization.make_maps: localization.MapOptions,
+    localization.fit: localization.FitOptions,
+}
+BAD_OPTIONS = {
+    localization.EvaluationOptions: {
+        "protocol": ("voc", "protocol must be one of corloc, paper-voc07"),
+        "difficult": ("no", "difficult must be a bool"),
+        "truncated": ("no", "truncated must be a bool"),
+        "folds": (1, "folds must be 0 or at least 2, not 1"),
+        "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
+        "route": ("scenic", "route must be one of linear, heuristic"),
+        "map_size": ((8, 0), "map_size must be a whole number of at least 1, not 0"),
+        "settings": ("few", "settings must be a Options"),
+    },
+    localization.MapOptions: {
+        "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
+        "target": ("best", "target must be one of predicted, label"),
+        "settings": ("few", "settings must be a Options"),
+        "size": ((4, 0), "size must be a whole number of at least 1, not 0"),
+        "precision": ("float8", "precision must be one of float16, float32"),
+        "shard_size": (0, "shard_size must be a whole number of at least 1"),
+    },
+    localization.FitOptions: {
+        "method": ("magic", "method must be one of ridge, lad, iou, sgd"),
+        "features": ("raw", "features must be a Features"),
+        "coding": ("polar", "coding must be one of corners, centre"),
+        "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),
+        "choose": ("luck", "choose must be one of iou, corloc"),
+        "shares": ((0.5, 0.5, 0.5), "shares must be three numbers above 0 that sum to at most 1"),
+        "steps": (0, "steps must be a whole number of at least 1"),
+        "few_shot": ((2,), "few_shot must be a whole number of at least 3"),
+        "repeats": (0, "repeats must be a whole number of at least 1"),
+        "budget": (-1, "budget must be a whole number of at least 0"),
+        "cache": (-1, "cache must be a whole number of at least 0"),
+        "seed": SEED,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "name", "value", "says"),
+    [(f, one, name, *bad) for f, one in CONFIGURED.items() for name, bad in BAD_OPTIONS[one].items()],
+    ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else ""),
+)
+def test_a_bad_option_is_named_and_nothing_written(function, options, name, value, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(saliency.InputError, match=says):
+        function(**{**GOOD[function], "options": options(**{name: value})})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_covers_every_option():
+    for options, table in BAD_OPTIONS.items():
+        assert {field.name for field in dataclasses.fields(options)} == table.keys()
