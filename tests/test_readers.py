@@ -147,17 +147,15 @@ def test_another_form_of_unicode_on_disk(layout, tmp_path):
 
 @NAMES
 def test_a_photo_and_what_lies_beside_it(layout, tmp_path):
-    """A mask of the same name, macOS's shadow files, thumbnails of Windows: none of them is the photo."""
+    """macOS's shadow files and archive folders, the thumbnails of Windows: none of them is a photo or an annotation."""
     layout.write(tmp_path, PLAIN)
     for path in list(tmp_path.rglob("a.*")):
         if path.suffix in (".png", ".JPEG"):
-            photo = path.with_suffix(".jpg") if path.suffix == ".png" else path
             for shadow in (f"._{path.name}", "._a.xml", ".DS_Store"):
                 path.with_name(shadow).write_bytes(b"\0\5\26\7")
             path.with_name("Thumbs.db").write_bytes(b"\0")
             (path.parent / "__MACOSX").mkdir()
             (path.parent / "__MACOSX" / "a.xml").write_text("<annotation/>")
-            assert photo
     data = load(layout.reader, tmp_path)
     assert len(data) == 3 and all_bright(data) and not data.left_out
 

@@ -63,7 +63,7 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     ways = [View(header.size, False), View(header.upright, True)] if header.orientation > 1 else [own]
     fitting = [way for way in ways if way.size == tuple(stated)]
     if not fitting:
-        fitting = [_scaled(way, stated) for way in ways if _same_aspect(way.size, stated)]
+        fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if _same_aspect(way.size, stated)]
     if not fitting:
         problem = f"size is another than the photo's: {_wide(stated)}, not {_wide(own.size)}"
         return replace(own, problem=problem, outcome="left out")
@@ -83,10 +83,10 @@ def _same_aspect(size: Size, stated: Size) -> bool:
     return abs(stated[0] * size[1] / (stated[1] * size[0]) - 1) < SAME_ASPECT
 
 
-def _scaled(way: View, stated: Size) -> View:
+def _scaled(way: View, stated: Size, turned: bool) -> View:
     scale = (way.size[1] / stated[1], way.size[0] / stated[0])
-    turned = ", as EXIF turns it" if way.exif else ""
-    return replace(way, scale=scale, problem=f"annotated at another size: {_wide(stated)}{turned}")
+    how = ", as EXIF turns it" if way.exif and turned else ""
+    return replace(way, scale=scale, problem=f"annotated at another size: {_wide(stated)}{how}")
 
 
 def _wide(size: Size) -> str:
@@ -269,6 +269,9 @@ class Reader:
                 " pixels; multiply them by its width and height"
             )
         occurring = {label for a in self.annotations for label in a.labels}
+        for spellings in grouped((label_key(label), label) for label in sorted(occurring)).values():
+            if len(spellings) > 1:
+                self.note(spellings[0], f"labels that differ in spelling alone: {', '.join(spellings)}", "kept")
         known = [name for name in dict.fromkeys(self.order) if name in occurring]
         return Dataset(
             self.name,

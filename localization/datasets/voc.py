@@ -148,7 +148,7 @@ def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, 
 
     stated = Path((root.findtext("filename") or "").strip().replace("\\", "/")).name
     holder, _, last = name.rpartition("/")
-    own = key(stated) in (key(last), key(bare(last))) or key(bare(stated)) == key(bare(last))
+    own = bool({key(stated), key(bare(stated))} & {key(last), key(bare(last))})
     exact = _named(photos / holder, stated) if own else None
     photo = exact or reader.photo(photos, name, listed, source)
     if stated and not own:
