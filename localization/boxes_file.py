@@ -98,7 +98,8 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
         box = np.array(numbers, float)
         if form == "cxcywh":
             box[:2] -= box[2:] / 2
-        box = box if form == "xyxy" else from_xywh(box)
+        with np.errstate(over="ignore"):
+            box = box if form == "xyxy" else from_xywh(box)
         size = [number_in(row[name]) or 0.0 for name in ("height", "width")] if form == "xyxy" else [0.0, 0.0]
         rows.append(
             BoxRow(
@@ -192,7 +193,8 @@ def _in_pixels(
     stated = np.array([row.size or size for row, size in zip(rows, sizes)], float).reshape(-1, 2)
     check_format(boxes, stated, source, box_format)
     scale = photos if (box_format or "").startswith("normalised") else photos / stated
-    return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
+    with np.errstate(over="ignore"):
+        return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
 
 
 def check_format(

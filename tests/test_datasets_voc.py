@@ -367,3 +367,21 @@ def test_a_folder_without_lists_is_read_whole(tmp_path):
     assert repr(data[0]) == f"Example(uint8 [60, 80, 3], {data.annotations[0]!r})"
     assert repr(data.images) == "Photos(1, each decoded when asked for)"
     assert data.labels == [("cat",)]
+
+
+def test_lists_in_another_place_or_case(tmp_path):
+    write_voc(tmp_path, {"12:30": [voc_object("cat", (1, 1, 9, 9))], "b": []})
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").unlink()
+    write_text(tmp_path / "ImageSets" / "Main" / "Trainval.TXT", "12:30\n")
+    assert [a.source for a in load("voc", tmp_path).annotations] == ["12:30"]
+    (tmp_path / "ImageSets" / "Main" / "Trainval.TXT").rename(tmp_path / "ImageSets" / "val.txt")
+    (tmp_path / "ImageSets" / "Main").rmdir()
+    assert [a.source for a in load("voc", tmp_path, split="val").annotations] == ["12:30"]
+
+
+def test_objects_that_are_stated_twice_are_told(tmp_path):
+    """They would count twice where each object is a sample."""
+    write_voc(tmp_path, {"a": [voc_object("cat", (1, 1, 9, 9))] * 2 + [voc_object("dog", (1, 1, 9, 9))]})
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == ["a: objects that are stated twice, with the same box (kept)"]
+    assert data.labels == [("cat", "cat", "dog")]

@@ -244,6 +244,8 @@ class Reader:
             seen = replace(seen, scale=(float(seen.size[1]), float(seen.size[0])))
         else:
             self.corners += [item.corners for item in objects]
+        if len({(item.label, item.corners) for item in objects}) < len(objects):
+            self.note(source, "objects that are stated twice, with the same box", "kept")
         kept = [(item, box) for item in objects if (box := self._repaired(source, item, seen)) is not None]
         self.sources.add(readable(source))
         self.annotations.append(
@@ -292,7 +294,8 @@ class Reader:
             self.note(source, f"corners in the wrong order: {item.label}", "repaired")
         if self.first is not None:
             box = from_inclusive(box, self.first)
-        box = box * (seen.scale * 2)
+        with np.errstate(over="ignore"):  # what lies at infinity is cut like any other
+            box = box * (seen.scale * 2)
         cut = clip(box, seen.size)
         if area(cut) == 0:
             self.note(source, f"box without area in the photo: {item.label}", "left out")
