@@ -172,6 +172,12 @@ def test_an_empty_folder_is_an_error(tmp_path):
         load("mnist")
 
 
+def test_a_file_is_no_folder_of_a_data_set(tmp_path):
+    write_text(tmp_path / "voc.zip", "")
+    with pytest.raises(InputError, match=r"voc\.zip: is a file; name the folder that voc lies in, an archive unpacked"):
+        load("voc", tmp_path / "voc.zip")
+
+
 def test_scenes_in_the_common_type():
     data, drawn = load("scenes", split="val", limit=4, seed=3), scenes("val", 4, 3)
     assert (np.stack(list(data.images)) == drawn.images).all()

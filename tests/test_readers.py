@@ -277,6 +277,8 @@ def test_a_sample_is_the_same_photos_each_time(layout, tmp_path):
         (Header((30, 30), 8), (30, 30), False, "EXIF would turn the photo, its size does not say"),
         (Header((30, 40), 6), (80, 60), False, "annotated at another size: 60x80, as EXIF turns it"),
         (Header((30, 40)), (40, 30), False, "size is another than the photo's: 30x40, not 40x30"),
+        (Header((30, 40)), (np.inf, np.inf), False, "size is another than the photo's: infxinf, not 40x30"),
+        (Header((30, 40)), (3e300, 4e300), False, "annotated at another size: 4e+300x3e+300"),
         (Header((30, 40), 6), (50, 50), False, "size is another than the photo's: 50x50, not 40x30"),
     ],
 )

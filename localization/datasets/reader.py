@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from localization.boxes import area, clip, from_inclusive, ordered
+from localization.boxes import area, clip, from_inclusive, ordered, same_aspect
 from localization.datasets.dataset import Annotation, Dataset, Note, Outcome, Photos, drawn
 from localization.datasets.names import Listing, bare, inside, key, listing
 from saliency.errors import InputError
@@ -22,7 +22,6 @@ from saliency.photos import SUFFIXES, Header, read_header, read_photo
 
 T = TypeVar("T")
 Size = tuple[float, float]  # height, width
-SAME_ASPECT = 0.02  # by how much a photo's aspect may change where it was annotated at another size
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     ways = [View(header.size, False), View(header.upright, True)] if header.orientation > 1 else [own]
     fitting = [way for way in ways if way.size == tuple(stated)]
     if not fitting:
-        fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if _same_aspect(way.size, stated)]
+        fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if same_aspect(way.size, stated)]
     if not fitting:
         problem = f"size is another than the photo's: {_wide(stated)}, not {_wide(own.size)}"
         return replace(own, problem=problem, outcome="left out")
@@ -77,10 +76,6 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     if exif and not fitting[0].exif and not fitting[0].problem:
         return replace(fitting[0], problem="annotated on the photo as it is stored, not as EXIF turns it")
     return fitting[0]
-
-
-def _same_aspect(size: Size, stated: Size) -> bool:
-    return abs(stated[0] * size[1] / (stated[1] * size[0]) - 1) < SAME_ASPECT
 
 
 def _scaled(way: View, stated: Size, turned: bool) -> View:

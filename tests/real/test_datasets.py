@@ -46,7 +46,7 @@ def test_a_grey_jpeg_of_tiny_imagenet_is_rgb(shared: Path):
 
 
 def test_dogs_by_both_their_layouts(shared: Path):
-    """ILSVRC's XML and wsolevaluation's lists state the same boxes: the numbers are the same, in the lists from 0 on."""
+    """ILSVRC's XML and wsolevaluation's lists state the same numbers, in the lists from 0 on."""
     root = shared / "data" / "ilsvrc_dogs"
     xml, lists = load("imagenet", root), load("wsol", root, split="val")
     assert len(xml) == len(lists) == 262
