@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from localization.boxes import from_xywh
+from localization.boxes import from_xywh, same_aspect
 from localization.datasets.names import match_names
 from saliency._checks import one_of
 from saliency._reading import columns_of, number_in, numbered_rows
@@ -98,7 +98,8 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
         box = np.array(numbers, float)
         if form == "cxcywh":
             box[:2] -= box[2:] / 2
-        box = box if form == "xyxy" else from_xywh(box)
+        with np.errstate(over="ignore"):
+            box = box if form == "xyxy" else from_xywh(box)
         size = [number_in(row[name]) or 0.0 for name in ("height", "width")] if form == "xyxy" else [0.0, 0.0]
         rows.append(
             BoxRow(
@@ -110,6 +111,14 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
                 (size[0], size[1]) if min(size) > 0 else None,
             )
         )
+    return _without_sides(rows)
+
+
+def _without_sides(rows: list[BoxRow]) -> list[BoxRow]:
+    """Rows whose columns width and height are the boxes' own sides state no size of a photo."""
+    own = [row for row in rows if row.size is not None and not np.isnan(row.box).any()]
+    if own and all(np.allclose(row.size or (), (row.box[2:] - row.box[:2])[::-1], atol=1.5) for row in own):
+        return [replace(row, size=None) for row in rows]
     return rows
 
 
@@ -190,9 +199,15 @@ def _in_pixels(
     boxes = np.array([row.box for row in rows]).reshape(-1, 4)
     photos = np.array(sizes, float).reshape(-1, 2)
     stated = np.array([row.size or size for row, size in zip(rows, sizes)], float).reshape(-1, 2)
+    odd = ~same_aspect(stated, photos)
+    if odd.any():
+        row, (height, width) = rows[int(odd.argmax())], photos[int(odd.argmax())]
+        said = f"{stated[odd][0, 1]:g}x{stated[odd][0, 0]:g}, the photo has {width:g}x{height:g}"
+        raise InputError(f"{source}: line {row.line} states a size that is none of {row.id!r}: {said}")
     check_format(boxes, stated, source, box_format)
     scale = photos if (box_format or "").startswith("normalised") else photos / stated
-    return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
+    with np.errstate(over="ignore"):
+        return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
 
 
 def check_format(

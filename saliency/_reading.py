@@ -71,8 +71,8 @@ def read_text(path: Path | str) -> str:
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
         text = Path(path).read_text(encoding="utf-8-sig")
-    if text.startswith("version https://git-lfs"):
-        raise InputError(f"{path}: {placeholder(path)}")
+    if text and (said := placeholder(path)):
+        raise InputError(f"{path}: {said}")
     return text
 
 

@@ -66,6 +66,8 @@ def load(
         _scenes(reader, split or "test", 1000 if limit is None else limit)
     elif root is None or not Path(root).expanduser().exists():
         raise InputError(f"{root}: no such folder; {name} is read from where it lies on disk")
+    elif name != "folder" and not Path(root).expanduser().is_dir():
+        raise InputError(f"{root}: is a file; name the folder that {name} lies in, an archive unpacked")
     else:
         READERS[name].read(reader, Path(root).expanduser(), split)
     data = reader.dataset().of_classes(classes).sample(limit, seed)

@@ -32,6 +32,15 @@ class MovingDigits:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def __repr__(self) -> str:
+        n, frames, height, width, _ = self.frames.shape
+        return f"MovingDigits({n:,} videos of {frames} frames, {width}x{height} px, {self.labels.shape[1]} digits each)"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels, by label."""
+        return tuple(map(str, range(10)))
+
 
 def moving_digits(
     split: str = "test",
