@@ -1,8 +1,9 @@
-"""What training needs on a CPU: a convolution whose weight gradient is fast, and a loop with augmentations."""
+"""Training classifiers with occlusions, on a CPU too: a convolution whose weight gradient is fast, and the loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,22 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
+from jaxtyping import Int, UInt8
 
+from saliency._checks import whole
+from saliency.errors import InputError
+from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.layers import Conv
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.robustness.augment import Augmentation, augment
+from saliency.report import content_hash
+from saliency.robustness.augment import Augmentation, as_augmentation, augment
+from saliency.robustness.parts import SCHEMA, Parts
 from saliency.scores import class_count
+
+PLAIN = "plain"
+BATCH = 64
 
 
 @jax.custom_vjp
@@ -80,7 +90,7 @@ def train(
     augmentation: Augmentation | None = None,
     *,
     epochs: int,
-    batch: int = 64,
+    batch: int = BATCH,
     rate: float = 3e-3,
     fill: float | np.ndarray = 0.0,
     seed: int = 0,
@@ -129,3 +139,57 @@ def _step(
     value, gradient = jax.value_and_grad(loss)(weights)
     updates, state = rule.update(gradient, state, weights)
     return optax.apply_updates(weights, updates), state, value
+
+
+def train_each(
+    net: Network,
+    images: UInt8[np.ndarray, "n h w 3"],
+    labels: Int[np.ndarray, " n"],
+    augmentations: Sequence[str],
+    *,
+    epochs: int,
+    rate: float = 3e-3,
+    fill: float | np.ndarray = 0.0,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Network]:
+    """Copies of `net`, trained alike but for the augmentation: "plain", which has none, first, then each by its name.
+
+    The arguments are those of `train`. `progress(done, total)` counts steps of all trainings together. With a `folder`,
+    finished networks are kept in it, and found again by the content of all that entered them. Raises InputError for an
+    unknown augmentation and fewer images than a batch.
+    """
+    names = list(dict.fromkeys([PLAIN, *augmentations]))
+    chosen = {name: as_augmentation(name) for name in names}
+    whole("epochs", epochs, least=1)
+    if len(images) < BATCH or len(labels) != len(images):
+        raise InputError(f"images must be at least {BATCH}, with a label each, not {len(images)} and {len(labels)}")
+    parts, steps = Parts(folder), epochs * (len(images) // BATCH)
+    known = content_hash(SCHEMA, net.digest, net.preprocess, images, labels, epochs, rate, np.asarray(fill), seed)
+
+    def flat(name: str, before: int) -> dict[str, np.ndarray]:
+        trained = train(
+            net, images, labels, chosen[name], epochs=epochs, rate=rate, fill=fill, seed=seed,
+            progress=(lambda step, loss: progress(before + step + 1, steps * len(names))) if progress else None,
+        )  # fmt: skip
+        return {f"{layer}.{p}": np.asarray(v) for layer, values in trained.weights.items() for p, v in values.items()}
+
+    nets = {}
+    for i, (name, augmentation) in enumerate(chosen.items()):
+        tensors = parts.get(
+            f"network-{name}", content_hash(known, repr(augmentation)), lambda n=name, b=i * steps: flat(n, b)  # type: ignore[misc]
+        )
+        nets[name] = _with(net, tensors)
+        if progress:
+            progress((i + 1) * steps, steps * len(names))
+    return nets
+
+
+def _with(net: Network, tensors: Mapping[str, np.ndarray]) -> Network:
+    """The same network with other weights, named `layer.parameter`."""
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    for tensor, value in tensors.items():
+        layer, _, parameter = tensor.rpartition(".")
+        weights.setdefault(layer, {})[parameter] = value
+    return Network(net.architecture, weights, net.preprocess, classes=net.classes)
