@@ -4,18 +4,19 @@ import ctypes
 import errno
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tyro
+from tqdm import tqdm
 
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import Reader
-from localization.datasets.photos import read_header, read_photo
+from saliency.photos import read_header, read_photo
 from saliency import load_network
 from saliency._reading import read_text
 from saliency.errors import InputError
@@ -167,6 +168,19 @@ def command() -> str:
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
+
+
+@contextmanager
+def progress_bar(quiet: bool, unit: str = "step") -> Iterator[Callable[[int, int], None]]:
+    """What a library function tells of (done, total), as a bar where somebody watches."""
+    with tqdm(unit=unit, disable=silent(quiet), leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            if total != bar.total:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def _sentence(error: Exception) -> str:

@@ -3,21 +3,28 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from localization import robustness as studies
 from localization.boxes import iou
 from localization.datasets.scenes import scenes
+from localization.robustness import Training, augmented_corloc
 from saliency.errors import InputError
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.robustness.calibration import METRICS, Sampled, resample_weights
-from saliency.robustness.evaluation import masked_log_probabilities, slopes
-from scripts import robustness, training
-from scripts.robustness import Options, bands, findings, main, verdict
+from saliency.robustness import Options as Masks
+from saliency.robustness import evaluate, evaluation, train_each, training
+from saliency.robustness.evaluation import masked_log_probabilities
+from saliency.robustness.parts import Parts
+from saliency.robustness.summary import bands, findings, slopes, verdict
+from scripts import cli
+from scripts.robustness import Options, main
 
 TINY = scenes_cnn(((2,), (3,)), size=(14, 18))
 
@@ -115,14 +122,8 @@ def test_findings_say_where_a_claim_held():
 
 
 SMALL = Options(
-    augmentations=("cutmix",),
-    families=("bernoulli", "life"),
-    coverages=(0.3, 0.6),
-    fills=("0",),
-    videos=6,
-    frames=2,
-    train_frames=64,
-    epochs=1,
+    masks=Masks(families=("bernoulli", "life"), coverages=(0.3, 0.6), fills=("0",)),
+    training=Training(("cutmix",), videos=6, frames=2, train_frames=64, epochs=1),
     quiet=True,
 )
 
@@ -130,19 +131,22 @@ SMALL = Options(
 def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     options = replace(SMALL, out=tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(robustness, "evaluated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(studies, "evaluate", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             main(options)
     assert not (options.out / "results.json").exists()
-    monkeypatch.setattr(robustness, "train", None)  # the networks are there: nothing may be trained again
+    monkeypatch.setattr(training, "train", None)  # the networks are there: nothing may be trained again
     assert main(options) == 0
-    assert "bernoulli gentler than life" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bernoulli" in said and said.startswith("Shape: of 6 videos")
     results = json.loads((options.out / "results.json").read_text())
+    assert any("bernoulli gentler than life" in sentence for sentence in results["findings"])
     assert {row["network"] for row in results["curves"]} == {"plain", "cutmix"}
     accuracy = [r for r in results["curves"] if r["metric"] == "accuracy" and r["level"] == "video"]
     assert len(accuracy) == 2 * (1 + 2 * 2)
     assert {row["family"] for row in results["table"]} == {"none", "bernoulli", "life"}
     assert all(abs(f["error"]) < 0.005 for row in results["regression"] for f in row["families"].values())
+    assert "hidden share of the object" in results["regression"][0]["slopes"]
     with open(options.out / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(results["curves"]) and float(rows[0]["value"]) == results["curves"][0]["value"]
@@ -150,30 +154,32 @@ def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, 
     assert page.count("data:image/png") == len(list((options.out / "pictures").iterdir())) == 8
     assert "Does training with occlusions help" in page
 
-    monkeypatch.setattr(robustness, "masked_log_probabilities", None)  # nor evaluated
-    monkeypatch.setattr(robustness, "write_report", lambda *_: None)
+    monkeypatch.setattr(evaluation, "masked_log_probabilities", None)  # nor evaluated
     main(options)
     again = json.loads((options.out / "results.json").read_text())
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in results.items() if k != "seconds"}
 
 
 def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypatch):
-    monkeypatch.setattr(robustness, "load_network", lambda name: random_network(scenes_cnn(((2,), (3,)))))
-    options, parts = replace(SMALL, tune_scenes=64, map_scenes=(12, 9)), robustness.Parts(tmp_path)
-    rows = robustness.localized(options, parts)
+    monkeypatch.setattr(studies, "load_network", lambda name: random_network(scenes_cnn(((2,), (3,)))))
+    kept = []
+    monkeypatch.setattr(studies, "_boxed", lambda *a, real=studies._boxed: kept.append(real(*a)) or kept[-1])
+    sizes = {"tune_scenes": 64, "map_scenes": (12, 9)}
+    rows = augmented_corloc(("cutmix",), folder=tmp_path, **sizes)
     assert [row["augmentation"] for row in rows] == ["plain", "cutmix"]
-    truth = scenes("test", 9, options.seed)
+    truth = scenes("test", 9, 0)
     right = []
-    for row in rows:
-        found = parts.get(f"scenes-{row['augmentation']}", dict)
+    for row, found in zip(rows, kept, strict=True):
         right.append([iou(box, true) > 0.5 for box, true in zip(found["boxes"], truth.boxes)])
         assert row["corloc"] == pytest.approx(np.mean(right[-1]))
         assert row["accuracy"] == pytest.approx(np.mean(found["classes"] == truth.labels))
         assert row["gain"] == pytest.approx(np.mean(right[-1]) - np.mean(right[0]))
-    plain, cutmix = (parts.get(f"scenes-{row['augmentation']}", dict)["boxes"] for row in rows)
+    plain, cutmix = (found["boxes"] for found in kept)
     assert (plain != cutmix).any()  # they were trained on different images
-    monkeypatch.setattr(robustness, "train", None)
-    assert robustness.localized(options, parts) == rows
+    monkeypatch.setattr(training, "train", None)
+    assert augmented_corloc(("cutmix",), folder=tmp_path, **sizes) == rows and len(kept) == 2
+    section = studies.corloc_section(rows, **sizes, out=tmp_path / "page")
+    assert (tmp_path / "page" / "pictures" / "corloc.png").exists() and "1 trainings" in section.text
 
 
 @pytest.fixture
@@ -186,25 +192,21 @@ def photos(tmp_path, rng, monkeypatch):
         Image.fromarray(pixels).save(folder / f"n0000000{i % 2}_photo{i}.png")
     table = tmp_path / "classes.csv"
     table.write_text("index,wnid,name\n" + "".join(f"{i},n0000000{i},class {i}\n" for i in range(10)))
-    monkeypatch.setattr(robustness, "load_network", lambda name, weights, classes: random_network(TINY))
+    net = random_network(TINY)
+    monkeypatch.setattr(cli, "load_network", lambda name, weights, classes: net)
+    masks = replace(SMALL.masks, fills=("grey", "0"), coverages=(0.5,))
     return replace(
-        SMALL,
-        network="scenes_cnn",
-        images=folder,
-        classes=table,
-        fills=(),
-        coverages=(0.5,),
-        out=tmp_path / "out",
+        SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out"
     )
 
 
 def test_a_pretrained_classifier_on_photos(photos):
     assert main(photos) == 0
     results = json.loads((photos.out / "results.json").read_text())
-    assert results["subject"] == "scenes_cnn on photos" and results["videos"] == 6
+    assert results["subject"].startswith("scenes_cnn on photos of 2 classes") and results["videos"] == 6
     assert {row["level"] for row in results["curves"]} == {"video"}
-    assert {row["fill"] for row in results["curves"]} == {"grey"}
-    assert "hidden share of the digit" not in results["regression"][0]["slopes"]
+    assert {row["fill"] for row in results["curves"]} == {"grey", "0"}
+    assert "hidden share of the object" not in results["regression"][0]["slopes"]
     assert results["augmentations"] == {} and results["localization"] == []
 
 
@@ -215,26 +217,38 @@ def test_a_photo_without_a_class_is_named(photos):
     assert not photos.out.exists()
 
 
+def changed(options: Options, **changes) -> Options:
+    """Options with other values, wherever they stand."""
+    for part in ("masks", "training", "net"):
+        inner = getattr(options, part)
+        own = {name: changes.pop(name) for name in list(changes) if hasattr(inner, name)}
+        options = replace(options, **{part: replace(inner, **own)})
+    return replace(options, **changes)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"augmentations": ("blur",)}, "unknown augmentation 'blur'"),
         ({"families": ("clouds",)}, "unknown family 'clouds'"),
-        ({"coverages": (0.0, 0.5)}, "coverages in 0..1 without 0"),
-        ({"videos": 1}, "at least 2 --videos"),
+        ({"coverages": (0.0, 0.5)}, "coverages must be a finite number above 0, not 0.0"),
+        ({"coverages": (0.5, 1.5)}, "coverages must lie in 0..1 without 0, not 1.5"),
+        ({"fills": ("0", "0.0")}, "fills must differ"),
+        ({"fills": ("fog",)}, "fill must be grey, mean"),
+        ({"videos": 1}, "at least 2 videos"),
+        ({"train_frames": 63}, "images must be at least 64"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"network": "squeezenet1_1"}, "--network and --images go together"),
-        ({"network": "squeezenet1_1", "images": "x"}, "--images needs --classes"),
-        ({"network": "a", "images": "b", "classes": "c", "localization": True}, "run it without --network"),
+        ({"images": Path("x"), "localization": True}, "run it without --images"),
     ],
 )
 def test_errors(change, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        main(replace(SMALL, out=tmp_path / "out", **change))
+        main(changed(SMALL, out=tmp_path / "out", **change))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_part_is_named(tmp_path):
-    parts = robustness.Parts(tmp_path)
-    (tmp_path / "clean.npz").write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match=r"clean.npz: .*; remove it, if it is there, and run the same"):
-        parts.get("clean", dict)
+    (tmp_path / f"clean-{'a' * 16}.npz").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"clean-a+.npz: .*; remove it, if it is there, and run the same"):
+        Parts(tmp_path).get("clean", "a" * 64, dict)

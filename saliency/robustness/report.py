@@ -180,7 +180,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
             )
         )
     if results["notes"]:
-        found.append(Section("What was left out or repaired", "\n".join(results["notes"])))
+        found.append(Section("What was left out or repaired", "\n".join(listed_notes(results["notes"], 30))))
     return found
 
 
@@ -381,6 +381,14 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
         ],
         "Means over masks; shares of the image.",
     )
+
+
+def listed_notes(notes: Sequence[str], most: int) -> list[str]:
+    """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
+    if not notes:
+        return []
+    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
+    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
 
 
 def table_text(results: Mapping[str, Any]) -> str:
