@@ -78,9 +78,7 @@ def evaluate_digits(
     )
 
 
-def apart(
-    images: np.ndarray, labels: np.ndarray, scored: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def apart(images: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Training images and labels without those that are scored, pixel by pixel the same, and a note of how many."""
     known = {content_hash(image) for image in scored}
     fresh = np.array([content_hash(image) not in known for image in images], bool)
@@ -127,8 +125,7 @@ def named_classes(photos: Contents, classes: ClassList) -> Int[np.ndarray, " n"]
 
     Raises InputError for the first photo that has none, and says how many have none.
     """
-    by_wnid = {wnid: index for index, (wnid, _) in enumerate(classes) if wnid}
-    found = [_named(one.source, set(one.labels), by_wnid, classes) for one in photos.data.annotations]
+    found = [_class_of(one.source, set(one.labels), classes) for one in photos.data.annotations]
     missing = [one.source for one, index in zip(photos.data.annotations, found) if index is None]
     if missing:
         raise InputError(
@@ -138,17 +135,26 @@ def named_classes(photos: Contents, classes: ClassList) -> Int[np.ndarray, " n"]
     return np.array(found, np.int64)
 
 
-def _named(source: str, labels: set[str], by_wnid: Mapping[str, int], classes: ClassList) -> int | None:
+def class_of_name(source: str, classes: ClassList) -> int | None:
+    """The class that a photo's file (by a leading wnid) or the nearest of its folders names (by a leading wnid, or by
+    the class's name); None where neither does."""
     *folders, name = PurePosixPath(source).parts
     for part in (name, *reversed(folders)):
         wnid = WNID.match(part)
         if wnid:
-            return by_wnid.get(wnid[0])
+            return classes.wnids.index(wnid[0]) if wnid[0] in classes.wnids else None
         index = int(match_labels([part], classes).indices[0]) if part is not name else -1
         if index >= 0:
             return index
-    index = int(match_labels([labels.pop()], classes).indices[0]) if len(labels) == 1 else -1
-    return index if index >= 0 else None
+    return None
+
+
+def _class_of(source: str, labels: set[str], classes: ClassList) -> int | None:
+    found = class_of_name(source, classes)
+    if found is None and len(labels) == 1:
+        index = int(match_labels([labels.pop()], classes).indices[0])
+        found = index if index >= 0 else None
+    return found
 
 
 def augmented_corloc(
@@ -176,7 +182,7 @@ def augmented_corloc(
     found = {
         name: parts.get(
             f"scenes-{name}",
-            content_hash({"schema": SCHEMA, "network": one.digest}, *(a for d in (fit, test) for a in (d.images, d.boxes))),
+            content_hash({"schema": SCHEMA, "network": one.digest}, fit.images, fit.boxes, test.images),
             lambda one=one: _boxed(one, fit, test),  # type: ignore[misc]
         )
         for name, one in nets.items()

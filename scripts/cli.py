@@ -11,17 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
+import numpy as np
 import tyro
 from tqdm import tqdm
 
+from localization.contents import read_contents
 from localization.datasets import Dataset, load
 from localization.datasets.dataset import Reader
-from saliency.photos import read_header, read_photo
 from saliency import load_network
 from saliency._reading import read_text
 from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
+from saliency.photos import read_header, read_photo
 
 Options = TypeVar("Options")
 
@@ -122,9 +124,27 @@ def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
         return load("folder", path, limit=limit, seed=seed)
     reader = Reader(path.stem, "all")
     header = read_header(path)
-    size = header.size[::-1] if header.turned else header.size
-    reader.add(path.name, size, [], partial(read_photo, path, exif=True))
+    reader.add(path.name, header.upright, [], partial(read_photo, path))
     return reader.dataset()
+
+
+def read_photos(
+    paths: Sequence[Path], limit: int | None = None, seed: int = 0, strict: bool = False
+) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Photos of files and of folders, decoded; their names in there; and notes of what was left out.
+
+    A file that cannot be read is an InputError, and with `strict` one in a folder too.
+    """
+    images: list[np.ndarray] = []
+    names, notes = list[str](), list[str]()
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        found = read_contents(photos(path, limit=limit, seed=seed), strict=strict or path.is_file())
+        images += found.data.images
+        names += [one.source for one in found.data.annotations]
+        notes += map(str, found.data.notes)
+    return images, names, notes
 
 
 def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -143,8 +163,12 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Opt
             str_from_instance=lambda value: [str(value)],
         )
 
-    with registry:
-        return tyro.cli(options, args=arguments)
+    try:
+        with registry:
+            return tyro.cli(options, args=arguments)
+    except InputError as error:  # options that check themselves
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:

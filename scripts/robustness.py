@@ -17,9 +17,9 @@ from localization.robustness import Training, augmented_corloc, corloc_section, 
 from saliency import InputError
 from saliency._files import check_writable, complete
 from saliency.models.classes import read_classes
+from saliency.report import listed_notes
 from saliency.robustness import AUGMENTATIONS
 from saliency.robustness import Options as Masks
-from saliency.robustness.report import listed_notes
 from scripts import cli
 
 
@@ -73,7 +73,9 @@ def main(options: Options) -> int:
             extra, sections = {"localization": rows}, [corloc_section(rows, **sizes, out=options.out)]
         config = replace(options, out=Path(options.out.name))
         found.save(options.out, command=cli.command(), config=config, extra=extra, sections=sections)
-    print(*found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n")
+    print(
+        *found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n"
+    )
     return 0
 
 

@@ -12,8 +12,11 @@ from PIL import Image
 from saliency.errors import InputError
 from saliency.models.weights import load_network, random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.zeiler_fergus import OcclusionAnalysis, measuring, read_regions
+from saliency.zeiler_fergus import Options as Analysis
+from saliency.zeiler_fergus.subjects import chosen_class, load_subjects, parse_region, place_regions, unique_names
 from scripts import analyze_occlusion, cli
-from scripts.analyze_occlusion import Options, chosen_class, load_subjects, main, named_regions
+from scripts.analyze_occlusion import Options, main
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +32,33 @@ def folder(tmp_path_factory):
     return folder
 
 
+SMALL = {"sizes": (32, 48), "stride": 24, "fills": ("grey", "noise"), "draws": 3, "windows": 3, "engine": "dense"}
+
+
 def options(folder, **changes) -> Options:
-    defaults = {
+    given = {
         "photos": (folder / "a.png", folder / "<b>&.png"),
         "weights": str(folder / "net.safetensors"),
-        "sizes": (32, 48),
-        "stride": 24,
-        "fills": ("grey", "noise"),
-        "draws": 3,
-        "windows": 3,
-        "engine": "dense",
         "out": folder / "out",
         "quiet": True,
+        **SMALL,
+        **changes,
     }
-    return Options(**{**defaults, **changes})
+    entry = cli.Entry(given.pop("resize", "stretch"))
+    net = {key: given.pop(key) for key in ("network", "weights", "classes") if key in given}
+    masks = {key: given.pop(key) for key in list(given) if hasattr(Analysis(), key)}
+    return Options(net=cli.NetworkOptions(**net, entry=entry), masks=Analysis(**masks), **given)
+
+
+def subjects_of(options: Options, net) -> list:
+    photos, known = analyze_occlusion.load_photos(options, net.classes)
+    known.pop("notes", None)
+    return load_subjects(net, photos, options.target, **known)
+
+
+def regions_of(options: Options, subjects) -> dict:
+    given = [parse_region(text) for text in options.region]
+    return place_regions([*given, *(read_regions(options.regions) if options.regions else [])], subjects)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +96,7 @@ def test_averages_equal_those_of_the_csv(result, positions):
             assert row["mean"] == pytest.approx(sum(values) / len(values), rel=1e-12)
             assert row["deviation_over_positions"] == pytest.approx(np.std(values), rel=1e-9)
             right = [int(p["predicted"]) == photo["target"]["index"] for p in mine]
-            assert row["still_right"] == pytest.approx(sum(right) / len(right))
+            assert row["predicted_share"] == pytest.approx(sum(right) / len(right))
             worst = min(mine, key=lambda p: float(p["probability"]))
             assert row["worst"]["index"] == int(worst["index"])
             assert row["worst"]["box"] == [int(worst[corner]) for corner in ("x0", "y0", "x1", "y1")]
@@ -92,7 +108,7 @@ def test_averages_equal_those_of_the_csv(result, positions):
 
 def test_results_say_where_they_come_from(result):
     assert result["schema"] and result["inputs"] and result["versions"]["jax"]
-    assert result["config"]["sizes"] == [32, 48] and result["network"]["digest"]
+    assert result["config"]["masks"]["sizes"] == [32, 48] and result["network"]["digest"]
     photo = result["photos"][0]
     assert photo["rank_correlations"]["maps"] == ["grey 32", "grey 48", "noise 32", "noise 48"]
     np.testing.assert_allclose(np.diag(photo["rank_correlations"]["matrix"]), 1)
@@ -123,16 +139,16 @@ def test_the_report_needs_nothing_else(out):
     html = (out / "report.html").read_text()
     assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
     assert not re.search(r'(src|href)="(?!data:)', html)
-    assert html.count("<img") == 1 + 2 * 8 + 2
+    assert html.count("<img") == 1 + 2 * 9 + 2
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """Runs of `main` that write no report: how often each measured, and what it found."""
     calls, found = [], []
-    measure = analyze_occlusion.sweep
-    monkeypatch.setattr(analyze_occlusion, "sweep", lambda *a, **k: calls.append(1) or measure(*a, **k))
-    monkeypatch.setattr(analyze_occlusion, "write", lambda options, net, analyses, *_: found.append(analyses))
+    measure = measuring.sweep
+    monkeypatch.setattr(measuring, "sweep", lambda *a, **k: calls.append(1) or measure(*a, **k))
+    monkeypatch.setattr(OcclusionAnalysis, "save", lambda self, *_, **__: found.append(self.photos))
 
     def run(options: Options) -> tuple[int, list]:
         calls.clear()
@@ -161,12 +177,12 @@ def test_what_an_interrupted_or_other_run_left_is_not_taken_for_this_one(folder,
 
 
 def test_a_folder_removed_under_the_run_is_told_and_the_next_run_has_all_files(folder, out, tmp_path, monkeypatch):
-    def removing(options, *rest):
-        shutil.rmtree(options.out)
-        write(options, *rest)
+    def removing(self, out, **rest):
+        shutil.rmtree(out)
+        save(self, out, **rest)
 
-    write, given = analyze_occlusion.write, options(folder, out=tmp_path)
-    monkeypatch.setattr(analyze_occlusion, "write", removing)
+    save, given = OcclusionAnalysis.save, options(folder, out=tmp_path)
+    monkeypatch.setattr(OcclusionAnalysis, "save", removing)
     with pytest.raises(InputError, match=r"positions_grey.npz: was removed while the run went on; run the same"):
         main(given)
     assert not (tmp_path / "report.html").exists()
@@ -178,8 +194,8 @@ def test_a_folder_removed_under_the_run_is_told_and_the_next_run_has_all_files(f
 
 def test_scenes_without_any_photo_know_their_object(folder):
     net = load_network("scenes_cnn", folder / "net.safetensors")
-    subjects = load_subjects(options(folder, photos=(), scenes=2), net)
-    regions = named_regions(options(folder, photos=()), subjects)
+    subjects = subjects_of(options(folder, photos=(), scenes=2), net)
+    regions = regions_of(options(folder, photos=()), subjects)
     assert [subject.name for subject in subjects] == ["scene-0", "scene-1"]
     assert set(regions) == {"object", "top", "left", "centre", "right", "bottom"}
     assert all(0 <= x0 < x1 <= 96 and 0 <= y0 < y1 <= 96 for x0, y0, x1, y1 in regions["object"].values())
@@ -200,7 +216,7 @@ def test_photos_of_every_kind_show_the_same(folder, tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     net = load_network("scenes_cnn", folder / "net.safetensors")
     names = ("rgb.png", "grey.png", "rgba.png", "palette.png", "cmyk.tif", "deep.png", "turned.png")
-    first, *others = load_subjects(options(folder, photos=tuple(tmp_path / name for name in names)), net)
+    first, *others = subjects_of(options(folder, photos=tuple(tmp_path / name for name in names)), net)
     for other in others:
         np.testing.assert_allclose(other.seen.astype(int), first.seen.astype(int), atol=1, err_msg=other.file)
         assert other.placement == first.placement
@@ -208,8 +224,14 @@ def test_photos_of_every_kind_show_the_same(folder, tmp_path):
 
 def test_photos_of_one_name_get_folders_of_their_own(folder):
     net = load_network("scenes_cnn", folder / "net.safetensors")
-    subjects = load_subjects(options(folder, photos=(folder / "a.png",) * 3), net)
+    subjects = load_subjects(net, [folder / "a.png"] * 3, "rank:1")
     assert [subject.name for subject in subjects] == ["a", "a-2", "a-3"]
+
+
+def test_names_are_one_folder_each_on_every_file_system():
+    assert unique_names(["x/A.png", "y/a.JPG", "a-2.png", "../..", ".", "b/.hidden", r"c\\d.png"]) == [
+        "A", "a-2", "a-2-2", "photo", "photo-2", "hidden", "d",
+    ]  # fmt: skip
 
 
 def test_target_by_rank_index_and_name():
@@ -230,7 +252,7 @@ def test_a_digit_that_is_a_class_name_is_the_name():
 def test_regions_reach_the_networks_pixels(folder, tmp_path, kind):
     """a.png is 128 wide and 96 high, stretched to 96x96: x shrinks by 3/4."""
     net = load_network("scenes_cnn", folder / "net.safetensors")
-    subjects = load_subjects(options(folder), net)
+    subjects = subjects_of(options(folder), net)
     changes: dict = {"region": ("eye=16,10,64,40",)}
     if kind == "percent":
         changes = {"region": ("eye=12.5%,10.4167%,50%,41.667%",)}
@@ -240,7 +262,7 @@ def test_regions_reach_the_networks_pixels(folder, tmp_path, kind):
     elif kind == "csv":
         (tmp_path / "r.csv").write_text("photo,name,x0,y0,x1,y1\na.png,eye,16,10,64,40\n")
         changes = {"regions": tmp_path / "r.csv"}
-    regions = named_regions(options(folder, **changes), subjects)
+    regions = regions_of(options(folder, **changes), subjects)
     assert regions["eye"]["a"] == [12, 10, 48, 40]
     assert set(regions["eye"]) == ({"a"} if kind in ("json", "csv") else {"a", "<b>&"})
 
@@ -262,10 +284,12 @@ def bad_files(folder):
         ({"target": "rank:0"}, "rank:1 to rank:10"),
         ({"sizes": (97,)}, "patch must be 1 to 96"),
         ({"sizes": (16,)}, "stride must not exceed the patch"),
-        ({"stride": 0}, "stride must be at least 1"),
+        ({"stride": 0}, "stride must be a whole number of at least 1, not 0"),
         ({"fills": ("grey", "fog")}, "fog"),
         ({"fills": ("300",)}, "0..255"),
         ({"fills": ()}, "at least one fill"),
+        ({"fills": ("grey", "127.5", "127.50")}, "fills must differ"),
+        ({"images": "missing.jpg"}, "missing.jpg: no such file or folder"),
         ({"region": ("eye",)}, "name=x0,y0,x1,y1"),
         ({"region": ("eye=1,2,3",)}, "four numbers"),
         ({"region": ("eye=1,2,3,x",)}, "four numbers"),
@@ -283,10 +307,13 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(folder, tmp_path, cha
     bad_files(folder)
     if "photos" in changes:
         changes = {**changes, "photos": tuple(folder / name for name in changes["photos"])}
+    if "images" in changes:
+        changes = {**changes, "images": folder / changes["images"]}
     if "regions" in changes:
         changes = {**changes, "regions": folder / changes["regions"]}
     with pytest.raises(SystemExit) as stopped:
-        cli.run(main, options(folder, **{"photos": (folder / "a.png",), **changes, "out": tmp_path / "out"}))
+        given = {"photos": (folder / "a.png",), **changes, "out": tmp_path / "out"}
+        cli.run(lambda given: main(options(folder, **given)), given)
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1 and "Traceback" not in error

@@ -17,9 +17,9 @@ from localization.robustness import Training, augmented_corloc
 from saliency.errors import InputError
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness import Options as Masks
-from saliency.robustness import evaluate, evaluation, train_each, training
+from saliency.robustness import evaluation, training
+from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness.evaluation import masked_log_probabilities
 from saliency.robustness.parts import Parts
 from saliency.robustness.summary import bands, findings, slopes, verdict
@@ -195,9 +195,7 @@ def photos(tmp_path, rng, monkeypatch):
     net = random_network(TINY)
     monkeypatch.setattr(cli, "load_network", lambda name, weights, classes: net)
     masks = replace(SMALL.masks, fills=("grey", "0"), coverages=(0.5,))
-    return replace(
-        SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out"
-    )
+    return replace(SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out")
 
 
 def test_a_pretrained_classifier_on_photos(photos):

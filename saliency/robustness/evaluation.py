@@ -202,7 +202,9 @@ def _subject(
     n, classes = len(frames), class_count(first.architecture)
     checked = np.asarray(labels)
     if checked.shape != (n,) or not np.issubdtype(checked.dtype, np.integer):
-        raise InputError(f"labels must be a class index for each of the {n} images, not {checked.dtype} {checked.shape}")
+        raise InputError(
+            f"labels must be a class index for each of the {n} images, not {checked.dtype} {checked.shape}"
+        )
     if checked.min() < 0 or checked.max() >= classes:
         raise InputError(f"labels must lie in 0..{classes - 1}, not {checked.min()}..{checked.max()}")
     if groups is None:  # a photo that is there twice says no more than once

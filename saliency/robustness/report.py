@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saliency._fills import fill_words
-from saliency.report import Figure, Section, Table, png, write_bytes, write_page
+from saliency.report import Figure, Section, Table, listed_notes, png, write_bytes, write_page
 from saliency.robustness.summary import LABELS, NONE, POST
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def write_report(
     for name, image in shown.items():
         write_bytes(out / "pictures" / f"{name}.png", image)
     origin = {
-        key: results[key] for key in ("config", "seed", "inputs", "networks", "versions", "device", "command", "seconds")
+        key: results[key]
+        for key in ("config", "seed", "inputs", "networks", "versions", "device", "command", "seconds")
     }
     write_page(
         out / "report.html",
@@ -97,9 +98,7 @@ def plots(results: Mapping[str, Any], strips: Strips, only: Sequence[str] = ()) 
         "frames": several,
         "curves-frame": several,
     }
-    return {
-        name: draw() for name, draw in drawing.items() if wanted.get(name, True) and (not only or name in only)
-    }
+    return {name: draw() for name, draw in drawing.items() if wanted.get(name, True) and (not only or name in only)}
 
 
 def _captioned(shown: Mapping[str, bytes]) -> dict[str, Figure]:
@@ -186,9 +185,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
 
 def accuracy_table(results: Mapping[str, Any]) -> Table:
     """Accuracy of the plain classifier by shape, averaged over the hidden shares, a column for each fill."""
-    rows = [
-        row for row in results["table"] if row["augmentation"] == results["plain"] and row["metric"] == "accuracy"
-    ]
+    rows = [row for row in results["table"] if row["augmentation"] == results["plain"] and row["metric"] == "accuracy"]
     cells = {(row["family"], row["fill"]): row for row in rows}
     clean = cells[NONE, results["fills"][0]]
     return Table(
@@ -381,14 +378,6 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
         ],
         "Means over masks; shares of the image.",
     )
-
-
-def listed_notes(notes: Sequence[str], most: int) -> list[str]:
-    """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
-    if not notes:
-        return []
-    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
-    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
 
 
 def table_text(results: Mapping[str, Any]) -> str:

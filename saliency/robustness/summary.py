@@ -192,8 +192,8 @@ def _fill_sentence(
     rest = len(pairs) - len(alike) - len(reversed_)
     return (
         f"{text}; of {len(pairs)} pair{'s' * (len(pairs) > 1)} of shapes {len(alike)}"
-        f" {'is' if len(alike) == 1 else 'are'} clearly ordered alike with {'both' if len(fills) == 2 else 'all'} fills,"
-        f" {len(reversed_)} clearly the other way round{named}, and {rest} not settled with one of them at least."
+        f" {'is' if len(alike) == 1 else 'are'} clearly ordered alike with {'both' if len(fills) == 2 else 'all'}"
+        f" fills, {len(reversed_)} clearly the other way round{named}, and {rest} not settled with at least one."
     )
 
 
@@ -277,7 +277,10 @@ def _order(
             **{"level": level, "fill": fill, "coverages": band, "gentler": gentle, "worse": worse, "metric": metric},
             **verdict(
                 metric,
-                *(average([figured[level, fill, one, subject.plain][i] for i in at])[metric] for one in (gentle, worse)),
+                *(
+                    average([figured[level, fill, one, subject.plain][i] for i in at])[metric]
+                    for one in (gentle, worse)
+                ),
             ),
         }
         for level in levels

@@ -178,7 +178,9 @@ def train_each(
     nets = {}
     for i, (name, augmentation) in enumerate(chosen.items()):
         tensors = parts.get(
-            f"network-{name}", content_hash(known, repr(augmentation)), lambda n=name, b=i * steps: flat(n, b)  # type: ignore[misc]
+            f"network-{name}",
+            content_hash(known, repr(augmentation)),
+            lambda n=name, b=i * steps: flat(n, b),  # type: ignore[misc]
         )
         nets[name] = _with(net, tensors)
         if progress:
