@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from localization.contents import Contents, read_contents
 from localization.datasets.dataset import Dataset
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
@@ -93,40 +92,37 @@ def evaluate_photos(
     classes: ClassList,
     options: Options,
     *,
-    strict: bool = False,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Hide parts of photos whose class their names say (`named_classes`), for a network that is given.
 
-    Photos that cannot be read are left out and noted, or with `strict` refused. The rest is as for
-    `robustness.evaluate`, whose errors it raises.
+    The result carries the data set's notes. The rest is as for `robustness.evaluate`, whose errors it raises.
     """
-    found = read_contents(photos, strict=strict, progress=progress)
-    if len(found) < 2:
-        raise InputError(f"{photos.name}: at least 2 photos are needed, not {len(found)}")
-    labels = named_classes(found, classes)
+    if len(photos) < 2:
+        raise InputError(f"{photos.name}: at least 2 photos are needed, not {len(photos)}")
+    labels = named_classes(photos, classes)
     kinds = len(np.unique(labels))
     return evaluate(
         net,
-        list(found.data.images),
+        list(photos.images),
         labels,
         options=options,
         data=f"photos of {kinds} class{'es' * (kinds > 1)}, named by their files or folders",
-        notes=[str(note) for note in found.data.notes],
+        notes=[str(note) for note in photos.notes],
         folder=folder,
         progress=progress,
     )
 
 
-def named_classes(photos: Contents, classes: ClassList) -> Int[np.ndarray, " n"]:
+def named_classes(photos: Dataset, classes: ClassList) -> Int[np.ndarray, " n"]:
     """The class of each photo, as its file or the nearest of its folders names it: by a leading wnid, or a folder by
     the class's name (`match_labels`); else by the one label of its boxes.
 
     Raises InputError for the first photo that has none, and says how many have none.
     """
-    found = [_class_of(one.source, set(one.labels), classes) for one in photos.data.annotations]
-    missing = [one.source for one, index in zip(photos.data.annotations, found) if index is None]
+    found = [_class_of(one.source, set(one.labels), classes) for one in photos.annotations]
+    missing = [one.source for one, index in zip(photos.annotations, found) if index is None]
     if missing:
         raise InputError(
             f"{missing[0]}: neither its name nor its folder begins with the wnid of a class, and no folder bears a"

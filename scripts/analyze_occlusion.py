@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
+from localization.datasets import load
 from localization.datasets.scenes import scenes
 from localization.robustness import class_of_name
 from saliency import InputError
@@ -55,7 +57,7 @@ def main(options: Options) -> int:
     photos, known = load_photos(options, net.classes)
     regions = [parse_region(text, "--region") for text in options.region] if options.masks.draws else []
     regions += read_regions(options.regions) if options.regions and options.masks.draws else []
-    with complete(), cli.progress_bar(options.quiet, "mask") as progress:
+    with complete(), cli.progress("mask", options.quiet) as progress:
         found = analyze_occlusion(
             net, photos, target=options.target, regions=regions, options=options.masks,
             folder=options.out, progress=progress, **known,
@@ -75,7 +77,15 @@ def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]
         data = scenes("test", options.scenes, options.masks.seed)
         names = [f"scene-{i}" for i in range(len(data))]
         return list(data.images), {"names": names, "labels": [*map(str, data.labels)], "boxes": [*data.boxes]}
-    images, names, notes = cli.read_photos(paths, options.limit, options.masks.seed, options.strict)
+    images, names, notes = list[np.ndarray](), list[str](), list[str]()
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        strict = options.strict or path.is_file()
+        data = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=strict)
+        images += data.images
+        names += [one.source for one in data.annotations]
+        notes += map(str, data.notes)
     index = read_classes(options.net.classes or classes) if options.net.classes or classes else None
     of = [class_of_name(name, index) if index else None for name in names]
     labels = [index.names[i] if index and i is not None else None for i in of]
@@ -83,4 +93,4 @@ def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse(Options))
+    cli.start(main, Options)

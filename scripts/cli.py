@@ -6,24 +6,19 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
-import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization.contents import read_contents
 from localization.datasets import Dataset, load
-from localization.datasets.dataset import Reader
 from saliency import load_network
 from saliency._reading import read_text
 from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.photos import read_header, read_photo
 
 Options = TypeVar("Options")
 
@@ -57,7 +52,7 @@ class Entry:
 class NetworkOptions:
     """A classifier, with its weights, the names of its classes and the way in which photos enter it."""
 
-    network: str = "scenes_cnn"
+    network: str | None = "scenes_cnn"
     """Classifier to explain."""
     weights: str | None = None
     """Its checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
@@ -68,6 +63,8 @@ class NetworkOptions:
 
     def load(self) -> Network:
         """The network, `preprocess` and `classes` set as asked for. Raises InputError."""
+        if self.network is None:
+            raise InputError("--network is needed: it names the classifier")
         weights = self.weights
         if weights is not None and weights.startswith("~"):
             weights = str(Path(weights).expanduser())
@@ -120,31 +117,12 @@ class DataOptions:
 
 def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
     """One photo, or those of a folder: a data set without boxes. Raises InputError."""
-    if not path.is_file():
-        return load("folder", path, limit=limit, seed=seed)
-    reader = Reader(path.stem, "all")
-    header = read_header(path)
-    reader.add(path.name, header.upright, [], partial(read_photo, path))
-    return reader.dataset()
+    return load("folder", path, limit=limit, seed=seed)
 
 
-def read_photos(
-    paths: Sequence[Path], limit: int | None = None, seed: int = 0, strict: bool = False
-) -> tuple[list[np.ndarray], list[str], list[str]]:
-    """Photos of files and of folders, decoded; their names in there; and notes of what was left out.
-
-    A file that cannot be read is an InputError, and with `strict` one in a folder too.
-    """
-    images: list[np.ndarray] = []
-    names, notes = list[str](), list[str]()
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        found = read_contents(photos(path, limit=limit, seed=seed), strict=strict or path.is_file())
-        images += found.data.images
-        names += [one.source for one in found.data.annotations]
-        notes += map(str, found.data.notes)
-    return images, names, notes
+def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
+    """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code."""
+    run(lambda _: main(parse(options)), None)
 
 
 def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -163,12 +141,51 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Opt
             str_from_instance=lambda value: [str(value)],
         )
 
+    with registry, as_options(options):
+        return tyro.cli(options, args=arguments)
+
+
+@contextmanager
+def as_options(options: object, **names: str) -> Iterator[None]:
+    """The library's InputErrors in the words of the command line.
+
+    An argument that a message begins with ("map_size must be ...") or that it has in backquotes is named by its option;
+    `names` are those whose option is called otherwise. What is no option stays as it is.
+    """
+    known = {name: f"--{name.replace('_', '-')}" for name in _fields(options)} | names
     try:
-        with registry:
-            return tyro.cli(options, args=arguments)
-    except InputError as error:  # options that check themselves
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        sys.exit(2)
+        yield
+    except InputError as error:
+        said = re.sub(r"^(\w+)(?= must )|`(\w+)`", lambda m: known.get(m[1] or m[2], m[1] or m[2]), str(error))
+        if said == str(error):
+            raise
+        renamed = InputError(said)
+        for note in getattr(error, "__notes__", ()):
+            renamed.add_note(note)
+        raise renamed from error
+
+
+def _fields(options: object) -> Iterator[str]:
+    """The names of all options, those of nested dataclasses as well."""
+    hints = get_type_hints(options if isinstance(options, type) else type(options))
+    for name, kind in hints.items():
+        if is_dataclass(kind):
+            yield from _fields(kind)
+        else:
+            yield name
+
+
+@contextmanager
+def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that follows calls with (done, total); where the total changes, a new task begins."""
+    with tqdm(unit=unit, disable=silent(quiet)) as bar:
+
+        def follow(done: int, total: int) -> None:
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield follow
 
 
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
@@ -176,7 +193,7 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     try:
         code = main(options)
     except (InputError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print("\n".join([f"error: {_sentence(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -192,19 +209,6 @@ def command() -> str:
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
-
-
-@contextmanager
-def progress_bar(quiet: bool, unit: str = "step") -> Iterator[Callable[[int, int], None]]:
-    """What a library function tells of (done, total), as a bar where somebody watches."""
-    with tqdm(unit=unit, disable=silent(quiet), leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            if total != bar.total:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield progress
 
 
 def _sentence(error: Exception) -> str:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import tyro
 
+from localization.datasets import Dataset, load
 from localization.robustness import Training, augmented_corloc, corloc_section, evaluate_digits, evaluate_photos
 from saliency import InputError
 from saliency._files import check_writable, complete
-from saliency.models.classes import read_classes
+from saliency.models.classes import ClassList, read_classes
+from saliency.models.network import Network
 from saliency.report import listed_notes
 from saliency.robustness import AUGMENTATIONS
 from saliency.robustness import Options as Masks
@@ -53,15 +55,9 @@ def main(options: Options) -> int:
         raise InputError("--localization fine-tunes the scenes classifier: run it without --images")
     check_writable(options.out)
     parts = options.out / "parts"
-    with complete(), cli.progress_bar(options.quiet) as progress:
+    with complete(), cli.progress("step", options.quiet) as progress:
         if options.images:
-            net, photos = options.net.load(), cli.photos(options.images, limit=options.limit, seed=options.masks.seed)
-            if not (options.net.classes or net.classes):
-                raise InputError("--images needs --classes, a file of the network's class names, to know what is right")
-            classes = read_classes(options.net.classes or net.classes)
-            found = evaluate_photos(
-                net, photos, classes, options.masks, strict=options.strict, folder=parts, progress=progress
-            )
+            found = evaluate_photos(*load_photos(options), options.masks, folder=parts, progress=progress)
         else:
             found = evaluate_digits(options.training, options.masks, folder=parts, progress=progress)
         extra, sections = {"localization": []}, []
@@ -79,5 +75,14 @@ def main(options: Options) -> int:
     return 0
 
 
+def load_photos(options: Options) -> tuple[Network, Dataset, ClassList]:
+    """The network, the photos and the names of its classes."""
+    net = options.net.load()
+    if not (options.net.classes or net.classes):
+        raise InputError("--images needs --classes, a file of the network's class names, to know what is right")
+    how = {"limit": options.limit, "seed": options.masks.seed, "strict": options.strict}
+    return net, load("folder", options.images, decode=True, **how), read_classes(options.net.classes or net.classes)
+
+
 if __name__ == "__main__":
-    cli.run(main, cli.parse(Options))
+    cli.start(main, Options)
