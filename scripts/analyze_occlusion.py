@@ -19,6 +19,7 @@ from localization.robustness import class_of_name
 from saliency import InputError
 from saliency._files import check_writable, complete
 from saliency.models.classes import read_classes
+from saliency.photos import read_photo
 from saliency.report import listed_notes
 from saliency.zeiler_fergus import Options as Analysis
 from saliency.zeiler_fergus import analyze_occlusion, parse_region, read_regions
@@ -79,10 +80,11 @@ def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]
         return list(data.images), {"names": names, "labels": [*map(str, data.labels)], "boxes": [*data.boxes]}
     images, names, notes = list[np.ndarray](), list[str](), list[str]()
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        strict = options.strict or path.is_file()
-        data = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=strict)
+        if not path.is_dir():
+            images.append(read_photo(path))
+            names.append(path.name)
+            continue
+        data = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict)
         images += data.images
         names += [one.source for one in data.annotations]
         notes += map(str, data.notes)

@@ -1,21 +1,25 @@
 """The analysis as a command: files that agree with one another, photos of every kind, and clear refusals."""
 
 import csv
+import html
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import spearmanr
 
 from saliency.errors import InputError
 from saliency.models.weights import load_network, random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.zeiler_fergus import OcclusionAnalysis, measuring, read_regions
+from saliency.zeiler_fergus import OcclusionAnalysis, analyze_occlusion, measuring, read_regions
 from saliency.zeiler_fergus import Options as Analysis
 from saliency.zeiler_fergus.subjects import chosen_class, load_subjects, parse_region, place_regions, unique_names
-from scripts import analyze_occlusion, cli
+from scripts import analyze_occlusion as script
+from scripts import cli
 from scripts.analyze_occlusion import Options, main
 
 
@@ -51,7 +55,7 @@ def options(folder, **changes) -> Options:
 
 
 def subjects_of(options: Options, net) -> list:
-    photos, known = analyze_occlusion.load_photos(options, net.classes)
+    photos, known = script.load_photos(options, net.classes)
     known.pop("notes", None)
     return load_subjects(net, photos, options.target, **known)
 
@@ -136,10 +140,10 @@ def test_pictures_can_be_opened(out):
 
 
 def test_the_report_needs_nothing_else(out):
-    html = (out / "report.html").read_text()
-    assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
-    assert not re.search(r'(src|href)="(?!data:)', html)
-    assert html.count("<img") == 1 + 2 * 9 + 2
+    page = (out / "report.html").read_text()
+    assert "&lt;b&gt;&amp;" in page and "<b>&" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("<img") == 1 + 2 * 9 + 2
 
 
 @pytest.fixture
@@ -289,7 +293,7 @@ def bad_files(folder):
         ({"fills": ("300",)}, "0..255"),
         ({"fills": ()}, "at least one fill"),
         ({"fills": ("grey", "127.5", "127.50")}, "fills must differ"),
-        ({"images": "missing.jpg"}, "missing.jpg: no such file or folder"),
+        ({"images": "missing.jpg"}, "missing.jpg: no such file"),
         ({"region": ("eye",)}, "name=x0,y0,x1,y1"),
         ({"region": ("eye=1,2,3",)}, "four numbers"),
         ({"region": ("eye=1,2,3,x",)}, "four numbers"),
@@ -318,3 +322,81 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(folder, tmp_path, cha
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1 and "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_that_the_classifier_gets_wrong_is_not_called_right(folder, tmp_path):
+    net = load_network("scenes_cnn", folder / "net.safetensors")
+    photos = [folder / "a.png", folder / "<b>&.png"]
+    predicted = [one.predicted for one in load_subjects(net, photos, "rank:1")]
+    labels = [net.classes[predicted[0]], net.classes[(predicted[1] + 1) % 10]]
+    found = analyze_occlusion(
+        net, photos, labels=labels, options=Analysis(sizes=(48,), stride=48, fills=("grey", "0"), draws=0, windows=0)
+    )
+    found.save(tmp_path)
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert "still right" not in page and "belief" not in page
+    assert f"True class: {labels[0]}, which the classifier predicts." in page
+    assert f"True class: {labels[1]}, which the classifier misses: it predicts {net.classes[predicted[1]]}." in page
+    assert "1 of the 2 photos whose true class is known are classified wrongly (<b>&)" in page
+    for word in ("grey (level 127.5)", "black (level 0)", "nothing is cut away", "rank correlation", "drop map"):
+        assert word in page, word
+    lead = page[page.index('class="lead"') :]
+    assert lead.index("Hiding 25% of") < lead.index("A single mask") < lead.index("What hides") < lead.index("<h2>")
+
+
+def test_the_conclusion_is_what_the_rows_say(folder):
+    net = load_network("scenes_cnn", folder / "net.safetensors")
+    options = Analysis(sizes=(32, 48), stride=24, fills=("grey", "0"), draws=0, windows=0)
+    found = analyze_occlusion(net, [folder / "a.png"], options=options)
+    rows = found.rows
+    assert len(rows) == 2 * (4 * 4 + 3 * 3)
+    means = {
+        fill: np.mean([row["probability"] for row in rows if (row["fill"], row["mask_height"]) == (fill, 48)])
+        for fill in ("grey", "0")
+    }
+    hiding, changed, hides = found.conclusion
+    assert f"to {means['grey']:.3f} where grey (level 127.5) shows and {means['0']:.3f} where black (level 0)" in hiding
+    target = found.photos[0].subject.target
+    for fill, words in (("grey", "grey (level 127.5)"), ("0", "black (level 0)")):
+        sides = [row["mask_height"] for row in rows if row["fill"] == fill and row["predicted"] != target]
+        said = f"of {int(bool(sides))} of 1 where {words} shows"
+        assert said + (f" (the smallest that does: {min(sides)} px)" if sides else "") in changed
+    correlation = spearmanr(*(found.photos[0].sweeps[fill][1].drop_map.ravel() for fill in ("grey", "0"))).statistic
+    assert f"rank correlation is {correlation:.2f}" in hides
+    table = found.table().splitlines()
+    assert len(table) == 3 and table[0].split()[:2] == ["photo", "target"] and "grey (level 127.5)" in table[1]
+    shown = found._repr_html_()
+    assert "data:image/png" in shown and "Hiding 25%" in shown and "<html" not in shown
+
+
+def test_one_fill_says_nothing_of_others(folder):
+    net = load_network("scenes_cnn", folder / "net.safetensors")
+    options = Analysis(sizes=(48,), stride=48, fills=("mean",), draws=0, windows=0)
+    *_, hides = analyze_occlusion(net, [folder / "a.png"], options=options).conclusion
+    assert hides.startswith("Only the image's own mean colour was shown")
+
+
+def test_a_folder_of_photos_and_one_more_in_images(folder, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(folder / "a.png", photos / "a.png")
+    (photos / "broken.png").write_bytes(b"no photo")
+    given = options(folder, photos=(photos,), images=folder / "<b>&.png", fills=("grey",), draws=0, windows=0,
+                    out=tmp_path / "out", quiet=False)  # fmt: skip
+    assert main(given) == 0
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [photo["file"] for photo in result["photos"]] == ["a.png", "<b>&.png"]
+    assert "broken.png" in result["notes"][0]
+    said = capsys.readouterr().out
+    assert said.startswith("Hiding 25% of") and "1 left out or repaired:" in said and "broken.png" in said
+    with pytest.raises(InputError, match="1 left out"):
+        main(replace(given, strict=True))
+
+
+def test_other_weights_under_the_same_name_are_measured_anew(folder, tmp_path, measured):
+    shutil.copy(folder / "net.safetensors", tmp_path / "w.safetensors")
+    few = {"photos": (folder / "a.png",), "fills": ("grey",), "draws": 0, "windows": 0, "out": tmp_path / "out"}
+    given = options(folder, weights=str(tmp_path / "w.safetensors"), **few)
+    assert measured(given)[0] == 1 and measured(given)[0] == 0
+    save_network(random_network(scenes_cnn(), seed=1), tmp_path / "w.safetensors", {})
+    assert measured(given)[0] == 1

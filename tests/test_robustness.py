@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +18,17 @@ from localization.boxes import iou
 from localization.datasets.scenes import scenes
 from localization.robustness import Training, augmented_corloc
 from saliency.errors import InputError
+from saliency.models.classes import read_classes
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.robustness import Options as Masks
-from saliency.robustness import evaluation, training
+from saliency.robustness import evaluate, evaluation, training
 from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness.evaluation import masked_log_probabilities
+from saliency.robustness.masks import draw_masks
 from saliency.robustness.parts import Parts
-from saliency.robustness.summary import bands, findings, slopes, verdict
+from saliency.robustness.subject import Subject
+from saliency.robustness.summary import bands, findings, slopes, summary, verdict
 from scripts import cli
 from scripts.robustness import Options, main
 
@@ -250,3 +256,169 @@ def test_a_damaged_part_is_named(tmp_path):
     (tmp_path / f"clean-{'a' * 16}.npz").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"clean-a+.npz: .*; remove it, if it is there, and run the same"):
         Parts(tmp_path).get("clean", "a" * 64, dict)
+
+
+def test_other_weights_under_the_same_name_give_their_own_figures(photos, monkeypatch, rng):
+    """Answers are found by the content of all that entered them: weights, photos, labels."""
+    found = []
+    for seed in (0, 1, 0):
+        net = random_network(TINY, seed=seed)
+        monkeypatch.setattr(cli, "load_network", lambda name, weights, classes, net=net: net)
+        assert main(photos) == 0
+        results = json.loads((photos.out / "results.json").read_text())
+        assert results["networks"] == {"plain": net.digest}
+        found.append({(r["family"], r["fill"], r["metric"]): r["value"] for r in results["curves"]})
+        (photos.out / "results.json").unlink()
+    assert found[0] == found[2] != found[1]
+    Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(photos.images / "n00000000_photo0.png")
+    assert main(photos) == 0
+    results = json.loads((photos.out / "results.json").read_text())
+    assert {(r["family"], r["fill"], r["metric"]): r["value"] for r in results["curves"]} != found[2]
+
+
+def test_finished_parts_serve_again_and_others_make_room(photos, monkeypatch):
+    main(photos)
+    kept = sorted((photos.out / "parts").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "masked_log_probabilities", None)  # nothing may be computed again
+        main(photos)
+    assert sorted((photos.out / "parts").iterdir()) == kept
+    main(changed(photos, coverages=(0.4,)))
+    again = sorted((photos.out / "parts").iterdir())
+    assert len(again) == len(kept) and again != kept  # each in the place of one of its name
+
+
+def test_the_answer_is_the_one_that_a_loop_finds(rng):
+    """Accuracy under each mask, counted by hand."""
+    nets = {"plain": random_network(TINY), "other": random_network(TINY, seed=3)}
+    photos = [rng.integers(0, 256, (20, 25, 3), dtype=np.uint8) for _ in range(5)]
+    labels = np.array([0, 1, 2, 3, 4])
+    options = Masks(families=("life", "triangles"), coverages=(0.25, 0.75), fills=("0", "grey"), draws=10)
+    found = evaluate(nets, photos, labels, options=options)
+    x = nets["plain"].preprocess(photos)
+    for row in found.rows:
+        if row["metric"] != "accuracy":
+            continue
+        shown = np.zeros_like(x[:1]) + nets["plain"].preprocess.normalise(
+            np.full(3, {"0": 0.0, "grey": 127.5}[row["fill"]])
+        )
+        hidden = np.zeros(x.shape[:3], bool)
+        if row["family"] != "none":
+            hidden = np.asarray(draw_masks(row["family"], 5, (14, 18), row["coverage"]).hidden)[:, 0]
+        answers = np.asarray(nets[row["network"]](np.where(hidden[..., None], shown, x))).argmax(-1)
+        assert row["value"] == pytest.approx((answers == labels).mean()), row
+    assert {(r["network"], r["fill"]) for r in found.rows if r["family"] == "life"} == {
+        (name, fill) for name in nets for fill in ("0", "grey")
+    }
+    assert found.table().splitlines()[0].split() == ["hidden", "by", "share", "0", "grey"]
+    assert len(found.table().splitlines()) == 2 + 2 * 2
+    html = found._repr_html_()
+    assert "data:image/png" in html and "Shape: of 5 images" in html and "<html" not in html
+
+
+def test_a_photo_that_is_there_twice_counts_once_in_the_intervals(rng):
+    one, two = (rng.integers(0, 256, (14, 18, 3), dtype=np.uint8) for _ in range(2))
+    options = Masks(families=("life",), coverages=(0.5,), fills=("0",), draws=5)
+    found = evaluate(random_network(TINY), [one, two, one.copy()], [0, 1, 0], options=options)
+    assert (found.results["videos"], found.results["groups"]) == (3, 2)
+
+
+def test_training_images_that_are_scored_are_taken_out(rng):
+    images, labels = rng.integers(0, 256, (5, 4, 4, 3), dtype=np.uint8), np.arange(5)
+    kept, left, notes = studies.apart(images, labels, images[[1, 3]].copy())
+    np.testing.assert_array_equal(left, [0, 2, 4])
+    np.testing.assert_array_equal(kept, images[[0, 2, 4]])
+    assert notes == ["2 of 5 training images are scored too, and nothing was learned from them"]
+    assert studies.apart(images, labels, images[:0])[2] == []
+
+
+def made_up(rng, right: dict[tuple[str, str], float], nets=("plain",)) -> list[str]:
+    """The conclusion of answers that are right in these shares of 400 images, by fill and family."""
+    labels = np.zeros(400, int)
+
+    def answers(share: float) -> np.ndarray:
+        log_p = np.log(np.full((1, 400, 1, 10), 0.02))
+        log_p[0, np.arange(400), 0, np.where(np.arange(400) < share * 400, 0, 1)] = np.log(0.82)
+        return log_p
+
+    fills = tuple(dict.fromkeys(fill for fill, _ in right))
+    families = tuple(dict.fromkeys(family for _, family in right))
+    options = Masks(families=families, coverages=(0.5,), fills=fills, draws=200)
+    subject = Subject({name: random_network(TINY) for name in nets}, np.zeros((400, 1, 14, 18, 3), np.float32), labels,
+                      np.arange(400))  # fmt: skip
+    every = {(fills[0], ""): {name: answers(0.9) for name in nets}}
+    every |= {key: {name: answers(share + 0.1 * (name != "plain")) for name in nets} for key, share in right.items()}
+    return summary(options, subject, every)["conclusion"]
+
+
+def test_the_conclusion_follows_from_the_data(rng):
+    alike = {("0", "life"): 0.8, ("0", "perlin"): 0.4, ("grey", "life"): 0.7, ("grey", "perlin"): 0.3}
+    shape, fill, confidence = made_up(rng, alike)
+    assert "90.0% are classified right with nothing hidden" in shape and "whatever the fill" in shape
+    assert "80.0% (life) to 40.0% (perlin) where black (level 0) shows" in shape
+    assert "life, perlin with black (level 0) and life, perlin with grey (level 127.5)" in fill
+    assert "of 1 pair of shapes 1 is clearly ordered alike with both fills, 0 clearly the other way round" in fill
+    assert "surer than it is right" in confidence
+
+    reversed_ = {**alike, ("grey", "life"): 0.3, ("grey", "perlin"): 0.7}
+    _, fill, _ = made_up(rng, reversed_)
+    assert "0 are clearly ordered alike with both fills, 1 clearly the other way round (life against perlin)" in fill
+
+    shape, fill, _ = made_up(rng, {**alike, ("grey", "life"): 0.5, ("grey", "perlin"): 0.5})
+    assert "shapes differ clearly only where black (level 0) shows" in shape and "1 not settled" in fill
+    shape, _, _ = made_up(rng, dict.fromkeys(alike, 0.5))
+    assert "no pair of shapes differs clearly" in shape
+    shape, fill, _ = made_up(rng, {("0", "life"): 0.8, ("0", "perlin"): 0.4})
+    assert "whatever the fill" not in shape and "other fills were not tried" in fill
+
+    *_, training = made_up(rng, alike, ("plain", "cutmix"))
+    assert "with black (level 0) 2 of 2 pairs of training and mask shape gain accuracy and 0 lose some" in training
+    assert "with nothing hidden it changes accuracy by +0.0 points" in training
+
+
+def test_the_page_defines_its_words_and_names_no_seed(photos):
+    assert main(photos) == 0
+    page = (photos.out / "report.html").read_text()
+    for word in ("single pixels, each hidden", "clusters of pixels", "grey (level 127.5)", "black (level 0)", "points",
+                 "nothing is cut away", "photos of 2 classes", "95% interval", "nothing was trained"):  # fmt: skip
+        assert word in page, word
+    assert not re.search(r"seed 00|belief", page, re.I)
+    lead = page[page.index('class="lead"') :]
+    assert lead.index("Shape: of 6 images") < lead.index("Fill: ") < lead.index("Confidence: ") < lead.index("<h2>")
+    assert main(replace(photos, net=replace(photos.net, entry=cli.Entry("crop")))) == 0
+    assert "cut away on average" in (photos.out / "report.html").read_text()
+
+
+def test_photos_are_named_by_folder_wnid_or_box(photos, rng):
+    classes = read_classes(photos.net.classes)
+    for source, expected in {
+        "n00000003_x.png": 3,
+        "n00000004/x.png": 4,
+        "n00000004/n00000003_x.png": 3,
+        "Class_5/x.png": 5,
+        "class 6/more/x.png": 6,
+        "holiday.png": None,
+        "n99999999/x.png": None,
+    }.items():
+        assert studies.class_of_name(source, classes) == expected, source
+
+
+def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, capsys):
+    (photos.images / "n00000001_broken.png").write_bytes(b"no photo")
+    assert main(photos) == 0
+    assert "1 left out or repaired:" in capsys.readouterr().out
+    results = json.loads((photos.out / "results.json").read_text())
+    assert results["videos"] == 6 and "n00000001_broken.png" in results["notes"][0]
+    assert "n00000001_broken.png" in (photos.out / "report.html").read_text()
+    with pytest.raises(InputError, match="1 left out"):
+        main(replace(photos, strict=True))
+
+
+def test_a_network_without_class_names_is_refused(photos, monkeypatch):
+    with pytest.raises(InputError, match="--images needs --classes"):
+        main(changed(photos, classes=None))
+
+
+def test_no_analysis_waits_for_matplotlib():
+    code = "import saliency.zeiler_fergus, saliency.robustness, sys; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

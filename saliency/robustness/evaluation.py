@@ -18,6 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, UInt8
 
+from saliency import _checks
 from saliency._checks import function, kind_of
 from saliency._fills import fill_text
 from saliency.errors import InputError
@@ -121,10 +122,13 @@ def evaluate(
     options = options or Options()
     kind_of("options", options, Options, "how images are hidden")
     function("progress", progress, "(done, total)")
+    _checks.text("data", data)
+    _checks.texts("notes", notes)
+    parts = Parts(_checks.folder("folder", folder))
     subject, sizes = _subject(nets, images, labels, groups, boxes)
     for fill in options.fills:
         subject.filled(fill, options.seed)[:0]  # an unknown one is refused before anything is computed
-    answers = _answers(options, subject, Parts(None if folder is None else Path(folder)), progress)
+    answers = _answers(options, subject, parts, progress)
     net = subject.net
     results = {
         "config": vars(options),

@@ -13,7 +13,8 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Int, UInt8
 
-from saliency._checks import whole
+from saliency._checks import folder as as_folder
+from saliency._checks import function, kind_of, number, texts, whole
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
@@ -160,11 +161,28 @@ def train_each(
     finished networks are kept in it, and found again by the content of all that entered them. Raises InputError for an
     unknown augmentation and fewer images than a batch.
     """
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
+    texts("augmentations", augmentations)
     names = list(dict.fromkeys([PLAIN, *augmentations]))
     chosen = {name: as_augmentation(name) for name in names}
     whole("epochs", epochs, least=1)
-    if len(images) < BATCH or len(labels) != len(images):
-        raise InputError(f"images must be at least {BATCH}, with a label each, not {len(images)} and {len(labels)}")
+    whole("seed", seed)
+    number("rate", rate, above=0)
+    images, labels, classes = np.asarray(images), np.asarray(labels), class_count(net.architecture)
+    if images.ndim != 4 or images.dtype != np.uint8 or len(images) < BATCH:
+        raise InputError(
+            f"images must be at least {BATCH}, as uint8 [n, h, w, 3], not {images.dtype} {list(images.shape)}"
+        )
+    if (
+        labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+        or not ((labels >= 0) & (labels < classes)).all()
+    ):
+        raise InputError(f"labels must be a class index 0..{classes - 1} for each of the {len(images)} images")
+    if np.size(fill) not in (1, 3) or not np.isfinite(fill).all():
+        raise InputError(f"fill must be one finite number or three, in normalised units, not {fill!r}")
+    folder = as_folder("folder", folder)
     parts, steps = Parts(folder), epochs * (len(images) // BATCH)
     known = content_hash(SCHEMA, net.digest, net.preprocess, images, labels, epochs, rate, np.asarray(fill), seed)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saliency._checks import function, kind_of
+from saliency._checks import folder as as_folder
+from saliency._checks import function, kind_of, texts
 from saliency.maps.gradient import Progress
 from saliency.models.network import Network
 from saliency.report import content_hash, fragment, record
@@ -121,6 +122,8 @@ def analyze_occlusion(
     kind_of("net", net, Network, "as load_network gives it")
     kind_of("options", options, Options, "masks and what fills them")
     function("progress", progress, "(done, total)")
+    texts("notes", notes)
+    path = as_folder("folder", folder)
     subjects = load_subjects(net, photos, target, names=names, labels=labels, boxes=boxes)
     sizes = all_windows(options, subjects[0].seen.shape[:2])
     given = as_regions(regions)
@@ -149,6 +152,5 @@ def analyze_occlusion(
         if progress:
             progress(done, total)
 
-    path = None if folder is None else Path(folder)
     found = [measure(options, net, subject, sizes, path, tell) for subject in subjects]
     return OcclusionAnalysis(net, options, found, placed, rows, list(notes), time.perf_counter() - start)

@@ -51,6 +51,8 @@ class Options:
             raise InputError("fills must name at least one fill, such as grey, in a tuple")
         if len({fill_text(fill) for fill in self.fills}) < len(self.fills):
             raise InputError(f"fills must differ, not {', '.join(map(str, self.fills))}")
+        if isinstance(self.layers, str):
+            raise InputError(f"layers must be a tuple of layers' names, not {self.layers!r}")
         one_of("engine", self.engine, get_args(Engine))
         for size in self.sizes:
             whole("sizes", size, least=1)

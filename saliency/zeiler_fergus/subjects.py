@@ -69,9 +69,11 @@ def load_subjects(
     boxes: Sequence[Sequence[float] | None] | None = None,
 ) -> list[Subject]:
     """The photos as the network sees them; each gets a name of its own, which can name a folder."""
+    if isinstance(photos, str | Path | Image.Image) or not hasattr(photos, "__len__"):
+        raise InputError(f"photos must be a list of photos (paths, Pillow images or uint8 arrays), not {photos!r:.60}")
     given = [_file_name(photo, i) for i, photo in enumerate(photos, 1)] if names is None else list(names)
     for what, values in (("names", given), ("labels", labels), ("boxes", boxes)):
-        if values is not None and len(values) != len(photos):
+        if values is not None and (isinstance(values, str) or len(values) != len(photos)):
             raise InputError(f"{what} must name one for each of the {len(photos)} photos, not {len(values)}")
     if not len(photos):
         raise InputError("photos must hold at least one photo")
@@ -81,8 +83,12 @@ def load_subjects(
         x = net.preprocess([pixels])[0]
         probability = probabilities(net, x[None])[0]
         label = labels[i] if labels is not None else None
+        if label is not None and not isinstance(label, str):
+            raise InputError(f"labels must be class names, or None where one is not known, not {label!r}")
         true = -1 if label is None else int(match_labels([label], net.classes).indices[0])
         box = boxes[i] if boxes is not None else None
+        if box is not None and np.shape(box) != (4,):
+            raise InputError(f"boxes must be x0 y0 x1 y1, or None where one is not known, not {box!r}")
         subjects.append(
             Subject(
                 own,
@@ -214,7 +220,7 @@ def as_regions(given: "Mapping[str, Sequence[Corner]] | Sequence[Region]") -> li
     """Regions by name for all photos, or as they are. Raises InputError."""
     if isinstance(given, Mapping):
         return [Region(name, tuple(corners)) for name, corners in given.items()]
-    if not all(isinstance(one, Region) for one in given):
+    if isinstance(given, str) or not all(isinstance(one, Region) for one in given):
         raise InputError("regions must be {name: (x0, y0, x1, y1)} in pixels of the photos, or Region objects")
     return list(given)
 
