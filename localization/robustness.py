@@ -190,6 +190,7 @@ def augmented_corloc(
         rows.append(
             {
                 **{"augmentation": name, "accuracy": float((part["classes"] == test.labels).mean())},
+                "trained_on": len(images),
                 **{"corloc": share.value, "low": share.low, "high": share.high},
                 **{"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high},
             }
@@ -207,9 +208,7 @@ def _boxed(net: Network, fit: Scenes, test: Scenes) -> dict[str, np.ndarray]:
     return {"boxes": boxes, "classes": logits(net, net.preprocess(test.images)).argmax(-1)}
 
 
-def corloc_section(
-    rows: Sequence[Mapping[str, Any]], tune_scenes: int, map_scenes: tuple[int, int], out: Path | None = None
-) -> Section:
+def corloc_section(rows: Sequence[Mapping[str, Any]], map_scenes: tuple[int, int], out: Path | None = None) -> Section:
     """The rows of `augmented_corloc` as a section of the page; the picture goes to OUT/pictures/corloc.png as well."""
     image = _corloc_picture(rows)
     if out is not None:
@@ -240,7 +239,7 @@ def corloc_section(
         "Does augmentation make maps localize better?",
         f"{len(clear)} of {others} trainings with occlusions raise CorLoc over plain training and {len(worse)} lower it"
         " (95% interval of the paired difference clear of 0).\n"
-        f"The scenes classifier, trained on for one pass over {tune_scenes} scenes, plain and with each augmentation (a"
+        f"The scenes classifier, trained on for one pass over {rows[0]['trained_on']} scenes, plain and with each augmentation (a"
         " continued training, not one from scratch); gradient maps of the predicted class, a linear map fitted to"
         f" {map_scenes[0]} other scenes, CorLoc on {map_scenes[1]} of the test split.",
         [table],

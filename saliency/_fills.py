@@ -26,7 +26,10 @@ def fill_text(fill: Fill) -> str:
     parsed = parse_fill(fill)
     if isinstance(parsed, str):
         return parsed
-    return ",".join(f"{float(level):g}" for level in (parsed if isinstance(parsed, tuple | list) else [parsed]))
+    levels = [f"{float(level):g}" for level in (parsed if isinstance(parsed, tuple | list) else [parsed])]
+    if len(set(levels)) > 1:
+        return ",".join(levels)
+    return "grey" if levels[0] == f"{GREY:g}" else levels[0]
 
 
 def fill_words(fill: Fill) -> str:

@@ -62,11 +62,11 @@ def main(options: Options) -> int:
             found = evaluate_digits(options.training, options.masks, folder=parts, progress=progress)
         extra, sections = {"localization": []}, []
         if options.localization:
-            sizes = {"tune_scenes": options.tune_scenes, "map_scenes": options.map_scenes}
             rows = augmented_corloc(
-                options.training.augmentations, seed=options.masks.seed, folder=parts, progress=progress, **sizes
-            )
-            extra, sections = {"localization": rows}, [corloc_section(rows, **sizes, out=options.out)]
+                options.training.augmentations, tune_scenes=options.tune_scenes, map_scenes=options.map_scenes,
+                seed=options.masks.seed, folder=parts, progress=progress,
+            )  # fmt: skip
+            extra, sections = {"localization": rows}, [corloc_section(rows, options.map_scenes, options.out)]
         config = replace(options, out=Path(options.out.name))
         found.save(options.out, command=cli.command(), config=config, extra=extra, sections=sections)
     print(

@@ -341,7 +341,7 @@ def test_a_photo_that_the_classifier_gets_wrong_is_not_called_right(folder, tmp_
     for word in ("grey (level 127.5)", "black (level 0)", "nothing is cut away", "rank correlation", "drop map"):
         assert word in page, word
     lead = page[page.index('class="lead"') :]
-    assert lead.index("Hiding 25% of") < lead.index("A single mask") < lead.index("What hides") < lead.index("<h2>")
+    assert lead.index("Hiding 25% of") < lead.index("A single mask") < lead.index("Where it hurts") < lead.index("<h2>")
 
 
 def test_the_conclusion_is_what_the_rows_say(folder):
@@ -359,7 +359,7 @@ def test_the_conclusion_is_what_the_rows_say(folder):
     target = found.photos[0].subject.target
     for fill, words in (("grey", "grey (level 127.5)"), ("0", "black (level 0)")):
         sides = [row["mask_height"] for row in rows if row["fill"] == fill and row["predicted"] != target]
-        said = f"of {int(bool(sides))} of 1 where {words} shows"
+        said = f"in {int(bool(sides))} of 1 photo where {words} shows"
         assert said + (f" (the smallest that does: {min(sides)} px)" if sides else "") in changed
     correlation = spearmanr(*(found.photos[0].sweeps[fill][1].drop_map.ravel() for fill in ("grey", "0"))).statistic
     assert f"rank correlation is {correlation:.2f}" in hides

@@ -184,7 +184,7 @@ def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypat
     assert (plain != cutmix).any()  # they were trained on different images
     monkeypatch.setattr(training, "train", None)
     assert augmented_corloc(("cutmix",), folder=tmp_path, **sizes) == rows and len(kept) == 2
-    section = studies.corloc_section(rows, **sizes, out=tmp_path / "page")
+    section = studies.corloc_section(rows, sizes["map_scenes"], tmp_path / "page")
     assert (tmp_path / "page" / "pictures" / "corloc.png").exists() and "1 trainings" in section.text
 
 
@@ -238,6 +238,8 @@ def changed(options: Options, **changes) -> Options:
         ({"coverages": (0.0, 0.5)}, "coverages must be a finite number above 0, not 0.0"),
         ({"coverages": (0.5, 1.5)}, "coverages must lie in 0..1 without 0, not 1.5"),
         ({"fills": ("0", "0.0")}, "fills must differ"),
+        ({"fills": ("grey", "127.5")}, "fills must differ"),
+        ({"fills": ("20", "20,20,20")}, "fills must differ"),
         ({"fills": ("fog",)}, "fill must be grey, mean"),
         ({"videos": 1}, "at least 2 videos"),
         ({"train_frames": 63}, "images must be at least 64"),

@@ -20,12 +20,13 @@ from jaxtyping import Bool, Float, UInt8
 
 from saliency import _checks
 from saliency._checks import function, kind_of
-from saliency._fills import fill_text
+from saliency._fills import fill_text, parse_fill
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion import fill_images
 from saliency.report import Section, content_hash, fragment, record, write_csv, write_json
 from saliency.robustness.augment import AUGMENTATIONS
 from saliency.robustness.masks import FAMILIES, as_family
@@ -126,8 +127,8 @@ def evaluate(
     _checks.texts("notes", notes)
     parts = Parts(_checks.folder("folder", folder))
     subject, sizes = _subject(nets, images, labels, groups, boxes)
-    for fill in options.fills:
-        subject.filled(fill, options.seed)[:0]  # an unknown one is refused before anything is computed
+    for fill in options.fills:  # an unknown one is refused before anything is computed
+        fill_images(subject.x[:1, 0], parse_fill(fill), subject.net.preprocess, options.seed)
     answers = _answers(options, subject, parts, progress)
     net = subject.net
     results = {

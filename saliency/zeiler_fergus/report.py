@@ -96,7 +96,7 @@ def _changed(analyses: Sequence[PhotoAnalysis], fills: Sequence[str], names: pic
             for one in followed
         ]
         changed = [side for side in sides if side is not None]
-        text = f"of {len(changed)} of {len(followed)} where {fill_words(fill)} shows"
+        text = f"in {len(changed)} of {len(followed)} photo{'s' * (len(followed) > 1)} where {fill_words(fill)} shows"
         parts.append(f"{text} (the smallest that does: {min(changed)} px)" if changed else text)
     text = (
         f"A single mask somewhere changes the predicted class {_listed(parts)}"
@@ -126,14 +126,18 @@ def _places(analyses: Sequence[PhotoAnalysis], fills: Sequence[str]) -> str:
     found = [_between(one, middle, fills) for one in analyses]
     known = [value for value in found if np.isfinite(value)]
     text = (
-        f"What hides {'decides' if known and np.median(known) < 0.5 else 'decides little of'} where it hurts: with"
-        f" {' and '.join(map(fill_words, fills))} the worst positions of the {side} px mask overlap in {same} of"
-        f" {len(analyses)} photo{'s' * (len(analyses) > 1)}"
+        f"Where it hurts: with {' and '.join(map(fill_words, fills))} the worst positions of the {side} px mask overlap"
+        f" in {same} of {len(analyses)} photo{'s' * (len(analyses) > 1)}"
     )
     if known:
-        spread = f"; {min(known):.2f} to {max(known):.2f}" if len(known) > 1 else ""
-        middling = f" (median{spread})" if len(known) > 1 else ""
-        text += f", and the drop maps' rank correlation is {np.median(known):.2f}{middling}"
+        middle_of = float(np.median(known))
+        spread = f" (median; {min(known):.2f} to {max(known):.2f})" if len(known) > 1 else ""
+        hangs = (
+            "little (0.8 or more)" if middle_of >= 0.8 else "in part (0.5 to 0.8)" if middle_of >= 0.5 else "strongly"
+        )
+        text += (
+            f", and the drop maps' rank correlation is {middle_of:.2f}{spread}, so the maps hang {hangs} on what hides"
+        )
     return f"{text}."
 
 
