@@ -239,8 +239,9 @@ def corloc_section(rows: Sequence[Mapping[str, Any]], map_scenes: tuple[int, int
         "Does augmentation make maps localize better?",
         f"{len(clear)} of {others} trainings with occlusions raise CorLoc over plain training and {len(worse)} lower it"
         " (95% interval of the paired difference clear of 0).\n"
-        f"The scenes classifier, trained on for one pass over {rows[0]['trained_on']} scenes, plain and with each augmentation (a"
-        " continued training, not one from scratch); gradient maps of the predicted class, a linear map fitted to"
+        f"The scenes classifier, trained on for one pass over {rows[0]['trained_on']} scenes, plain and with each"
+        " augmentation (a continued training, not one from scratch); gradient maps of the predicted class, a linear map"
+        " fitted to"
         f" {map_scenes[0]} other scenes, CorLoc on {map_scenes[1]} of the test split.",
         [table],
         [Figure(image, "CorLoc of gradient + linear map on test scenes, with 95% intervals.")],
