@@ -24,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
 from saliency._checks import one_of
+from saliency.devices import in_turn, on_cpu
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
@@ -118,7 +119,7 @@ def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> 
     devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
     n, height, width = shape[:3]
     each = 64
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
         each = evenly(n, min(max(CACHE // largest, 1), BATCH))
     return each * jax.local_device_count()
@@ -132,15 +133,24 @@ def in_batches(
 ) -> list[np.ndarray]:
     """What `function` makes of the indices of each batch, in order.
 
-    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
+    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle. An accelerator
+    is sent the next batch before the last one's result is copied back.
     """
-    alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
+    told = 0
+
+    def done(count: int) -> None:
+        nonlocal told
+        told += count
+        if progress:
+            progress(told, n)
+
+    if not on_cpu() or jax.local_device_count() > 1:
+        return in_turn(function, n, size, done)
     indices, parts = batches(n, size), []
-    with workers(1 if alone else min(4, os.cpu_count() or 1)) as pool:
+    with workers(min(4, os.cpu_count() or 1)) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
-            if progress:
-                progress(min(int(index[-1]) + 1, n), n)
+            done(min(int(index[-1]) + 1, n) - told)
     return parts
 
 
@@ -157,8 +167,9 @@ def workers(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=begin)
 
 
-def spread(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
+def spread(x: np.ndarray, i: Int[np.ndarray, " k"]) -> Array:
+    """Rows of `x`, dealt out to this process's devices where their number allows: a jitted function runs on all."""
+    x = x[i[0] : i[-1] + 1] if len(i) and i[-1] - i[0] + 1 == len(i) else x[i]  # a batch in a row needs no copy
     devices = jax.local_devices()
     if len(x) % len(devices):
         return jnp.asarray(x)
@@ -170,7 +181,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
+    parts = in_batches(lambda i: _logits(weights, spread(x, i), architecture=net.architecture), len(x), batch)
     return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
 
 
@@ -200,7 +211,7 @@ def score_values(
     """The score of each image, in batches of one compiled shape."""
     weights = net.weights
     parts = in_batches(
-        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
+        lambda i: score_of_batch(weights, spread(x, i), spread(targets, i), architecture=net.architecture, score=score),
         len(x),
         default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
     )

@@ -126,8 +126,8 @@ def attribution_maps(
     size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
-        gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)
-        return recipe(gradient, spread(x[i]), spread(baseline[i]))
+        gradient = partial(_gradient, weights, spread(targets, i), architecture, score)
+        return recipe(gradient, spread(x, i), spread(baseline, i))
 
     parts = in_batches(maps, len(x), size, progress)
     return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)

@@ -48,7 +48,7 @@ def grad_cam(
     weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
 
     def maps(i: np.ndarray) -> Array:
-        return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
+        return _maps(weights, spread(x, i), spread(targets, i), architecture=architecture, layer=layer, size=size)
 
     batch = default_batch(architecture, x.shape, architecture.last)
     parts = in_batches(maps, len(x), batch, progress)
@@ -89,7 +89,7 @@ def cam(
     targets = settled_targets(net, x, Score(), target)
     weights = net.weights
     parts = in_batches(
-        lambda i: _local_logits(weights, spread(x[i]), spread(targets[i]), architecture=architecture),
+        lambda i: _local_logits(weights, spread(x, i), spread(targets, i), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
         progress,
@@ -114,7 +114,7 @@ def activation_maps(
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     parts = in_batches(
-        lambda i: _mean_activations(weights, spread(x[i]), architecture=architecture, layer=layer),
+        lambda i: _mean_activations(weights, spread(x, i), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
         progress,

@@ -50,12 +50,12 @@ def gradient_maps(
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
     def maps(i: np.ndarray) -> Array:
-        inputs = spread(x[i]), spread(targets[i])
+        inputs = spread(x, i), spread(targets, i)
         return joined(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
     parts = in_batches(maps, len(x), batch or fit, progress)
     shape = x.shape if aggregate == "signed" else x.shape[:3]
-    return np.concatenate(parts)[: len(x)].astype(np.float32) if parts else np.empty(shape, np.float32)
+    return np.concatenate(parts)[: len(x)].astype(np.float32, copy=False) if parts else np.empty(shape, np.float32)
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

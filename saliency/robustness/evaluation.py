@@ -172,7 +172,7 @@ def masked_log_probabilities(
     weights = net.weights
     parts = [
         np.asarray(
-            _masked(weights, spread(frames[i]), spread(masks[i]), spread(fills[i]), architecture=net.architecture)
+            _masked(weights, spread(frames, i), spread(masks, i), spread(fills, i), architecture=net.architecture)
         )
         for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]
