@@ -13,6 +13,7 @@ import localization
 import saliency
 from localization import datasets
 from localization.regression.linear_map import LinearMap
+from saliency import robustness, zeiler_fergus
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
@@ -43,6 +44,18 @@ GOOD = {
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
 }
+
+VIDEOS = np.zeros((2, 3, 14, 18, 3), np.uint8)
+MANY = np.zeros((64, 14, 18, 3), np.uint8)
+GOOD |= {
+    robustness.Options: {},
+    robustness.evaluate: {"nets": NET, "images": VIDEOS, "labels": [0, 1]},
+    robustness.train_each: {
+        "net": NET, "images": MANY, "labels": np.zeros(64, int), "augmentations": ["cutout"], "epochs": 1,
+    },
+    zeiler_fergus.Options: {},
+    zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
+}  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
 PROGRESS = ("yes", r"progress must be a function of \(done, total\)")
@@ -184,6 +197,66 @@ BAD = {
         "split": ("all", "split must be one of train, val, test"),
         "n": (-1, "n must be a whole number of at least 0"),
         "seed": SEED,
+    },
+}
+
+FILE = (Path(__file__), "folder must be a folder, which need not exist, not .*, where a file is in the way")
+OPTIONS = ({"seed": 1}, "options must be a Options")
+BAD |= {
+    robustness.Options: {
+        "families": (("clouds",), "unknown family 'clouds'; choose one of bernoulli, life"),
+        "coverages": ((0.5, 1.5), r"coverages must lie in 0\.\.1 without 0, not 1.5"),
+        "fills": ("grey", "fills must name at least one, in a tuple, not 'grey'"),
+        "motion": ("fast", "motion must be one of animated, still"),
+        "seed": SEED,
+        "draws": (1, "draws must be a whole number of at least 2"),
+    },
+    robustness.evaluate: {
+        "nets": ({}, "nets must be a Network, or at least one by name"),
+        "images": (VIDEOS[:1], r"images must be at least two photos uint8 \[h, w, 3\], or videos"),
+        "labels": ([0, 10], r"labels must lie in 0\.\.9, not 0\.\.10"),
+        "groups": ([1], r"groups must name one for each of the 2 images, not \[1\]"),
+        "boxes": (BOX[:2] * np.nan, "boxes must be x0 y0 x1 y1 with x0 < x1 and y0 < y1 for each of the 2 images"),
+        "options": OPTIONS,
+        "data": (3, "data must be text, not 3"),
+        "notes": ("one", "notes must be a list of texts, not 'one'"),
+        "folder": FILE,
+        "progress": PROGRESS,
+    },
+    robustness.train_each: {
+        "net": NETWORK,
+        "images": (MANY[:63], r"images must be at least 64, as uint8 \[n, h, w, 3\], not uint8 \[63"),
+        "labels": (np.full(64, 10), r"labels must be a class index 0\.\.9 for each of the 64 images"),
+        "augmentations": (["blur"], "unknown augmentation 'blur'; choose of plain, cutout"),
+        "epochs": (0, "epochs must be a whole number of at least 1"),
+        "rate": (0.0, "rate must be a finite number above 0"),
+        "fill": (np.nan, "fill must be one finite number or three, in normalised units"),
+        "seed": SEED,
+        "folder": FILE,
+        "progress": PROGRESS,
+    },
+    zeiler_fergus.Options: {
+        "sizes": ((0,), "sizes must be a whole number of at least 1"),
+        "stride": (0, "stride must be a whole number of at least 1"),
+        "fills": ((), "fills must name at least one fill"),
+        "engine": ("fast", "engine must be one of auto, dense, incremental"),
+        "layers": ("conv1", "layers must be a tuple of layers' names, not 'conv1'"),
+        "draws": (1, "draws must be at least 2, not 1"),
+        "windows": (-1, "windows must be a whole number of at least 0"),
+        "seed": SEED,
+    },
+    zeiler_fergus.analyze_occlusion: {
+        "net": NETWORK,
+        "photos": ("a.png", "photos must be a list of photos"),
+        "target": ("rank:11", "target rank must be rank:1 to rank:10"),
+        "names": (["a", "b"], "names must name one for each of the 1 photos, not 2"),
+        "labels": ([7], "labels must be class names, or None where one is not known, not 7"),
+        "boxes": ([(1, 2, 3)], "boxes must be x0 y0 x1 y1, or None"),
+        "regions": ({"eye": (1, 2, 3)}, "region 'eye' must be four numbers x0,y0,x1,y1"),
+        "options": OPTIONS,
+        "notes": ("one", "notes must be a list of texts, not 'one'"),
+        "folder": FILE,
+        "progress": PROGRESS,
     },
 }
 

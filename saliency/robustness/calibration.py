@@ -46,7 +46,12 @@ class Sampled:
 
         For means that is nothing. ECE's resamples lie above it, since noise adds to the gap of every bin.
         """
-        low, high = np.quantile(self.resamples, (0.025, 0.975)) - (self.resamples.mean() - self.value)
+        return self.interval_of(1)
+
+    def interval_of(self, comparisons: int) -> tuple[float, float]:
+        """The same for one of several comparisons: wide enough that all of them hold at 95% (Bonferroni)."""
+        tail = 0.025 / comparisons
+        low, high = np.quantile(self.resamples, (tail, 1 - tail)) - (self.resamples.mean() - self.value)
         return float(low), float(high)
 
     def __sub__(self, other: "Sampled") -> "Sampled":

@@ -1,4 +1,4 @@
-"""A mask slid over one photo: what the classifier believes at every position, for masks of several sizes."""
+"""A mask slid over one photo: the class probabilities at every position, for masks of several sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import softmax
-from scipy.stats import rankdata
 
 from saliency.models.network import Network
 from saliency.occlusion import Engine, Progress, Windows, occluded_logits
@@ -50,8 +49,8 @@ class Sweep:
         return float(self.probability.std())
 
     @property
-    def kept(self) -> float:
-        """Share of the positions at which the target is the predicted class."""
+    def predicted_share(self) -> float:
+        """Share of the positions at which the target is the predicted class, right or wrong."""
         return float((self.top == self.target).mean())
 
     @property
@@ -86,18 +85,20 @@ def sweep(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Sweep]:
-    """The classifier's belief under each window of each size. Errors are those of `occluded_logits`."""
+    """The class probabilities under each window of each size. Errors are those of `occluded_logits`."""
     base = float(probabilities(net, image[None])[0, target])
     every = occluded_logits(net, image, sizes, fill=fill, engine=engine, seed=seed, progress=progress)
     sweeps = []
     for windows, values in zip(sizes, every):
-        belief = softmax(values.astype(float), axis=-1)
-        sweeps.append(Sweep(windows, target, base, belief[..., target], belief.argmax(-1), belief.max(-1)))
+        every_p = softmax(values.astype(float), axis=-1)
+        sweeps.append(Sweep(windows, target, base, every_p[..., target], every_p.argmax(-1), every_p.max(-1)))
     return sweeps
 
 
 def rank_correlations(maps: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m m"]:
     """Spearman's rank correlation over pixels between every two maps; NaN where one of them is constant."""
+    from scipy.stats import rankdata  # on use: scipy.stats takes half a second to import
+
     ranks = np.stack([rankdata(one) for one in maps])
     ranks -= ranks.mean(1, keepdims=True)
     length = np.linalg.norm(ranks, axis=1)

@@ -43,8 +43,8 @@ from saliency.models.classes import read_classes
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
+from saliency.zeiler_fergus.subjects import placed, read_regions
 from scripts import cli, compare
-from scripts.analyze_occlusion import _placed, read_regions
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -229,8 +229,8 @@ def regions(folder: Path) -> None:
 def read_region(folder: Path, name: str) -> None:
     seen = np.zeros((*SIZE, 3), np.uint8)
     subject = SimpleNamespace(seen=seen, placement=Preprocessing(SIZE, mode="stretch").placement(SIZE), file="a.png")
-    for _, region, corners in read_regions(folder / name):
-        _placed(f"{folder / name}: region {region!r}", corners, subject)
+    for region in read_regions(folder / name):
+        placed(f"{folder / name}: region {region.name!r}", region.corners, subject)
 
 
 def classes(folder: Path) -> None:
