@@ -1,7 +1,7 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
 - logit: the target class's pre-softmax value (seed 003, Eq. 1).
-- log_probability: its log-softmax.
+- log_probability: its log-softmax; of a network with one output the log of its sigmoid.
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
   convolution's (seed 003, Eq. 3); it knows of no class.
 
@@ -10,9 +10,11 @@ A target is a class index per image; -1 stands for the class the network predict
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Literal, get_args
 
@@ -21,14 +23,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from saliency._checks import one_of
+from saliency._checks import as_array, described, one_of
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
 
 Kind = Literal["logit", "log_probability", "gestalt"]
+Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
 CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
 BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
@@ -68,14 +72,28 @@ class Score:
             return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
-        targets = jnp.where(targets < 0, logits.argmax(-1), targets)
+        targets = jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
         if self.kind == "logit" and architecture.logit_bypass:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
             bypassed = architecture.without(*architecture.logit_bypass)
             logits = bypassed.after(weights, activations[before], before)
         if self.kind == "log_probability":
-            logits = jax.nn.log_softmax(logits)
+            logits = log_probabilities(logits)
         return jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+
+
+def log_probabilities(logits: Float[Array, "*n classes"]) -> Float[Array, "*n classes"]:
+    """Log-softmax; of a single output, whose softmax would be 1 whatever it is, the log of its sigmoid."""
+    return jax.nn.log_sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.log_softmax(logits)
+
+
+def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
+    """Softmax in float64; of a single output its sigmoid."""
+    values = np.asarray(logits, float)
+    if values.shape[-1] == 1:
+        return np.exp(-np.logaddexp(0, -values))
+    powers = np.exp(values - values.max(-1, keepdims=True, initial=-np.inf))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def as_score(score: str | Score) -> Score:
@@ -88,15 +106,58 @@ def as_score(score: str | Score) -> Score:
     return Score(kind, layer or None)  # type: ignore[arg-type]
 
 
-def as_targets(target: int | Sequence[int] | np.ndarray | Array | None, n: int, classes: int) -> Int[np.ndarray, " n"]:
-    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range."""
-    targets = np.full(n, PREDICTED) if target is None else np.asarray(target)
+def last_layer(net: object, score: str | Score) -> str | None:
+    """The last layer of a network that a score needs; None for a black box."""
+    return as_score(score).layer_in(net.architecture) if isinstance(net, Network) else None
+
+
+def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) -> Int[np.ndarray, " n"]:
+    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range.
+
+    Where the classes have `names`, these do as well as indices: "dingo", or one for each image.
+    """
+    said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
+    if names and not isinstance(target, str) and _holds_names(target):
+        target = [as_class(one, names) if isinstance(one, str) else one for one in np.asarray(target, object).tolist()]
+    if isinstance(target, str):
+        if not names:
+            raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
+        target = as_class(target, names)
+    targets = np.full(n, PREDICTED) if target is None else as_array("target", target, "class indices")
+    if not targets.size and not n:
+        return np.empty(0, np.int32)
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
-        raise InputError(f"target must be one class index or one for each of the {n} images, not {target!r}")
+        raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
         least, most = targets.min(), targets.max()
         raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
+
+
+def _holds_names(target: object) -> bool:
+    if isinstance(target, np.ndarray):
+        return target.dtype.kind in "UO" and target.ndim == 1
+    return isinstance(target, list | tuple) and any(isinstance(one, str) for one in target)
+
+
+def as_class(name: str, names: Sequence[str]) -> int:
+    """The index of the class of that name, whatever its case and its spaces, hyphens and underscores.
+
+    Raises InputError for an unknown name, with those nearest to it, and for one that two classes share.
+    """
+    plain = [_plain(one) for one in names]
+    found = [i for i, one in enumerate(plain) if one == _plain(name)]
+    if not found:
+        near = get_close_matches(_plain(name), plain, 3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise InputError(f"target {name!r} is no class of the network{hint}")
+    if len(found) > 1:
+        raise InputError(f"target {name!r} is the name of the classes {', '.join(map(str, found))}: give the index")
+    return found[0]
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
 def class_count(architecture: Architecture) -> int:
@@ -185,10 +246,10 @@ def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, 
 
 
 def settled_targets(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: int | Sequence[int] | np.ndarray | None
+    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture))
+    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets

@@ -5,10 +5,10 @@ become a map. Only the gradient is compiled, once for all recipes; its values ar
 not grow with the number of samples or steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.errors import InputError
+from saliency._checks import function, kind_of, number, one_of, whole
 from saliency.maps.gradient import Progress, input_gradient, joined
 from saliency.models.graph import Architecture, Weights
 from saliency.models.layers import Parameters, Relu
 from saliency.models.network import Network, check_input
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
+from saliency.scores import Score, Target, as_score, default_batch, in_batches, settled_targets, spread
 
 Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
@@ -66,8 +66,10 @@ class NoisyGradients:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.noise < 0:
-            raise InputError(f"samples must be at least 1 and noise at least 0, not {self.samples} and {self.noise}")
+        one_of("moment", self.moment, ("mean", "variance"))
+        whole("samples", self.samples, least=1)
+        number("noise", self.noise, least=0)
+        whole("seed", self.seed)
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         deviation = self.noise * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
@@ -92,8 +94,7 @@ class IntegratedGradients:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps must be at least 1, not {self.steps}")
+        whole("steps", self.steps, least=1)
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         total = jnp.zeros_like(x)
@@ -108,7 +109,7 @@ def attribution_maps(
     recipe: Recipe,
     *,
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     relu: ReluRule = "exact",
     fill: Fill = "grey",
     progress: Progress | None = None,
@@ -118,8 +119,11 @@ def attribution_maps(
     `target` holds class indices, default the class predicted for the image itself. Raises InputError as
     `gradient_maps` does.
     """
+    kind_of("net", net, Network, "as load_network gives it")
+    one_of("relu", relu, get_args(ReluRule))
+    function("progress", progress, "(done, total)")
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
+    x = check_input(net, x, score.layer_in(net.architecture))
     targets = settled_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights = with_relu(net.architecture, relu), net.weights

@@ -4,7 +4,7 @@ Images are float `[n, h, w, 3]` in the network's normalised space, so the deriva
 Maps are float32 `[n, h, w]`, at least 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from saliency._checks import function, kind_of, one_of, whole
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, as_score, as_targets, class_count, default_batch, in_batches, spread
+from saliency.scores import Score, Target, as_score, as_targets, class_count, default_batch, in_batches, spread
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -28,7 +28,7 @@ def gradient_maps(
     x: Float[np.ndarray, "n h w 3"],
     *,
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     aggregate: Aggregate = "max",
     batch: int | None = None,
     progress: Progress | None = None,
@@ -44,8 +44,8 @@ def gradient_maps(
     function("progress", progress, "(done, total)")
     kind_of("net", net, Network, "as load_network gives it")
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
-    targets = as_targets(target, len(x), class_count(net.architecture))
+    x = check_input(net, x, score.layer_in(net.architecture))
+    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
     weights = net.weights
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 

@@ -15,14 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from saliency._checks import function, kind_of, one_of, pair, whole
+from saliency._checks import function, one_of, pair, whole
 from saliency.errors import InputError
+from saliency.models.black_box import (
+    Classifier,
+    ScoreFunction,
+    classifier_input,
+    columns_of,
+    entry,
+    score_functions,
+    scores_of,
+)
 from saliency.models.graph import Weights
 from saliency.models.network import Network, check_input
-from saliency.models.preprocessing import AS_IT_IS, Preprocessing
+from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.dense import (
     CPU_CHUNK,
-    ScoreFunction,
     Step,
     black_box_scores,
     dense_logits,
@@ -33,7 +41,7 @@ from saliency.occlusion.incremental import chunk_for, incremental_scores, jobs, 
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.tuning import tuned_chunk
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
-from saliency.scores import Score, as_score, score_values, settled_targets, workers
+from saliency.scores import Score, Target, as_score, batches, evenly, last_layer, score_values, settled_targets, workers
 
 Engine = Literal["auto", "dense", "incremental"]
 Chunk = int | Literal["tuned"] | None
@@ -62,7 +70,7 @@ class OcclusionMaps:
 
 
 def occlusion_maps(
-    net: Network | ScoreFunction,
+    net: Classifier,
     x: Float[np.ndarray, "n h w 3"],
     *,
     patch: int | tuple[int, int] = 32,
@@ -70,7 +78,7 @@ def occlusion_maps(
     fill: Fill = "grey",
     shape: Shape = "rectangle",
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     convention: Convention = "captum",
     engine: Engine = "auto",
     budget: int = BUDGET,
@@ -90,30 +98,22 @@ def occlusion_maps(
     engine find it by timing, once for a plan in each process (last bits may then differ between runs).
     `progress(done, total)` counts positions.
 
-    Instead of a network any function from images `[k, h, w, 3]` to scores `[k]` will do (a black box); `score` and
-    `target` are then its own affair, and `preprocess` (default: none, `x` holds pixels) says how a fill enters.
+    Instead of a network any function from images `[k, h, w, c]` to scores `[k]` will do (a black box), or to
+    `[k, classes]` where `target` says which column. `score` is then its own affair, and `preprocess` says how a fill
+    enters (default: `x` holds pixels 0..255).
 
     Raises InputError for windows that do not fit, an unknown option, a target out of range, or NaN in `x`.
     """
-    if not callable(net):
-        raise InputError(f"net must be a Network, as load_network gives it, or a function, not {net!r}")
     one_of("engine", engine, get_args(Engine))
     whole("budget", budget, least=1)
     if chunk != "tuned":
         whole("chunk", chunk, least=1, optional=True)
     whole("seed", seed)
     function("progress", progress, "(done, total)")
-    if preprocess is not None:
-        kind_of("preprocess", preprocess, Preprocessing, "how a fill enters")
-    score = as_score(score)
-    if isinstance(net, Network):
-        preprocess = net.preprocess
-        check_input(net, x, score.layer_in(net.architecture))
-    x = np.asarray(x)
-    if x.ndim != 4 or x.shape[-1] != 3:
-        raise InputError(f"x must be [n, h, w, 3], not {list(x.shape)}")
+    score, preprocess = as_score(score), entry(net, preprocess)
+    x = classifier_input(net, x, last_layer(net, score))
     windows = Windows((x.shape[1], x.shape[2]), pair("patch", patch), pair("stride", stride), shape, convention)
-    fills = fill_images(x, fill, preprocess or AS_IT_IS, seed)
+    fills = fill_images(x, fill, preprocess, seed)
     step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
         targets = settled_targets(net, x, score, target)
@@ -125,14 +125,24 @@ def occlusion_maps(
         if engine == "incremental":
             raise InputError("the incremental engine needs a network whose layers it can see; a function takes dense")
         engine = "dense"
-        base = np.asarray(net(jnp.asarray(x))).reshape(len(x))
+        chunk = evenly(len(windows.positions), _by_hand(chunk) or CPU_CHUNK)
+        base = _base(net, x, columns_of(target, len(x)), chunk)
+        functions = score_functions(net, len(x), target)
         hidden = [
-            black_box_scores(net, image, filled, windows, chunk=_by_hand(chunk) or CPU_CHUNK, step=step)
-            for image, filled in zip(x, fills)
+            black_box_scores(function, image, filled, windows, chunk=chunk, step=step)
+            for function, image, filled in zip(functions, x, fills)
         ]
     scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
     maps = windows.pixel_maps(base[:, None, None] - scores)
     return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, engine)
+
+
+def _base(
+    net: ScoreFunction, x: Float[np.ndarray, "n h w c"], columns: Int[np.ndarray, " n"], chunk: int
+) -> Float[np.ndarray, " n"]:
+    """A black box's scores of the untouched images, in the batches in which their windows are asked for."""
+    parts = [scores_of(net, jnp.asarray(x[i]), columns[i]) for i in batches(len(x), chunk)]
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
 
 
 def scores_under(
@@ -245,7 +255,7 @@ def occluded_logits(
     engine compiles once for all sizes, the incremental one once for each.
     """
     one_of("engine", engine, get_args(Engine))
-    check_input(net, image[None])
+    image = check_input(net, np.asarray(image)[None])[0]
     architecture, weights = net.architecture, net.weights
     filled = fill_images(image[None], fill, net.preprocess, seed)[0]
     step = counter(sum(len(windows.positions) for windows in sizes), progress)

@@ -24,7 +24,8 @@ def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> 
     border = [(0, size) for size in template.shape]
 
     def hidden(start: Array) -> Array:
-        opacity = lax.dynamic_update_slice(jnp.pad(jnp.zeros((height, width)), border), template, (start[0], start[1]))
+        blank = jnp.pad(jnp.zeros((height, width), template.dtype), border)
+        opacity = lax.dynamic_update_slice(blank, template, (start[0], start[1]))
         return image + opacity[:height, :width, None].astype(image.dtype) * (fill - image)
 
     return jax.vmap(hidden)(starts)
