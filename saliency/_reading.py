@@ -1,6 +1,6 @@
 """Files from anywhere: read whole, or refused by an InputError that names them. Nothing here runs what a file says.
 
-Photos are read by `localization.datasets.photos`, XML by `localization.datasets.voc`.
+Photos are read by `saliency.photos`, XML by `localization.datasets.voc`.
 """
 
 import csv
@@ -30,11 +30,30 @@ def refusing(path: Path | str, what: str) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        lost = Path(path).is_symlink()
+        raise InputError(f"{path}: {'a link to a file that is not there' if lost else 'no such file'}") from None
     except Exception as error:
+        if said := placeholder(path):
+            raise InputError(f"{path}: {said}") from None
         stated = isinstance(error, OSError) and error.strerror
         said = (stated or str(error) or type(error).__name__).partition("\n")[0]
         raise InputError(f"{path}: {what} ({said})") from error
+
+
+def placeholder(path: Path | str) -> str:
+    """What stands in the place of a file that was never fetched or written; "" where its content is its own."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(256)
+    except (OSError, ValueError):
+        return ""
+    if not head:
+        return "an empty file (0 bytes): copy or download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "a git-lfs pointer in the place of the file: run `git lfs pull` where it is from"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, saved in the place of the file: download it again, signed in if need be"
+    return ""
 
 
 def check_size(path: Path | str, most: int) -> None:
@@ -48,7 +67,10 @@ def read_text(path: Path | str) -> str:
     """UTF-8, with or without a byte order mark."""
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
+    if text.startswith("version https://git-lfs"):
+        raise InputError(f"{path}: {placeholder(path)}")
+    return text
 
 
 def read_json(path: Path | str) -> Any:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from localization.datasets import load
 from localization.datasets.dataset import inside
-from localization.datasets.photos import read_header, read_photo
+from saliency.photos import read_header, read_photo
 from localization.report import figures
 from saliency import InputError, load_network, report
 from saliency import _reading as reading
