@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -103,13 +102,13 @@ def _decoded(file: Path | str | BytesIO, name: Path | str, exif: bool) -> np.nda
 
 
 @contextmanager
-def _opened(file: Path | str | IO[bytes], name: Path | str) -> Iterator[Image.Image]:
+def _opened(file: Path | str | BytesIO, name: Path | str) -> Iterator[Image.Image]:
     with refusing(name, "damaged image"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # our limit is checked below, and odd metadata harms no pixel
-        if not isinstance(file, BytesIO):
-            file = stack.enter_context(open(file, "rb"))  # by its path Pillow would map it, and garble turned TIFFs
+        # by its path Pillow would map it into memory, and garble turned TIFFs
+        content = file if isinstance(file, BytesIO) else stack.enter_context(open(file, "rb"))
         try:
-            with Image.open(file, formats=_FORMATS) as image:
+            with Image.open(content, formats=_FORMATS) as image:
                 _check_pixels(image, name)
                 yield image
         except Image.UnidentifiedImageError:

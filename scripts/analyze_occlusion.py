@@ -17,7 +17,6 @@ import tyro
 from jaxtyping import Float
 from tqdm import tqdm
 
-from saliency.photos import read_photo
 from localization.datasets.scenes import scenes
 from saliency import InputError, Score, load_network
 from saliency._files import check_writable, complete, written
@@ -25,6 +24,7 @@ from saliency._reading import read_arrays, read_json, read_rows
 from saliency.models.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
+from saliency.photos import read_photo
 from saliency.report import content_hash
 from saliency.scores import score_values
 from saliency.zeiler_fergus import (

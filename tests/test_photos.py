@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from saliency import photos
-from saliency.photos import as_photo, decode_photo, read_header, read_photo
 from saliency.errors import InputError
+from saliency.photos import as_photo, decode_photo, read_header, read_photo
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from saliency.photos import read_header, read_photo
 from localization.datasets.voc import add_annotated
 from saliency._reading import read_rows, read_text
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "val"
 

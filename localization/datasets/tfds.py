@@ -11,8 +11,8 @@ from pathlib import Path
 
 from localization.boxes import from_tfds
 from localization.datasets.dataset import Dataset, Object, Reader, drawn
-from saliency.photos import decode_header, decode_photo
 from saliency.errors import InputError
+from saliency.photos import decode_header, decode_photo
 
 DEFAULT_SPLIT = "train+validation"
 

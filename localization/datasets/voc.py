@@ -14,9 +14,9 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from saliency.photos import SUFFIXES, read_header, read_photo
 from saliency._reading import check_size, read_text
 from saliency.errors import InputError
+from saliency.photos import SUFFIXES, read_header, read_photo
 
 DEFAULT_SPLIT = "trainval"
 MAX_XML = 2**24  # bytes: a hundred thousand objects on one photo

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from saliency.photos import read_header, read_photo
 from saliency._reading import read_text
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "test"
 
