@@ -163,9 +163,15 @@ def test_broken_files(tensors, tmp_path):
     path = tmp_path / "net.safetensors"
     save_file(tensors, path)
     whole = path.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"", b"\xff" * 64):
+    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"\xff" * 64):
         path.write_bytes(broken)
         assert "not a readable safetensors file" in refusal("squeezenet1_1", path)
+    for stands_in, said in (
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
+    ):
+        path.write_bytes(stands_in)
+        assert said in refusal("squeezenet1_1", path)
     (tmp_path / "folder.safetensors").mkdir()
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "folder.safetensors")
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "none.safetensors")

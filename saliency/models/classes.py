@@ -71,7 +71,8 @@ def read_classes(source: Path | str | Sequence[str]) -> ClassList:
 
     Files: `LOC_synset_mapping.txt`; plain text, one name a line; JSON, a list of names, or an object from index to
     name, to [wnid, name] (Keras' index file), or from name to index, or a model's config.json with "id2label"; a CSV
-    with the columns index and name, perhaps wnid. Raises InputError for a file that is none of these, for an index that is missing or stands twice, and for no names.
+    with the columns index and name, perhaps wnid. Raises InputError for a file that is none of these, for an index that
+    is missing or stands twice, and for no names.
     """
     if not isinstance(source, Path | str):
         if not isinstance(source, Sequence) or not all(isinstance(name, str) and name.strip() for name in source):
