@@ -183,7 +183,8 @@ def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerI
 def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarray]]:
     """Index and boxes `[m, 4]` of each image whose map can be ranked and which has a box."""
     if not hasattr(boxes, "__len__") or len(boxes) != len(maps):
-        raise InputError(f"{len(maps)} maps need boxes of as many images, not {described(boxes)}")
+        found = f"of {len(boxes)}" if hasattr(boxes, "__len__") else described(boxes)
+        raise InputError(f"{len(maps)} maps need boxes of as many images, not {found}")
     for i in usable(maps).nonzero()[0].tolist():
         targets = as_array("boxes", boxes[i], "[n, 4], or for each image [m, 4]").astype(float)
         if targets.size % 4 or targets.shape[-1:] not in ((4,), (0,)):

@@ -10,7 +10,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 import math
 import os
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from jaxtyping import Float, Int
 
 from saliency._checks import as_array, described, one_of
 from saliency.errors import InputError
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
 
@@ -118,11 +118,11 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     """
     said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
     if names and not isinstance(target, str) and _holds_names(target):
-        target = [as_class(one, names) if isinstance(one, str) else one for one in np.asarray(target, object).tolist()]
+        target = [_class_index(one, names) if isinstance(one, str) else one for one in list(target)]
     if isinstance(target, str):
         if not names:
             raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
-        target = as_class(target, names)
+        target = _class_index(target, names)
     targets = np.full(n, PREDICTED) if target is None else as_array("target", target, "class indices")
     if not targets.size and not n:
         return np.empty(0, np.int32)
@@ -140,24 +140,18 @@ def _holds_names(target: object) -> bool:
     return isinstance(target, list | tuple) and any(isinstance(one, str) for one in target)
 
 
-def as_class(name: str, names: Sequence[str]) -> int:
-    """The index of the class of that name, whatever its case and its spaces, hyphens and underscores.
-
-    Raises InputError for an unknown name, with those nearest to it, and for one that two classes share.
-    """
-    plain = [_plain(one) for one in names]
-    found = [i for i, one in enumerate(plain) if one == _plain(name)]
-    if not found:
-        near = get_close_matches(_plain(name), plain, 3)
+def _class_index(name: str, names: Sequence[str]) -> int:
+    """The class that is called so (`saliency.models.classes.match_labels`), or InputError with those nearest to it."""
+    match = match_labels([name], names)
+    if name in match.ambiguous:
+        raise InputError(
+            f"target {name!r} is the name of classes {', '.join(map(str, match.ambiguous[name]))}: say which"
+        )
+    if match.unknown:
+        near = get_close_matches(name, names, 3)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise InputError(f"target {name!r} is no class of the network{hint}")
-    if len(found) > 1:
-        raise InputError(f"target {name!r} is the name of the classes {', '.join(map(str, found))}: give the index")
-    return found[0]
-
-
-def _plain(name: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+    return int(match.indices[0])
 
 
 def class_count(architecture: Architecture) -> int:
