@@ -200,7 +200,7 @@ def test_no_weights(monkeypatch, tmp_path):
     assert message.startswith("vgg16 comes without weights: pass a safetensors or Keras .h5 file")
     assert message.endswith("such as timm/vgg16.tv_in1k")
     monkeypatch.setattr(weights, "_EMBEDDED", (tmp_path,))
-    assert "come with salbox: install it again" in refusal("scenes_cnn", None)
+    assert "the weights of scenes_cnn come with salbox: install it again" in refusal("scenes_cnn", None)
 
 
 def test_pickles_are_not_read(tmp_path):
