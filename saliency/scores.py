@@ -123,7 +123,10 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
         if not names:
             raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
         target = _class_index(target, names)
-    targets = np.full(n, PREDICTED) if target is None else as_array("target", target, "class indices")
+    try:
+        targets = np.full(n, PREDICTED) if target is None else as_array("target", target)
+    except InputError:
+        raise InputError(said) from None
     if not targets.size and not n:
         return np.empty(0, np.int32)
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
@@ -144,9 +147,8 @@ def _class_index(name: str, names: Sequence[str]) -> int:
     """The class that is called so (`saliency.models.classes.match_labels`), or InputError with those nearest to it."""
     match = match_labels([name], names)
     if name in match.ambiguous:
-        raise InputError(
-            f"target {name!r} is the name of classes {', '.join(map(str, match.ambiguous[name]))}: say which"
-        )
+        several = ", ".join(map(str, match.ambiguous[name]))
+        raise InputError(f"target {name!r} is the name of classes {several}: give the index")
     if match.unknown:
         near = get_close_matches(name, names, 3)
         hint = f"; near it are {', '.join(near)}" if near else ""

@@ -76,7 +76,7 @@ class NoisyGradients:
         rng = np.random.default_rng(self.seed)
         total = squares = jnp.zeros_like(x)
         for _ in range(self.samples):
-            g = gradient(x + deviation * rng.standard_normal(x.shape[1:], np.float32))
+            g = gradient(x + deviation * jnp.asarray(rng.standard_normal(x.shape[1:], np.float32), x.dtype))
             total, squares = total + g, squares + g * g
         mean = total / self.samples
         if self.moment == "mean":
@@ -99,7 +99,7 @@ class IntegratedGradients:
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         total = jnp.zeros_like(x)
         for node, weight in zip(*np.polynomial.legendre.leggauss(self.steps)):  # on -1..1, weights adding up to 2
-            total += weight / 2 * gradient(baseline + (node + 1) / 2 * (x - baseline))
+            total += float(weight) / 2 * gradient(baseline + (float(node) + 1) / 2 * (x - baseline))
         return ((x - baseline) * total).sum(-1)
 
 

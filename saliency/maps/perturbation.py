@@ -154,5 +154,6 @@ def _moved_scores(
     for channel, sign in np.ndindex(3, 2):
         fills = x.copy()
         fills[..., channel] += np.where(sign, -by, by)[:, None, None]
-        scores[..., channel, sign] = scores_under(net, x, fills, cells, score=score, targets=targets, step=step)[0]
+        found, _ = scores_under(net, x, fills, cells, score=score, targets=targets, step=step)
+        scores[..., channel, sign] = np.reshape(found, (len(x), -1)) if found else 0
     return scores

@@ -44,7 +44,7 @@ def entry(net: Classifier, preprocess: Preprocessing | None) -> Preprocessing | 
 
 def columns_of(target: object, n: int) -> Int[np.ndarray, " n"]:
     """Which column of a black box's answer is each image's score; -1 where no target says so."""
-    targets = as_array("target", -1 if target is None else target, "column indices of what net gives")
+    targets = np.asarray(-1) if target is None else np.asarray(target)
     if not targets.size and not n:
         return np.empty(0, int)
     if targets.dtype.kind not in "iu" or targets.ndim > 1 or targets.size not in (1, n):

@@ -93,6 +93,8 @@ class Network(nnx.Module):
         height, width = self.architecture.size
         return f"Network({self.name!r}, {len(self.layers)} layers, {count:,} weights, trained at {height}x{width} px)"
 
+    __str__ = __repr__
+
     def class_name(self, index: int) -> str:
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
 

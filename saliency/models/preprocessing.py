@@ -89,9 +89,7 @@ class Preprocessing:
         if isinstance(photos, str | Path | Image.Image) or (hasattr(photos, "shape") and np.ndim(photos) == 3):
             photos = [photos]
         if isinstance(photos, Mapping) or not isinstance(photos, Iterable):
-            raise InputError(
-                f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}"
-            )
+            raise InputError(f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}")
         return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
 
     def place(self, photo: Photo) -> np.ndarray:

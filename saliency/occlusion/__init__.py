@@ -64,6 +64,10 @@ class OcclusionMaps:
     windows: Windows
     engine: str
 
+    def __repr__(self) -> str:
+        n, rows, cols = self.scores.shape
+        return f"OcclusionMaps({n} maps {list(self.maps.shape[1:])} from {rows}x{cols} windows, {self.engine} engine)"
+
     @property
     def drops(self) -> Float[np.ndarray, "n rows cols"]:
         return self.base[:, None, None] - self.scores

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from saliency._checks import Pair, as_array, as_images, described, one_of
+from saliency._checks import Pair, as_array, as_images, described, one_of, pair
 from saliency.errors import InputError
 from saliency.models.preprocessing import Preprocessing
 
@@ -42,6 +42,8 @@ class Windows:
     convention: Convention = "captum"
 
     def __post_init__(self) -> None:
+        for name in ("image", "patch", "stride"):  # one number stands for both
+            object.__setattr__(self, name, pair(name, getattr(self, name)))
         one_of("convention", self.convention, get_args(Convention))
         one_of("shape", self.shape, get_args(Shape))
         for image, patch, stride, axis in zip(self.image, self.patch, self.stride, ("high", "wide")):
