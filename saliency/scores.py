@@ -26,6 +26,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from saliency._checks import as_array, described, one_of
+from saliency.devices import in_turn, on_cpu
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
@@ -175,7 +176,7 @@ def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> 
     devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
     n, height, width = shape[:3]
     each = 64
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
         each = evenly(n, min(max(CACHE // largest, 1), BATCH))
     return each * jax.local_device_count()
@@ -189,15 +190,24 @@ def in_batches(
 ) -> list[np.ndarray]:
     """What `function` makes of the indices of each batch, in order.
 
-    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
+    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle. An accelerator
+    is sent the next batch before the last one's result is copied back.
     """
-    alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
+    told = 0
+
+    def done(count: int) -> None:
+        nonlocal told
+        told += count
+        if progress:
+            progress(told, n)
+
+    if not on_cpu() or jax.local_device_count() > 1:
+        return in_turn(function, n, size, done)
     indices, parts = batches(n, size), []
-    with workers(1 if alone else min(4, os.cpu_count() or 1)) as pool:
+    with workers(min(4, os.cpu_count() or 1)) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
-            if progress:
-                progress(min(int(index[-1]) + 1, n), n)
+            done(min(int(index[-1]) + 1, n) - told)
     return parts
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from saliency import InputError, Score, occlusion_maps
+from saliency.devices import CPU_BUDGET
 from saliency.models.graph import Architecture, Builder
 from saliency.models.layers import (
     Add,
@@ -29,7 +30,7 @@ from saliency.models.zoo.resnet import resnet50
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
-from saliency.occlusion import BUDGET, Windows
+from saliency.occlusion import Windows
 from saliency.occlusion.dense import dense_scores
 from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
 from saliency.occlusion.plan import _plan, macs, plan_for
@@ -222,7 +223,7 @@ def test_a_tuned_chunk_fits_its_budget_is_found_once_and_changes_nothing(rng):
     plan = plan_for(net.architecture, Windows((32, 26), *sizes.values()), LOGIT, 1)  # the very plan used above
     for group in plan.classes:
         each, again = plan.position_bytes(group), tuned_chunk.cache_info().hits
-        assert 1 <= tuned_chunk(plan, group, BUDGET) <= len(group.positions)
+        assert 1 <= tuned_chunk(plan, group, CPU_BUDGET) <= len(group.positions)
         assert tuned_chunk.cache_info().hits == again + 1
         assert tuned_chunk(plan, group, 2 * each) <= 2
         work = {

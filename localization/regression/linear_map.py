@@ -20,6 +20,7 @@ from localization.features import Features, stacked, transformed
 from saliency._checks import one_of
 from saliency._files import write_tensors
 from saliency._reading import read_tensors, refusing
+from saliency.devices import precision
 from saliency.errors import InputError
 from saliency.maps.status import usable
 
@@ -93,7 +94,11 @@ class LinearMap:
         weights themselves."""
         weights = jnp.asarray(self.weights, jnp.float32)
         return np.asarray(
-            jax.jacrev(lambda maps: transformed(maps[None], features=self.features)[0] @ weights)(self.typical)
+            jax.jacrev(
+                lambda maps: jnp.matmul(
+                    transformed(maps[None], features=self.features)[0], weights, precision=precision()
+                )
+            )(self.typical)
         )
 
     def save(self, path: Path | str) -> None:

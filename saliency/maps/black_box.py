@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from saliency.devices import default_budget, on_cpu
 from saliency.models.black_box import Classifier, ScoreFunction, score_functions
 from saliency.models.network import Network
-from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import CPU_CHUNK, chunked, positions_for
 from saliency.scores import BATCH, Score, Target, as_score, in_batches, score_of_batch, settled_targets
 
@@ -42,8 +42,8 @@ def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit
     """How many images of (height, width) to score at once; on a CPU few, as `of_each` has several calls under way."""
     if not isinstance(net, Network):
         return CPU_CHUNK
-    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
-    return min(fit, BATCH) if jax.default_backend() == "cpu" else fit
+    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), default_budget())
+    return min(fit, BATCH) if on_cpu() else fit
 
 
 def scored(

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._checks import function, one_of, pair, whole
+from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
     Classifier,
@@ -37,7 +38,18 @@ from saliency.occlusion.dense import (
     dense_scores,
     positions_for,
 )
-from saliency.occlusion.incremental import chunk_for, incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import (
+    Job,
+    Launched,
+    Prepared,
+    at_once,
+    chunk_for,
+    collected,
+    incremental_scores,
+    jobs,
+    launched,
+    prepared,
+)
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.tuning import tuned_chunk
 from saliency.occlusion.windows import Convention, Fill, Shape, Windows, fill_images
@@ -46,7 +58,6 @@ from saliency.scores import Score, Target, as_score, batches, evenly, last_layer
 Engine = Literal["auto", "dense", "incremental"]
 Chunk = int | Literal["tuned"] | None
 Progress = Callable[[int, int], None]  # done, total
-BUDGET = 256 * 2**20  # bytes of activations at once
 WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
 
 __all__ = ["OcclusionMaps", "Windows", "fill_images", "occluded_logits", "occlusion_maps", "passes_saved"]
@@ -85,7 +96,7 @@ def occlusion_maps(
     target: Target = None,
     convention: Convention = "captum",
     engine: Engine = "auto",
-    budget: int = BUDGET,
+    budget: int | None = None,
     chunk: Chunk = None,
     seed: int = 0,
     preprocess: Preprocessing | None = None,
@@ -98,8 +109,11 @@ def occlusion_maps(
     `patch` and `stride` in pixels, one number or (height, width). `fill` is stated in pixels 0..255 and goes
     through the network's preprocessing: "grey", a level, (r, g, b), "mean", "blur" or "noise" (from `seed`).
     `target`: class indices, default the predicted class of the untouched image. `budget` bounds the bytes of
-    activations held at once; `chunk` sets the number of positions at once by hand, and "tuned" has the incremental
-    engine find it by timing, once for a plan in each process (last bits may then differ between runs).
+    activations held at once (default: 256 MiB on a CPU, half of an accelerator's free memory; where even that is too
+    much, a warning says so and fewer are held); `chunk` sets the number of positions at once by hand, and "tuned" has
+    the incremental engine find it by timing, once for a plan in each process (last bits may then differ between runs).
+    Scores are computed in float32 throughout, on an accelerator too, where `jax.default_matmul_precision` buys speed
+    for precision (`devices.precision`).
     `progress(done, total)` counts positions.
 
     Instead of a network any function from images `[k, h, w, c]` to scores `[k]` will do (a black box), or to
@@ -109,7 +123,7 @@ def occlusion_maps(
     Raises InputError for windows that do not fit, an unknown option, a target out of range, or NaN in `x`.
     """
     one_of("engine", engine, get_args(Engine))
-    whole("budget", budget, least=1)
+    whole("budget", budget, least=1, optional=True)
     if chunk != "tuned":
         whole("chunk", chunk, least=1, optional=True)
     whole("seed", seed)
@@ -158,12 +172,13 @@ def scores_under(
     score: Score,
     targets: Int[np.ndarray, " n"],
     engine: Engine = "auto",
-    budget: int = BUDGET,
+    budget: int | None = None,
     chunk: Chunk = None,
     step: Step,
 ) -> tuple[list[np.ndarray], Engine]:
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
     architecture, weights = net.architecture, net.weights
+    budget = default_budget() if budget is None else budget
     course = plan_for(architecture, windows, score, len(x))
     engine = _chosen(engine, course)
     if engine == "incremental":
@@ -205,9 +220,13 @@ def _incremental(
     chunk: Chunk,
     step: Step,
 ) -> list[np.ndarray]:
-    """The first image's classes of positions side by side, as each has to be compiled; then whole images."""
+    """The first image's classes of positions side by side, as each has to be compiled; then whole images. An
+    accelerator is sent one image's classes after another's, and the next image's before the last one's are read."""
     ready = prepared(course, weights)
-    work = jobs(course, budget, _by_hand(chunk), tuned_chunk if chunk == "tuned" else chunk_for)
+    choose = tuned_chunk if chunk == "tuned" else chunk_for
+    work = jobs(course, budget, _by_hand(chunk), choose)
+    if not on_cpu():
+        return _in_flight(course, ready, x, fills, score, targets.tolist(), budget=budget, work=work, step=step)
     with workers(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
@@ -216,6 +235,36 @@ def _incremental(
             )
 
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+
+
+def _in_flight(
+    course: Plan,
+    ready: Prepared,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    score: Score,
+    targets: Sequence[int | None],
+    *,
+    budget: int,
+    work: Sequence[Job],
+    step: Step,
+) -> list[np.ndarray]:
+    """Nothing waits for what an accelerator has under way; where its memory is too small, fewer positions at once."""
+    scores: list[np.ndarray] = []
+    while len(scores) < len(x):
+
+        def launch(i: int, work: Sequence[Job] = work) -> Launched:
+            return launched(course, ready, x[i], fills[i], score=score, target=targets[i], work=work)
+
+        try:
+            for values in under_way(launch, range(len(scores), len(x))):
+                scores.append(collected(course, work, values, x.dtype))
+                step(len(course.windows.positions))
+        except JaxRuntimeError as error:
+            most = halved(at_once(work), error, "positions")
+            budget = min(budget, most * max(course.edge_bytes, *map(course.position_bytes, course.classes)))
+            work = jobs(course, budget, most)
+    return scores
 
 
 def counter(total: int, progress: Progress | None) -> Step:
@@ -239,7 +288,7 @@ def _by_hand(chunk: Chunk) -> int | None:
 
 def _threads() -> int:
     """The cores that this process may use; an accelerator wants one thread to feed it."""
-    return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
+    return len(os.sched_getaffinity(0)) if on_cpu() else 1
 
 
 def occluded_logits(
@@ -249,7 +298,7 @@ def occluded_logits(
     *,
     fill: Fill = "grey",
     engine: Engine = "auto",
-    budget: int = BUDGET,
+    budget: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Float[np.ndarray, "rows cols classes"]]:
@@ -259,6 +308,8 @@ def occluded_logits(
     engine compiles once for all sizes, the incremental one once for each.
     """
     one_of("engine", engine, get_args(Engine))
+    whole("budget", budget, least=1, optional=True)
+    budget = default_budget() if budget is None else budget
     image = check_input(net, np.asarray(image)[None])[0]
     architecture, weights = net.architecture, net.weights
     filled = fill_images(image[None], fill, net.preprocess, seed)[0]
@@ -266,7 +317,15 @@ def occluded_logits(
     score = Score("log_probability")  # needs every logit, as this does
     plans = [plan_for(architecture, windows, score) for windows in sizes]
     engine = _chosen(engine, *plans)
-    if engine == "incremental":
+    if engine == "incremental" and not on_cpu():
+        logits = [
+            _in_flight(
+                plan, prepared(plan, weights), image[None], filled[None], score, [None],
+                budget=budget, work=jobs(plan, budget), step=step,
+            )[0]
+            for plan in plans
+        ]  # fmt: skip
+    elif engine == "incremental":
         with workers(_threads()) as pool:
             logits = list(
                 pool.map(

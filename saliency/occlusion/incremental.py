@@ -8,7 +8,7 @@ Panes never stick out of their layers, so borders need no care beyond the paddin
 Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from saliency._checks import Pair
+from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.layers import (
@@ -43,6 +44,8 @@ from saliency.scores import Score, evenly
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
 WINOGRAD = 32  # channels from which the algorithm pays where kernels are transformed once for all positions
+MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
+NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
 LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
 
@@ -73,7 +76,7 @@ def _transformed(kernels: Mapping[str, Array]) -> dict[str, winograd.Matrices]:
 def by_winograd(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a layer is computed by Winograd's algorithm; an accelerator's own convolutions are better."""
     layer = node.layer
-    if not isinstance(layer, Conv) or jax.default_backend() != "cpu":
+    if not isinstance(layer, Conv) or not on_cpu():
         return False
     return layer.square and min(shapes[node.inputs[0]][-1], layer.features) >= WINOGRAD
 
@@ -234,7 +237,7 @@ class _Panes:
             case Flatten():
                 return layer({}, self.whole(name, changes[name]))
             case Dense():
-                return changes[name] @ self.weights[node.name]["kernel"]
+                return jnp.matmul(changes[name], self.weights[node.name]["kernel"], precision=precision())
             case Concat() | Add():
                 return layer({}, *(changes[name] for name in node.inputs))
             case _:
@@ -249,7 +252,7 @@ class _Panes:
 def convolved(layer: Conv, x: Float[Array, "k h w c"], kernel: Float[Array, "kh kw c f"]) -> Float[Array, "k h' w' f"]:
     """A convolution of regions that hold the padding."""
     if layer.kernel == layer.stride == (1, 1) and layer.groups == 1:
-        return x @ kernel[0, 0]
+        return jnp.matmul(x, kernel[0, 0], precision=precision())
     return replace(layer, padding=NO_PADDING).linear(kernel, x)
 
 
@@ -337,9 +340,9 @@ class Job:
 def chunk_for(plan: Plan, group: Class, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
-    if jax.default_backend() == "cpu":
-        budget = min(budget, max(CACHE, LEAST * each))
-    return max(1, budget // each)
+    if on_cpu():
+        return max(1, min(budget, max(CACHE, LEAST * each)) // each)
+    return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
 
 
 def jobs(
@@ -351,6 +354,7 @@ def jobs(
     a class compiles once.
     """
     made = []
+    place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
     for group in plan.classes:
         total = len(group.positions)
         at_once = evenly(total, chunk or choose(plan, group, budget))
@@ -359,7 +363,7 @@ def jobs(
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)
             made.append(
-                Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
+                Job(group.positions[index], place({name: x[filled] for name, x in group.starts.items()}), group.layout)
             )
     return made
 
@@ -380,15 +384,64 @@ def incremental_scores(
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
-    template = jnp.asarray(plan.windows.template, image.dtype)
-    clean = clean_activations(ready.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+    calls = _calls(plan, ready, image, fill, score, target)
+    values = (pool.map if pool else map)(lambda job: np.asarray(calls(job)), work)
+    return collected(plan, work, values, image.dtype, step)
 
-    def done(job: Job) -> np.ndarray:
-        scores = class_scores(
+
+Launched = list[Float[Array, "p ..."]]  # a job each
+
+
+def launched(
+    plan: Plan,
+    ready: Prepared,
+    image: Float[np.ndarray, "h w 3"],
+    fill: Float[np.ndarray, "h w 3"],
+    *,
+    score: Score,
+    target: int | None,
+    work: Sequence[Job],
+) -> Launched:
+    """What `collected` makes scores of: all jobs under way, none of them waited for."""
+    return list(map(_calls(plan, ready, image, fill, score, target), work))
+
+
+def collected(
+    plan: Plan,
+    work: Sequence[Job],
+    values: Iterable[Float[Array | np.ndarray, "p ..."]],
+    dtype: np.dtype,
+    step: Step = lambda count: None,
+) -> Float[np.ndarray, "p ..."]:
+    """The scores of all positions from those of each job."""
+    scores = np.empty(0, dtype)
+    for job, some in zip(work, map(np.asarray, values)):
+        if not scores.size:
+            scores = np.empty((len(plan.windows.positions), *some.shape[1:]), dtype)
+        scores[job.positions] = some[: len(job.positions)]
+        step(len(job.positions))
+    return scores
+
+
+def at_once(work: Sequence[Job]) -> int:
+    """The most positions that a job computes at once."""
+    return max(job.starts[WINDOW].shape[1] for job in work)
+
+
+def _calls(
+    plan: Plan, ready: Prepared, image: np.ndarray, fill: np.ndarray, score: Score, target: int | None
+) -> Callable[[Job], Array]:
+    """What starts a job, the untouched image's own pass done."""
+    template = jnp.asarray(plan.windows.template, image.dtype)
+    shown, hidden = jnp.asarray(image), jnp.asarray(fill)  # carried to the device once, for all jobs
+    clean = clean_activations(ready.weights, shown, target, architecture=plan.architecture, to=plan.to, score=score)
+
+    def call(job: Job) -> Array:
+        return class_scores(
             ready,
             clean,
-            image,
-            fill,
+            shown,
+            hidden,
             template,
             target,
             job.starts,
@@ -397,11 +450,5 @@ def incremental_scores(
             score=score,
             layout=job.layout,
         )
-        return np.asarray(scores)[: len(job.positions)]
 
-    classes = plan.shapes[plan.to][-1:] if target is None else ()
-    scores = np.empty((len(plan.windows.positions), *classes), image.dtype)
-    for job, values in zip(work, (pool.map if pool else map)(done, work)):
-        scores[job.positions] = values
-        step(len(job.positions))
-    return scores
+    return call
