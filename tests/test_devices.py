@@ -8,6 +8,7 @@ from saliency.weights import random_network
 
 from saliency import gradient_maps, occlusion_maps
 from saliency.devices import CPU_BUDGET, default_budget, free_memory, in_turn, precision, under_way
+from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Windows, dense, occluded_logits
