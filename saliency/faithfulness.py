@@ -25,7 +25,7 @@ from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.network import Network, check_input
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, Target, last_layer, settled_targets
+from saliency.scores import Score, Target, last_layer, resolve_targets
 
 PerImage = Float[np.ndarray, " n"]
 Boxes = np.ndarray | Sequence[ArrayLike]  # [n, 4], or for each image [m, 4]
@@ -312,4 +312,4 @@ def sanity(
 
 
 def _settled(net: Classifier, x: np.ndarray, target: Target) -> Target:
-    return settled_targets(net, x, Score(), target) if isinstance(net, Network) else target
+    return resolve_targets(net, x, Score(), target) if isinstance(net, Network) else target

@@ -31,7 +31,7 @@ from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.occlusion import Engine, occlusion_maps, passes_saved
+from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
 from saliency.occlusion.windows import Fill, Windows
 from saliency.scores import Target
 
@@ -214,10 +214,9 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
         return occlusion_maps(
             net,
             x,
-            patch=windows.patch,
-            stride=windows.stride,
+            windows,
             fill=o.fill,
-            engine=o.engine,
+            execution=Execution(o.engine),
             score=score(o),
             target=target,
             seed=o.seed,

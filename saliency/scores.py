@@ -8,10 +8,7 @@
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -21,12 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import as_array, described, one_of
-from saliency.devices import in_turn, on_cpu
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
@@ -35,8 +31,6 @@ from saliency.models.network import Network
 Kind = Literal["logit", "log_probability", "gestalt"]
 Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
-CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
-BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
 
 
 @dataclass(frozen=True)
@@ -161,84 +155,13 @@ def class_count(architecture: Architecture) -> int:
     return architecture.shapes(*architecture.size)[architecture.last][-1]
 
 
-def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
-    return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
-
-
-def evenly(total: int, most: int) -> int:
-    """The size of as few parts as hold `total` with no more than `most` each, when they are as equal as can be."""
-    return math.ceil(total / math.ceil(total / most)) if total else 1
-
-
-def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
-    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: for each of this process's
-    devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
-    n, height, width = shape[:3]
-    each = 64
-    if on_cpu():
-        largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
-        each = evenly(n, min(max(CACHE // largest, 1), BATCH))
-    return each * jax.local_device_count()
-
-
-def in_batches(
-    function: Callable[[np.ndarray], Array | np.ndarray],
-    n: int,
-    size: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[np.ndarray]:
-    """What `function` makes of the indices of each batch, in order.
-
-    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle. An accelerator
-    is sent the next batch before the last one's result is copied back.
-    """
-    told = 0
-
-    def done(count: int) -> None:
-        nonlocal told
-        told += count
-        if progress:
-            progress(told, n)
-
-    if not on_cpu() or jax.local_device_count() > 1:
-        return in_turn(function, n, size, done)
-    indices, parts = batches(n, size), []
-    with workers(min(4, os.cpu_count() or 1)) as pool:
-        for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
-            parts.append(part)
-            done(min(int(index[-1]) + 1, n) - told)
-    return parts
-
-
-def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
-    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-
-    def begin() -> None:
-        jax.enable_x64(x64).__enter__()
-        if precision is not None:
-            jax.default_matmul_precision(precision).__enter__()
-
-    return ThreadPoolExecutor(threads, initializer=begin)
-
-
-def spread(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
-    devices = jax.local_devices()
-    if len(x) % len(devices):
-        return jnp.asarray(x)
-    mesh = Mesh(np.array(devices), ("images",))
-    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("images")))
-
-
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
-    weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
+    weights, classes = net.weights, class_count(net.architecture)
+    return map_batches(
+        lambda i: _logits(weights, shard_batch(x[i]), architecture=net.architecture), len(x), batch, (classes,)
+    )
 
 
 @partial(jax.jit, static_argnames="architecture")
@@ -251,7 +174,7 @@ def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, 
     return logits(net, x).argmax(-1).astype(np.int32)
 
 
-def settled_targets(
+def resolve_targets(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
@@ -265,13 +188,13 @@ def score_values(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
-    weights = net.weights
-    parts = in_batches(
-        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
-        len(x),
-        default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
+    weights, architecture = net.weights, net.architecture
+
+    def values(i: np.ndarray) -> Array:
+        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        return score_of_batch(weights, *inputs, architecture=architecture, score=score)
+
+    return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

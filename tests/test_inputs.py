@@ -22,7 +22,7 @@ from saliency.models.network import Network, check_input
 from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.occlusion import Windows, fill_images
+from saliency.occlusion import Execution, Windows, fill_images
 from saliency.scores import Score, as_targets, logits, predicted, probabilities, score_values
 
 SIZE = (14, 10)
@@ -228,8 +228,9 @@ def test_weights_of_another_precision(x, precision):
         net = random_network(scenes_cnn(blocks=((4,), (6,)), size=SIZE), seed=1, dtype=precision)
         assert net.dtype == precision
         assert check_input(net, x).dtype == precision
-        for name in ("gradient-max", "grad-cam", "cam", "activation", "smoothgrad", "occlusion", "rise"):
-            assert METHODS[name].maps(net, x, options=OPTIONS).dtype == np.float32
+        for method in METHODS.values():
+            found = method.maps(net, x, options=OPTIONS)
+            assert found.dtype == np.float32 and found.shape == (2, *SIZE) and np.isfinite(found).all()
 
 
 # Targets
@@ -420,8 +421,10 @@ def test_one_output_has_a_sigmoid(single, x):
     np.testing.assert_allclose(probabilities(z), 1 / (1 + np.exp(-z.astype(float))), rtol=1e-12)
     score = score_values(single, x, Score("log_probability"), predicted(single, x))
     np.testing.assert_allclose(np.exp(score), probabilities(z)[:, 0], rtol=1e-5)
-    found = occlusion_maps(single, x, patch=6, stride=4, score="log_probability", engine="dense")
-    assert (np.exp(found.base) < 1).all() and np.ptp(found.maps) > 0
+    for engine in ("dense", "incremental"):
+        found = occlusion_maps(single, x, patch=6, stride=4, score="log_probability", execution=Execution(engine))
+        np.testing.assert_allclose(np.exp(found.base), probabilities(z)[:, 0], rtol=1e-5)
+        assert np.ptp(found.maps) > 0
     assert np.ptp(gradient_maps(single, x, score="log_probability")) > 0
     curves = faithfulness.deletion(single, x, x[..., 0], steps=4)
     np.testing.assert_allclose(curves.scores[:, 0], probabilities(z)[:, 0], rtol=1e-5)

@@ -16,13 +16,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import function, kind_of, number, one_of, whole
-from saliency.maps.gradient import Progress, input_gradient, joined
+from saliency.maps.gradient import Progress, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.layers import Parameters, Relu
 from saliency.models.network import Network, check_input
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, Target, as_score, default_batch, in_batches, settled_targets, spread
+from saliency.scores import Score, Target, as_score, resolve_targets
 
 Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
@@ -41,7 +42,7 @@ class Sensitivity:
     """The largest absolute derivative of the three channels."""
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
-        return joined(gradient(x), "max")
+        return reduce_channels(gradient(x), "max")
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class NoisyGradients:
             total, squares = total + g, squares + g * g
         mean = total / self.samples
         if self.moment == "mean":
-            return joined(mean, "max")
-        return joined(jnp.maximum(squares / self.samples - mean**2, 0), "max")
+            return reduce_channels(mean, "max")
+        return reduce_channels(jnp.maximum(squares / self.samples - mean**2, 0), "max")
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,16 @@ def attribution_maps(
     function("progress", progress, "(done, total)")
     score = as_score(score)
     x = check_input(net, x, score.layer_in(net.architecture))
-    targets = settled_targets(net, x, score, target)
+    targets = resolve_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights = with_relu(net.architecture, relu), net.weights
     size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
-        gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)
-        return recipe(gradient, spread(x[i]), spread(baseline[i]))
+        gradient = partial(_gradient, weights, shard_batch(targets[i]), architecture, score)
+        return recipe(gradient, shard_batch(x[i]), shard_batch(baseline[i]))
 
-    parts = in_batches(maps, len(x), size, progress)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    return map_batches(maps, len(x), size, x.shape[1:3], progress).astype(np.float32, copy=False)
 
 
 def _gradient(weights: Weights, targets: Array, architecture: Architecture, score: Score, x: Array) -> Array:

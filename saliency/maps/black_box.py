@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from saliency._batches import BATCH, in_batches
 from saliency.devices import default_budget, on_cpu
 from saliency.models.black_box import Classifier, ScoreFunction, score_functions
 from saliency.models.network import Network
 from saliency.occlusion.dense import CPU_CHUNK, chunked, positions_for
-from saliency.scores import BATCH, Score, Target, as_score, in_batches, score_of_batch, settled_targets
+from saliency.scores import Score, Target, as_score, resolve_targets, score_of_batch
 
 
 def probes(
@@ -35,7 +36,7 @@ def probes(
         targets = np.full(len(images), target, np.int32)
         return score_of_batch(weights, images, targets, architecture=architecture, score=score)
 
-    return [partial(probe, one) for one in settled_targets(net, x, score, target)]
+    return [partial(probe, one) for one in resolve_targets(net, x, score, target)]
 
 
 def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit") -> int:

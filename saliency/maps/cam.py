@@ -12,13 +12,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import function, kind_of
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_targets, class_count, default_batch, in_batches, settled_targets, spread
+from saliency.scores import Score, Target, as_targets, class_count, resolve_targets
 
 
 def grad_cam(
@@ -47,11 +48,12 @@ def grad_cam(
     weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
 
     def maps(i: np.ndarray) -> Array:
-        return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
+        return _maps(
+            weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture, layer=layer, size=size
+        )
 
     batch = default_batch(architecture, x.shape, architecture.last)
-    parts = in_batches(maps, len(x), batch, progress)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
+    return map_batches(maps, len(x), batch, size, progress).astype(np.float32, copy=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "layer", "size"))
@@ -87,15 +89,15 @@ def cam(
     function("progress", progress, "(done, total)")
     x = check_input(net, x)
     architecture = local_head(net.architecture)
-    targets = settled_targets(net, x, Score(), target)
+    targets = resolve_targets(net, x, Score(), target)
     weights = net.weights
-    parts = in_batches(
-        lambda i: _local_logits(weights, spread(x[i]), spread(targets[i]), architecture=architecture),
+    return map_batches(
+        lambda i: _local_logits(weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
+        x.shape[1:3],
         progress,
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    ).astype(np.float32, copy=False)
 
 
 def activation_maps(
@@ -116,13 +118,13 @@ def activation_maps(
     if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
-    parts = in_batches(
-        lambda i: _mean_activations(weights, spread(x[i]), architecture=architecture, layer=layer),
+    return map_batches(
+        lambda i: _mean_activations(weights, shard_batch(x[i]), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
+        x.shape[1:3],
         progress,
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    ).astype(np.float32, copy=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "layer"))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from saliency._checks import as_images, whole
 from saliency.maps.gradient import Progress, gradient_maps
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_score, settled_targets
+from saliency.scores import Score, Target, as_score, resolve_targets
 
 
 def random_maps(x: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndarray, "n h w"]:
@@ -73,7 +73,7 @@ def random_weight_maps(
     """The largest absolute derivative of the randomised network, for the class that the trained one predicts."""
     score = as_score(score)
     x = check_input(net, x, score.layer_in(net.architecture))
-    targets = settled_targets(net, x, score, target)
+    targets = resolve_targets(net, x, score, target)
     return gradient_maps(randomised(net, seed=seed), x, score=score, target=targets, progress=progress)
 
 

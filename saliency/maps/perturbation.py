@@ -15,9 +15,9 @@ from saliency.maps.gradient import Progress
 from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.occlusion import counter, scores_under
+from saliency.occlusion.maps import counter, scores_under
 from saliency.occlusion.windows import Fill, Windows, fill_images
-from saliency.scores import Score, Target, as_score, last_layer, settled_targets
+from saliency.scores import Score, Target, as_score, last_layer, resolve_targets
 
 
 def rise_maps(
@@ -58,7 +58,7 @@ def rise_maps(
         return enlarged(grids[k], shifts[k], size)
 
     def masked(image: np.ndarray, hidden: np.ndarray, k: np.ndarray) -> np.ndarray:
-        return hidden + visible(k)[..., None] * (image - hidden)
+        return (hidden + visible(k)[..., None] * (image - hidden)).astype(image.dtype, copy=False)
 
     fills = fill_images(x, fill, preprocess, seed)
 
@@ -134,7 +134,7 @@ def _moved(image: np.ndarray, by: np.float32, label: np.ndarray, k: np.ndarray) 
     channels = image.shape[-1]
     place, channel, sign = (j[:, None, None] for j in np.unravel_index(k, (label.max() + 1, channels, 2)))
     here = (label == place)[..., None] & (np.arange(channels) == channel[..., None])
-    return image + here * np.where(sign, -by, by)[..., None]
+    return (image + here * np.where(sign, -by, by)[..., None]).astype(image.dtype, copy=False)
 
 
 def _moved_scores(
@@ -148,7 +148,7 @@ def _moved_scores(
 ) -> Float[np.ndarray, "n cells 3 2"]:
     """Scores of the images that `_moved` makes: occlusion by a brighter or darker image, where only what a cell
     changes needs computing."""
-    targets = settled_targets(net, x, score, target)
+    targets = resolve_targets(net, x, score, target)
     step = counter(6 * len(x) * len(cells.positions), progress)
     scores = np.empty((len(x), len(cells.positions), 3, 2))
     for channel, sign in np.ndindex(3, 2):

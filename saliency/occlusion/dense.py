@@ -9,10 +9,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from saliency._batches import balanced_size
 from saliency.devices import in_turn, on_cpu
 from saliency.models.graph import Architecture, Weights
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score, evenly
+from saliency.scores import Score
 
 ScoreFunction = Callable[[Float[Array, "n h w c"]], Float[Array, " n"]]
 Step = Callable[[int], None]  # told how many positions were done
@@ -140,7 +141,7 @@ def black_box_scores(
 
 def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, step: Step) -> Float[np.ndarray, "p ..."]:
     """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
-    chunk = evenly(total, chunk)  # so that little is computed in vain
+    chunk = balanced_size(total, chunk)  # so that little is computed in vain
     return np.concatenate(in_turn(function, total, chunk, step, "positions"))[:total]
 
 
