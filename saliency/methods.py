@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, function, kind_of, number, one_of, pair, whole
+from saliency._checks import Pair, described, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
 from saliency.maps.attribution import (
     InputXGradient,
@@ -32,7 +32,7 @@ from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
-from saliency.occlusion.windows import Fill, Windows
+from saliency.occlusion.windows import Fill, Windows, check_fill
 from saliency.scores import Target
 
 Sign = Literal["magnitude", "signed"]
@@ -40,7 +40,10 @@ Sign = Literal["magnitude", "signed"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the methods share; each reads what concerns it.
+    """What the methods share; each reads what concerns it. Raises InputError for values out of range.
+
+    >>> Options(patch=24, stride=8, fill="mean").windows((96, 96)).grid
+    (10, 10)
 
     `score` is what the class methods explain; `layer` is where Gestalt totals and Grad-CAM look (None: the network's
     Gestalt layer). `fill`, in pixels, is what occlusion and RISE hide with and where integrated gradients start.
@@ -75,6 +78,12 @@ class Options:
     def __post_init__(self) -> None:
         one_of("score", self.score, ("logit", "log_probability"))
         one_of("engine", self.engine, get_args(Engine))
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise InputError(f"layer must be the name of a layer, or None, not {described(self.layer)}")
+        for name in ("patch", "stride"):
+            if getattr(self, name) is not None:
+                pair(name, getattr(self, name))
+        check_fill(self.fill)
         for name, least in {"samples": 1, "steps": 1, "masks": 2, "seed": 0}.items():
             whole(name, getattr(self, name), least)
         whole("cell", self.cell, least=1, optional=True)
@@ -106,7 +115,12 @@ def _part(size: Pair, parts: int) -> int:
 @dataclass(frozen=True)
 class Cost:
     """Passes of a plain implementation for one image, its target given; and how many passes' multiplications are saved,
-    as the incremental engine leaves out what a window cannot change."""
+    as the incremental engine leaves out what a window cannot change.
+
+    >>> import saliency
+    >>> saliency.METHODS["rise"].cost(saliency.load_network("scenes_cnn"), (96, 96))
+    Cost(forwards=512, backwards=0, saved=0.0)
+    """
 
     forwards: int
     backwards: int
@@ -136,7 +150,7 @@ class Maps(Protocol):
     ) -> Float[np.ndarray, "n h w"]: ...
 
 
-class Price(Protocol):
+class CostFunction(Protocol):
     """What one image of (height, width) costs; InputError where the method does not suit the network."""
 
     def __call__(self, net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost: ...
@@ -146,7 +160,14 @@ class Price(Protocol):
 class Method:
     """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
 
-    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score.
+    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score. `source`: the paper.
+    `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> method = saliency.METHODS["grad-cam"]
+    >>> method.sign, method.maps(net, net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))).shape
+    ('magnitude', (1, 96, 96))
     """
 
     name: str
@@ -154,7 +175,7 @@ class Method:
     source: str
     summary: str
     maps: Maps
-    cost: Price
+    cost: CostFunction
     black_box: bool
 
 

@@ -1,9 +1,9 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
-- logit: the target class's pre-softmax value (seed 003, Eq. 1).
+- logit: the target class's pre-softmax value (Simonyan et al. 2013).
 - log_probability: its log-softmax; of a network with one output the log of its sigmoid.
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
-  convolution's (seed 003, Eq. 3); it knows of no class.
+  convolution's (Fast Object Localization via Sensitivity Analysis, Eq. 3); it knows of no class.
 
 A target is a class index per image; -1 stands for the class the network predicts.
 """
@@ -22,11 +22,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import as_array, described, one_of
+from saliency._checks import as_array, described, one_of, whole
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network
+from saliency.models.network import Network, check_input
 
 Kind = Literal["logit", "log_probability", "gestalt"]
 Target = int | str | Sequence[int | str] | np.ndarray | Array | None
@@ -35,7 +35,15 @@ PREDICTED = -1
 
 @dataclass(frozen=True)
 class Score:
-    """A kind of score; `layer` is the one whose mean a Gestalt total takes (None: the last convolution's)."""
+    """What a map explains, one number per image: a kind, and for a Gestalt total the layer whose mean it is.
+
+    `kind`: "logit", "log_probability" or "gestalt", as the module says; `layer` None: the last convolution's. Called
+    with an architecture, its weights, images and targets it gives the scores. Raises InputError for other values.
+
+    >>> import saliency
+    >>> str(saliency.Score("gestalt", "relu2_1"))
+    'gestalt:relu2_1'
+    """
 
     kind: Kind = "logit"
     layer: str | None = None
@@ -83,8 +91,15 @@ def log_probabilities(logits: Float[Array, "*n classes"]) -> Float[Array, "*n cl
 
 
 def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
-    """Softmax in float64; of a single output its sigmoid."""
-    values = np.asarray(logits, float)
+    """Class probabilities of logits `[..., classes]`, in float64: their softmax; of a single output its sigmoid.
+
+    >>> import saliency
+    >>> saliency.probabilities([[0.0, 0.0], [-1000.0, 1000.0]]).tolist(), saliency.probabilities([[0.0]]).tolist()
+    ([[0.5, 0.5], [0.0, 1.0]], [[0.5]])
+    """
+    values = as_array("logits", logits, "numbers [..., classes]").astype(float)
+    if not values.ndim or not values.shape[-1]:
+        raise InputError(f"logits must be numbers [..., classes], not {list(values.shape)}")
     if values.shape[-1] == 1:
         return np.exp(-np.logaddexp(0, -values))
     powers = np.exp(values - values.max(-1, keepdims=True, initial=-np.inf))
@@ -156,7 +171,17 @@ def class_count(architecture: Architecture) -> int:
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
-    """The published logits of normalised images, in batches of one compiled shape."""
+    """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
+    suit the machine); the last batch is padded.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.logits(net, x).shape
+    (1, 10)
+    """
+    x = check_input(net, x)
+    whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights, classes = net.weights, class_count(net.architecture)
     return map_batches(

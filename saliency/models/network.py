@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from saliency._checks import as_images
+from saliency._checks import as_images, kind_of
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.layers import Layer
@@ -24,7 +24,14 @@ class Network(nnx.Module):
     """An architecture with weights, for inference.
 
     `net(x)` gives pre-softmax logits `[n, classes]` for normalised float32 images `[n, h, w, 3]`; `net.upto(x, layer)`
-    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order.
+    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order;
+    `net.preprocess(photos)` what photos become; `net.classes` the classes' names, if they are known.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((2, 60, 80, 3), np.uint8))
+    >>> x.shape, net(x).shape, net.upto(x, "pool2").shape
+    ((2, 96, 96, 3), (2, 10), (2, 24, 24, 24))
     """
 
     def __init__(
@@ -107,6 +114,7 @@ def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndar
     `net.preprocess` has not seen, for NaN and infinities, for an image that is too small, and for values so far from
     what pixels 0..255 become that they cannot have been normalised.
     """
+    kind_of("net", net, Network, "as load_network gives it")
     if isinstance(x, list | tuple) and not len(x):
         x = np.empty((0, *net.architecture.size, CHANNELS), np.float32)
     images = as_images("x", x, net.dtype, channels=CHANNELS, normalised=True)

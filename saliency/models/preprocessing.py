@@ -47,7 +47,12 @@ class Preprocessing:
     `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
     rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
     then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is antialiased, as Pillow and
-    torchvision do it.
+    torchvision do it. Raises InputError for other values.
+
+    >>> import numpy as np
+    >>> entry = Preprocessing((8, 8), mode="letterbox")
+    >>> entry(np.zeros((4, 6, 3), np.uint8)).shape, entry.placement((4, 6)).scale
+    ((1, 8, 8, 3), (1.3333333333333333, 1.25))
     """
 
     size: tuple[int, int]
