@@ -21,8 +21,9 @@ import tyro
 from tqdm import tqdm
 
 from localization.boxes import below_half, to_input, to_photo, visible
+from localization.boxes_file import boxes_of, read_boxes
 from localization.datasets import Dataset, load
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.features import pooled
 from localization.heuristics import fit_heuristic
 from localization.maxboxacc import BoxAccuracy, box_accuracy
@@ -44,7 +45,6 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Placement, from_record
 from saliency.scores import predicted
 from scripts import cli
-from scripts.boxes_file import read_boxes
 
 CHUNK = 32  # photos decoded at once
 OURS = "ours"
@@ -362,12 +362,9 @@ def boxes_of_maps(
 
 def boxes_of_csv(path: Path, data: Dataset, wanted: Samples) -> np.ndarray:
     """By image and label where the file has labels, else by image; a sample without a row counts as a miss."""
-    found = read_boxes(path)
-    keys = [(data.annotations[i].source, label) for i, label in zip(wanted.images, wanted.labels)]
-    boxes = [found.get(key, found.get((key[0], None), [np.nan] * 4)) for key in keys]
-    if np.isnan(boxes).all():
-        raise InputError(f"{path}: names none of the {len(data):,} photos, such as {keys[0][0]!r}")
-    return np.array(boxes)
+    shown = [data.annotations[i] for i in wanted.images]
+    names, photos = [one.source for one in shown], [one.size for one in shown]
+    return boxes_of(read_boxes(path), names, wanted.labels, photos, source=path).boxes
 
 
 def sizes(data: Dataset, wanted: Samples) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from localization.datasets import folder
+from localization.datasets import load
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
@@ -268,7 +268,7 @@ def load_photos(options: Options) -> Subject:
     assert options.network and options.images and options.classes
     net = load_network(options.network, options.weights, classes=options.classes)
     index = {wnid: i for i, (wnid, _) in enumerate(read_classes(options.classes))}
-    data = folder.read(options.images, limit=options.limit, seed=options.seed)
+    data = load("folder", options.images, limit=options.limit, seed=options.seed)
     labels = []
     for annotation in data.annotations:
         named = [found[0] for part in Path(annotation.source).parts if (found := WNID.match(part))]

@@ -267,6 +267,7 @@ BAD = {
         "classes": (3, "classes must be a Collection"),
         "limit": (0, "limit must be a whole number of at least 1"),
         "seed": SEED,
+        "box_format": ("yolo", "box_format must be one of xyxy, xywh"),
     },
     datasets.scenes: {
         "split": ("all", "split must be one of train, val, test"),
@@ -277,6 +278,7 @@ BAD = {
 
 # Taken for their truth, so that no value is bad.
 ANY = {
+    datasets.load: {"decode", "strict"},
     saliency.grad_cam: {"resize"},
     localization.corloc: {"strict"},
     localization.corloc_by_class: {"strict"},

@@ -63,7 +63,7 @@ def test_imagenet_kaggle(ilsvrc):
         "n01/n01_1": [("n01", [0, 0, 50, 40])],
         "n01/n01_2": [("n01", [1, 0, 50, 40]), ("n02", [4, 4, 9, 9])],
     }
-    assert problems(data) == {"n02/n02_1": "row without whole boxes", "n02/n02_3": "photo cannot be read"}
+    assert problems(data) == {"n02/n02_1": "row without whole boxes", "n02/n02_3": "no photo"}
     with pytest.raises(InputError, match=r"neither Annotations/CLS-LOC/val nor LOC_val_solution\.csv"):
         load("imagenet", ilsvrc)
 
@@ -103,10 +103,10 @@ def test_coco(tmp_path):
     table = tmp_path / "annotations" / "instances_val2017.json"
     write_text(table, json.dumps(content))
     data = load("coco", tmp_path)
-    assert boxes_of(data) == {"a": [("zebra", [1.5, 2, 4.5, 6]), ("ant", [30, 20, 40, 25])]}
+    assert boxes_of(data) == {"a.jpg": [("zebra", [1.5, 2, 4.5, 6]), ("ant", [30, 20, 40, 25])]}
     assert data.annotations[0].difficult.tolist() == [False, True]
     assert data.classes == ("zebra", "ant")  # COCO's order
-    assert problems(data) == {"a": "box beyond the border", "lost.jpg": "photo cannot be read"}
+    assert problems(data) == {"a.jpg": "box beyond the border", "lost.jpg": "no photo"}
     write_text(table, "{}")
     with pytest.raises(InputError, match="is no COCO instances file"):
         load("coco", tmp_path)
@@ -157,7 +157,7 @@ def test_folder(tmp_path):
     with pytest.raises(InputError, match="leads out of"):
         load("folder", tmp_path)
     write_text(table, "name\nx\n")
-    with pytest.raises(InputError, match="must have the columns file, x0"):
+    with pytest.raises(InputError, match="must have the columns image, x0"):
         load("folder", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         load("folder", tmp_path, split="b")

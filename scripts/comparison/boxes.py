@@ -7,15 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from localization import heuristics
+from localization import boxes_file, heuristics
 from localization.boxes import below_half, to_photo
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
 from localization.regression.mirrored import candidates, fit_mirrored, halves
 from localization.statistics import mcnemar_exact, paired_difference
-from saliency.errors import InputError
-from scripts import boxes_file
 from scripts.comparison.maps import Made
 from scripts.comparison.samples import Samples
 
@@ -125,12 +123,15 @@ def baselines(samples: Samples) -> Fit:
 
 def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
     """Another tool's boxes, in the photos' pixels, by image id; an image without one counts as a miss."""
-    found = {image: box for (image, _), box in boxes_file.read_boxes(path).items()}
-    ids = [samples.ids[i] for i in samples.test]
-    if not set(ids) & found.keys():
-        raise InputError(f"--boxes {name}: {path} names none of the test images, such as {ids[0]!r}")
-    boxes = np.array([found.get(source, [np.nan] * 4) for source in ids])
-    return Fit({(name, EXTERNAL): boxes}, np.where(np.isnan(boxes).any(1), "no box", "ok"), [])
+    chosen = samples.test.tolist()
+    found = boxes_file.boxes_of(
+        boxes_file.read_boxes(path),
+        [samples.ids[i] for i in chosen],
+        [samples.labels[i] for i in chosen],
+        [samples.sizes[i] for i in chosen],
+        source=f"--boxes {name}: {path}",
+    ).boxes
+    return Fit({(name, EXTERNAL): found}, np.where(np.isnan(found).any(1), "no box", "ok"), [])
 
 
 def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from localization.boxes import map_to_photo
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from saliency._files import write_arrays, written
 from saliency._reading import read_back, read_map
 from saliency.errors import InputError

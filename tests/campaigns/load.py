@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from localization.datasets import folder
+from localization.datasets import folder, reader
 from localization.features import Features
 from localization.stock import open_stock
 from localization.store import open_store
@@ -101,7 +101,7 @@ def write_photos(data: Path, n: int) -> None:
 
 def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[str, Any]:
     """Run a script; samples of its memory and files when so many photos have been decoded, and at its end."""
-    samples, count, read_photo = [], itertools.count(1), folder.read_photo
+    samples, count, read_photo = [], itertools.count(1), reader.read_photo
     begun = time.perf_counter()
 
     def sample(photos: int) -> None:
@@ -115,7 +115,7 @@ def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[st
             sample(photos)
         return read_photo(*arguments, **options)
 
-    folder.read_photo = counted  # before the data set is read, which keeps it for later
+    reader.read_photo = counted  # before the data set is read, which keeps it for later
     module = importlib.import_module(f"scripts.{script}")
     module.main(tyro.cli(module.Options, args=words))
     sample(next(count) - 1)

@@ -31,6 +31,7 @@ import numpy as np
 import tyro
 
 from localization import datasets, load_linear_map
+from localization.boxes_file import read_boxes
 from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
@@ -44,7 +45,6 @@ from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
 from scripts import cli, compare
 from scripts.analyze_occlusion import _placed, read_regions
-from scripts.boxes_file import read_boxes
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
