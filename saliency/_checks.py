@@ -47,7 +47,7 @@ def _in_memory(value: object) -> object:
         tensor = value.detach().cpu()
         return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
     if isinstance(value, np.ma.MaskedArray):
-        return value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+        return np.ma.filled(value.astype(float), np.nan) if np.ma.is_masked(value) else value.data
     if isinstance(value, list | tuple) and any(hasattr(one, "detach") or np.ma.isMaskedArray(one) for one in value):
         return [_in_memory(one) for one in value]
     return value
@@ -99,6 +99,8 @@ def _misplaced(shape: tuple[int, ...], channels: int | None) -> str:
 
 def as_maps(name: str, value: object) -> np.ndarray:
     """Maps as numbers `[n, h, w]` of at least one pixel, or InputError. NaN may be among them: a status says so."""
+    if isinstance(value, list | tuple) and not len(value):
+        return np.empty((0, 1, 1))
     maps = as_array(name, value, "numbers [n, h, w]")
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise InputError(f"{name} must be [n, h, w], of at least one pixel, not {list(maps.shape)}")

@@ -12,10 +12,12 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax import Array, lax
+from jax import lax
 from jax.errors import JaxRuntimeError
+from jax.typing import ArrayLike
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CPU_BUDGET = 256 * 2**20  # bytes of activations at once
 SHARE = 0.5  # of an accelerator's free memory: the rest is for what a library's convolutions want besides
@@ -67,7 +69,7 @@ def under_way(launch: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
 
 def in_turn(
-    function: Callable[[np.ndarray], Array | np.ndarray],
+    function: Callable[[np.ndarray], ArrayLike],
     total: int,
     size: int,
     done: Callable[[int], None],

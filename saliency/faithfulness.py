@@ -185,7 +185,7 @@ def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: flo
     >>> faithfulness.pointing_game(maps, [[4, 2, 6, 4]], tolerance=0).tolist()
     [1.0]
     """
-    maps = _checked(maps)
+    maps = as_maps("maps", maps)
     number("tolerance", tolerance, least=0)
     hits = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
@@ -207,7 +207,7 @@ def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerI
     >>> faithfulness.energy_pointing_game(maps, [[0, 2, 6, 4]]).round(3).tolist()
     [0.761]
     """
-    maps = _checked(maps)
+    maps = as_maps("maps", maps)
     shares = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
         positive = np.maximum(maps[i], 0).astype(float)
@@ -231,12 +231,8 @@ def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarra
             yield i, targets
 
 
-def _checked(maps: np.ndarray) -> np.ndarray:
-    return as_maps("maps", maps) if np.size(maps) or np.ndim(maps) == 3 else np.empty((0, 1, 1))
-
-
 def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _checked(a), _checked(b)
+    a, b = as_maps("maps", a), as_maps("maps", b)
     if a.shape != b.shape:
         raise InputError(f"maps to compare must be of the same images, not {list(a.shape)} and {list(b.shape)}")
     return a, b
@@ -263,9 +259,9 @@ def sparsity(maps: Float[np.ndarray, "n h w"]) -> PerImage:
     >>> faithfulness.sparsity(maps).round(3).tolist()
     [0.347]
     """
-    maps = _checked(maps)
-    values = np.sort(np.abs(maps.reshape(len(maps), -1)).astype(float))
-    size = values.shape[1]
+    maps = as_maps("maps", maps)
+    size = maps[0].size if len(maps) else 1
+    values = np.sort(np.abs(maps.reshape(len(maps), size)).astype(float))
     with np.errstate(invalid="ignore"):
         gini = (2 * np.arange(1, size + 1) - size - 1) @ values.T / (size * values.sum(1))
     return np.where(usable(maps), gini, np.nan)

@@ -127,8 +127,8 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     Where the classes have `names`, these do as well as indices: "dingo", or one for each image.
     """
     said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
-    if names and not isinstance(target, str) and _holds_names(target):
-        target = [_class_index(one, names) if isinstance(one, str) else one for one in list(target)]
+    if names and isinstance(target, list | tuple | np.ndarray) and any(isinstance(one, str) for one in target):
+        target = [_class_index(one, names) if isinstance(one, str) else one for one in target]
     if isinstance(target, str):
         if not names:
             raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
@@ -145,12 +145,6 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
         least, most = targets.min(), targets.max()
         raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
-
-
-def _holds_names(target: object) -> bool:
-    if isinstance(target, np.ndarray):
-        return target.dtype.kind in "UO" and target.ndim == 1
-    return isinstance(target, list | tuple) and any(isinstance(one, str) for one in target)
 
 
 def _class_index(name: str, names: Sequence[str]) -> int:

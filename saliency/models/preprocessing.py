@@ -91,10 +91,12 @@ class Preprocessing:
         list or an array `[n, h, w, 3]`, or a single one. Raises InputError for anything else, and for a file that
         cannot be read.
         """
-        if isinstance(photos, str | Path | Image.Image) or (hasattr(photos, "shape") and np.ndim(photos) == 3):
+        if isinstance(photos, str | Path | Image.Image):
             photos = [photos]
         if isinstance(photos, Mapping) or not isinstance(photos, Iterable):
             raise InputError(f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}")
+        if isinstance(photos, np.ndarray) and photos.ndim == 3:
+            photos = photos[None]
         return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
 
     def place(self, photo: Photo) -> np.ndarray:

@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size, batches, cores, workers
-from saliency._checks import Pair, function, kind_of, one_of, whole
+from saliency._checks import Pair, function, kind_of, one_of, pair, whole
 from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
@@ -209,7 +209,8 @@ def occlusion_maps(
 def _windows(windows: Windows | None, patch: int | Pair | None, stride: int | Pair | None, size: Pair) -> Windows:
     """The windows that are given, checked against the images, or rectangles of patch and stride."""
     if windows is None:
-        return Windows(size, PATCH if patch is None else patch, STRIDE if stride is None else stride)
+        given = pair("patch", PATCH if patch is None else patch), pair("stride", STRIDE if stride is None else stride)
+        return Windows(size, *given)
     kind_of("windows", windows, Windows, "of the images' size; or leave it out and give patch and stride")
     if patch is not None or stride is not None:
         raise InputError("windows have their own patch and stride: leave patch and stride out, or windows")

@@ -170,7 +170,7 @@ def fill_images(
 
         sigma = BLUR * min(x.shape[1:3])
         return gaussian_filter(x, (0, sigma, sigma, 0), mode="nearest")
-    pixels = _pixels(fill, x.shape[1:], seed)
+    pixels = _pixels(fill, x.shape[1:], seed)  # type: ignore[arg-type]
     if preprocess is None:
         _check_range(x, fill, pixels)
     elif channels != len(preprocess.mean):
@@ -180,7 +180,7 @@ def fill_images(
     return np.broadcast_to(pixels.astype(x.dtype), x.shape)
 
 
-def check_fill(fill: object) -> None:
+def check_fill(fill: Fill | np.ndarray) -> None:
     """InputError for what is no fill, whatever the images."""
     if isinstance(fill, str):
         if fill not in FILLS:
