@@ -2,8 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,15 @@ from saliency.models.graph import Architecture
 
 CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
 BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
+
+_SETTINGS: Mapping[str, Callable[[Any], AbstractContextManager]] = {  # by the names in jax.config
+    "enable_x64": jax.enable_x64,
+    "default_matmul_precision": jax.default_matmul_precision,
+    "default_device": jax.default_device,
+    "numpy_dtype_promotion": jax.numpy_dtype_promotion,
+    "numpy_rank_promotion": jax.numpy_rank_promotion,
+    "debug_nans": jax.debug_nans,
+}
 
 
 def batches(n: int, size: int) -> list[np.ndarray]:
@@ -81,14 +92,12 @@ def map_batches(
 
 
 def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
-    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    """Threads that compute as the caller does: what is set in a context of JAX's holds for one thread alone."""
+    settings = [(state, getattr(jax.config, f"jax_{name}")) for name, state in _SETTINGS.items()]
 
     def begin() -> None:
-        jax.enable_x64(x64).__enter__()
-        if precision is not None:
-            jax.default_matmul_precision(precision).__enter__()
+        for state, value in settings:
+            state(value).__enter__()
 
     return ThreadPoolExecutor(threads, initializer=begin)
 

@@ -79,7 +79,7 @@ def _maps(
 ) -> Array:
     activation = architecture.upto(weights, x, layer)
     predicted = architecture.after(weights, activation, layer).argmax(-1)
-    targets = jnp.where(targets < 0, predicted, targets)
+    targets = jnp.where(targets < 0, predicted.astype(targets.dtype), targets)
     explained = architecture.without(*architecture.logit_bypass)
 
     def total(activation: Array) -> Array:

@@ -142,7 +142,7 @@ def class_scores(
         for node in maps[1:]:
             changes[node.name] = panes.change(node, changes)
         if not behind:
-            return {to: changes[to].sum((1, 2, 3)) / np.prod(shapes[to])}
+            return {to: changes[to].sum((1, 2, 3)) / float(np.prod(shapes[to]))}
         return {node.name: panes.change_behind(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
@@ -279,7 +279,7 @@ def placed(
     before = np.array([max(0, most) for _, most in ranges])
     after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, region))(x, before - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, region))(x, jnp.asarray(before, offsets.dtype) - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
