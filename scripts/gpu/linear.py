@@ -17,7 +17,7 @@ from jaxtyping import Float
 from localization.boxes import iou
 from localization.regression import ridge
 from localization.regression.moments import Moments, moments
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
 from scripts import cli
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row, peak
@@ -45,7 +45,7 @@ class Problem:
         size, centre = rng.uniform(0.2, 0.6, (count, 2)), rng.uniform(0.3, 0.7, (count, 2))
         return np.concatenate([centre - size / 2, centre + size / 2], 1).clip(0, 1)
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureBlocks:
         boxes = self.boxes(self.count, 0)
 
         def blocks() -> Iterator[Array]:
@@ -54,7 +54,7 @@ class Problem:
                     jax.random.key(at), jnp.asarray(boxes[first : first + self.block], jnp.float32), self.side
                 )
 
-        return Rows(blocks, boxes, self.width)  # type: ignore[arg-type]
+        return FeatureBlocks(blocks, boxes, self.width)  # type: ignore[arg-type]
 
 
 @partial(jax.jit, static_argnames="side")
@@ -94,7 +94,7 @@ def run(journal: Journal, small: bool) -> None:
     journal.done()
 
 
-def drawing(rows: Rows) -> Row:
+def drawing(rows: FeatureBlocks) -> Row:
     """The maps alone, thrown away as they come."""
 
     def call() -> None:
@@ -107,7 +107,7 @@ def drawing(rows: Rows) -> Row:
     return {"seconds": time.perf_counter() - begun}
 
 
-def gram(journal: Journal, rows: Rows, problem: Problem, kept: list[Moments]) -> Row:
+def gram(journal: Journal, rows: FeatureBlocks, problem: Problem, kept: list[Moments]) -> Row:
     """Maps drawn and multiplied, panels copied back; the last repeat's moments are kept. As many repeats as leave half
     of the time to the ridge."""
     every: list[float] = []
@@ -129,7 +129,7 @@ def gram(journal: Journal, rows: Rows, problem: Problem, kept: list[Moments]) ->
     }  # fmt: skip
 
 
-def cholesky(rows: Rows, sums: Moments, solved: list[Solution]) -> Row:
+def cholesky(rows: FeatureBlocks, sums: Moments, solved: list[Solution]) -> Row:
     """Factored on the host in float64, then polished by sweeps over the maps, drawn again on the device."""
     begun = time.perf_counter()
     solved.append(ridge.one_penalty(sums, PENALTY, rows))

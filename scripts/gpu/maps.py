@@ -1,7 +1,5 @@
 """Part 5: make_maps on synthetic JPEGs, from files to a store: images a second, and what of it is decoding."""
 
-import contextlib
-import io
 import shutil
 import tempfile
 import time
@@ -12,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from localization import datasets
+from localization.contents import DECODERS
+from localization.map_making import MapOptions, make_maps
 from saliency import load_network
 from saliency.models.weights import ARCHITECTURES, random_network, save_network
-from scripts import make_maps
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row
 
 COUNT = 2000
@@ -57,7 +56,7 @@ def draw(folder: Path, count: int) -> None:
         noise = rng.integers(0, 24, (*PHOTO, 3), np.uint8)
         Image.fromarray(np.minimum(tiles, 231) + noise).save(folder / f"{i:05d}.jpg", quality=90)
 
-    with ThreadPoolExecutor(make_maps.DECODERS) as pool:
+    with ThreadPoolExecutor(DECODERS) as pool:
         list(pool.map(one, range(count)))
 
 
@@ -68,28 +67,22 @@ def decoding(photos: Path, name: str, weights: Path | None) -> Row:
     every = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        with ThreadPoolExecutor(make_maps.DECODERS) as pool:
-            problems = [
-                one.record.problem for one in pool.map(lambda i: make_maps.decode(data, i, -1, net), range(len(data)))
-            ]
+        with ThreadPoolExecutor(DECODERS) as pool:
+            list(pool.map(lambda i: net.preprocess.place(data.images[i]), range(len(data))))
         every.append(time.perf_counter() - begun)
-        assert not any(problems), problems
     return figures(every, len(data))
 
 
 def making(photos: Path, name: str, weights: Path | None, store: Path, small: bool) -> Row:
     """Whole runs in this process after one that compiles."""
     every, first = [], 0.0
+    options = MapOptions(shard_size=8 if small else 256)
+    net = load_network(name, weights)
     for repeat in range(REPEATS + 1):
-        options = make_maps.Options(
-            out=store, dataset="folder", root=photos, network=name, weights=None if weights is None else str(weights),
-            shard_size=8 if small else 256, quiet=True,
-        )  # fmt: skip
         begun = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            code = make_maps.main(options)
+        made = make_maps(net, datasets.load("folder", photos), store, options=options)
         seconds = time.perf_counter() - begun
-        assert code == 0 and "complete" in said.getvalue() and "no map" not in said.getvalue(), said.getvalue()
+        assert made.complete and not made.notes, made.table()
         shutil.rmtree(store)
         if repeat:
             every.append(seconds)
