@@ -34,12 +34,14 @@ Size = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class ExternalMaps:
-    """Another tool's maps: the file of each image id, how the photos entered (None: whole), and a hash of it all."""
+    """Another tool's maps: the file of each image id, how the photos entered (None: whole), a hash of it all, and the
+    (height, width) that all of them have, None where they differ."""
 
     folder: Path
     files: dict[str, Path]
     entry: Preprocessing | None
     digest: str
+    shape: Size | None = None
 
     def read(self, source: str) -> Float[np.ndarray, "h w"]:
         """The map of an image id, float32 at its own resolution. Raises InputError."""
@@ -81,7 +83,8 @@ def external_maps(folder: Path | str, sources: Sequence[str], photos: Sequence[S
         digest.update(f"{source} {found.shape}".encode() + found.tobytes())
     if entry is None:
         _check_upright(files, [shapes[source] for source in sources], sources, photos)
-    return ExternalMaps(folder, files, entry, digest.hexdigest())
+    one = set(shapes.values())
+    return ExternalMaps(folder, files, entry, digest.hexdigest(), one.pop() if len(one) == 1 else None)
 
 
 def placement(entry: Preprocessing | None, photo: Size, shape: Size) -> Placement:

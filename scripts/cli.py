@@ -1,11 +1,10 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import ctypes
 import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
@@ -119,12 +118,7 @@ class DataOptions:
             )
         if self.data_root is not None or self.dataset != "scenes":
             raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-        return photos(self.images, limit=most, seed=seed)
-
-
-def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
-    """One photo, or those of a folder: a data set without boxes. Raises InputError."""
-    return load("folder", path, limit=limit, seed=seed)
+        return load("folder", self.images, limit=most, seed=seed)
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
@@ -228,24 +222,3 @@ def _sentence(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
-
-
-def reset_peak_memory() -> None:
-    """Forget this process's largest resident size so far, where the kernel lets us (Linux).
-
-    What has been freed goes back first: a compiler's leavings are not what the next computation takes.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None

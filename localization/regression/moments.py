@@ -108,8 +108,8 @@ def together(
 def augmented(
     rows: FeatureBlocks, shift: Float[np.ndarray, " d"], size: int
 ) -> Iterator[Float[np.ndarray | Array, "size z"]]:
-    """Rows `z` in blocks of one size, filled up with zeros, which add nothing: the last one, and any that was made on this
-    process's devices (a JAX array), where it stays unless there are other processes to keep step with."""
+    """Rows `z` in blocks of one size, filled up with zeros, which add nothing: the last one, and any that was made on
+    this process's devices (a JAX array), where it stays unless there are other processes to keep step with."""
     z, filled = np.zeros((size, 1 + rows.width + rows.targets.shape[1]), np.float32), 0
     for where, x in rows.sliced():
         y, done = rows.targets[where], 0

@@ -22,6 +22,7 @@ from localization.regression import ridge, sgd
 from localization.regression.moments import BLOCK, moments
 from localization.regression.rows import FeatureBlocks
 from saliency import report
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency.errors import InputError
 from scripts import cli
 
@@ -133,13 +134,13 @@ class _Meter:
     """CPU seconds and MiB since it was made."""
 
     def __init__(self) -> None:
-        cli.reset_peak_memory()
-        self.base = cli.peak_memory() or 0
+        reset_peak_memory()
+        self.base = peak_memory() or 0
         self.start = time.process_time()
 
     def read(self) -> Measured:
         seconds = time.process_time() - self.start
-        return {"seconds": seconds, "mib": ((cli.peak_memory() or 0) - self.base) / 2**20}
+        return {"seconds": seconds, "mib": ((peak_memory() or 0) - self.base) / 2**20}
 
 
 def streaming(path: Path, n: int, d: int, penalty: float) -> Measured:

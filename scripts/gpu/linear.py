@@ -19,7 +19,7 @@ from localization.regression import ridge
 from localization.regression.moments import Moments, moments
 from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
-from scripts import cli
+from saliency._memory import peak_memory
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row, peak
 
 MAPS, SIDE, BLOCK = 225_687, 224, 4096
@@ -88,7 +88,7 @@ def run(journal: Journal, small: bool) -> None:
                 **label,
                 seconds=sum(parts),
                 peak_bytes=peak(),
-                host_peak=cli.peak_memory(),
+                host_peak=peak_memory(),
             )
         journal.measure({"what": "eigendecomposition on the device", **label}, partial(eigen, kept[0]), least=40)
     journal.done()
@@ -125,7 +125,7 @@ def gram(journal: Journal, rows: FeatureBlocks, problem: Problem, kept: list[Mom
     return {
         "first_s": first, "seconds": median, "every_s": rest, "spread": spread, "steady": spread <= STEADY,
         "tflops": 13 / 12 * problem.count * problem.width**2 / median / 1e12,  # panels on and above the diagonal
-        "peak_bytes": peak(), "host_peak": cli.peak_memory(),
+        "peak_bytes": peak(), "host_peak": peak_memory(),
     }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def cholesky(rows: FeatureBlocks, sums: Moments, solved: list[Solution]) -> Row:
     """Factored on the host in float64, then polished by sweeps over the maps, drawn again on the device."""
     begun = time.perf_counter()
     solved.append(ridge.one_penalty(sums, PENALTY, rows))
-    return {"seconds": time.perf_counter() - begun, "peak_bytes": peak(), "host_peak": cli.peak_memory()}
+    return {"seconds": time.perf_counter() - begun, "peak_bytes": peak(), "host_peak": peak_memory()}
 
 
 def tested(problem: Problem, solution: Solution) -> Row:

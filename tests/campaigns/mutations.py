@@ -32,6 +32,7 @@ import tyro
 
 from localization import datasets, load_linear_map
 from localization.boxes_file import read_boxes
+from localization.comparison.result import saved
 from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
@@ -44,7 +45,7 @@ from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
 from saliency.zeiler_fergus.subjects import placed, read_regions
-from scripts import cli, compare
+from scripts import cli
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -286,7 +287,7 @@ FORMATS = {
     "store's JSON": Format(
         store, ("store/store.json", "store/index.json"), read_store, "fit_boxes --stores {folder}/store"
     ),
-    "results.json": Format(results, ("results.json",), lambda folder: compare.finished(folder / "results.json", "abc")),
+    "results.json": Format(results, ("results.json",), lambda folder: saved(folder, "abc")),
     "region CSV": Format(
         regions,
         ("regions.csv",),
