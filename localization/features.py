@@ -176,5 +176,7 @@ def areas(size: int, to: int) -> Float[np.ndarray, "to size"]:
 
 def pooled(maps: Float[np.ndarray, "*n h w"], size: Sequence[int]) -> Float[np.ndarray, "*n rows columns"]:
     """Maps averaged to (rows, columns)."""
+    if maps.shape[-2:] == tuple(size):
+        return maps
     rows, columns = (areas(own, to).astype(np.float32) for own, to in zip(maps.shape[-2:], size))
     return rows @ maps @ columns.T

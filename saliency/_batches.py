@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from saliency.devices import in_turn, on_cpu
 from saliency.models.graph import Architecture
@@ -72,7 +73,7 @@ def in_batches(
     if not on_cpu() or jax.local_device_count() > 1:
         return in_turn(function, n, size, done)
     indices, parts = batches(n, size), []
-    with workers(min(4, os.cpu_count() or 1)) as pool:
+    with workers(min(4, cores())) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
             done(min(int(index[-1]) + 1, n) - told)
@@ -102,8 +103,9 @@ def workers(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=begin)
 
 
-def shard_batch(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
+def shard_batch(x: np.ndarray, i: Int[np.ndarray, " k"]) -> Array:
+    """Rows of `x`, dealt out to this process's devices where their number allows: a jitted function runs on all."""
+    x = x[i[0] : i[-1] + 1] if len(i) and i[-1] - i[0] + 1 == len(i) else x[i]  # a batch in a row needs no copy
     devices = jax.local_devices()
     if len(x) % len(devices):
         return jnp.asarray(x)

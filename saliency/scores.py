@@ -179,7 +179,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights, classes = net.weights, class_count(net.architecture)
     return map_batches(
-        lambda i: _logits(weights, shard_batch(x[i]), architecture=net.architecture), len(x), batch, (classes,)
+        lambda i: _logits(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
     )
 
 
@@ -210,7 +210,7 @@ def score_values(
     weights, architecture = net.weights, net.architecture
 
     def values(i: np.ndarray) -> Array:
-        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        inputs = shard_batch(x, i), shard_batch(targets, i)
         return score_of_batch(weights, *inputs, architecture=architecture, score=score)
 
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())

@@ -1,4 +1,4 @@
-"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit --help`."""
+"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit|gpu --help`."""
 
 import sys
 from importlib import import_module

@@ -131,8 +131,8 @@ def attribution_maps(
     size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
-        gradient = partial(_gradient, weights, shard_batch(targets[i]), architecture, score)
-        return recipe(gradient, shard_batch(x[i]), shard_batch(baseline[i]))
+        gradient = partial(_gradient, weights, shard_batch(targets, i), architecture, score)
+        return recipe(gradient, shard_batch(x, i), shard_batch(baseline, i))
 
     return map_batches(maps, len(x), size, x.shape[1:3], progress).astype(np.float32, copy=False)
 

@@ -66,7 +66,7 @@ def grad_cam(
 
     def maps(i: np.ndarray) -> Array:
         return _maps(
-            weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture, layer=layer, size=size
+            weights, shard_batch(x, i), shard_batch(targets, i), architecture=architecture, layer=layer, size=size
         )
 
     batch = default_batch(architecture, x.shape, architecture.last)
@@ -117,7 +117,7 @@ def cam(
     targets = resolve_targets(net, x, Score(), target)
     weights = net.weights
     return map_batches(
-        lambda i: _local_logits(weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture),
+        lambda i: _local_logits(weights, shard_batch(x, i), shard_batch(targets, i), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
         x.shape[1:3],
@@ -152,7 +152,7 @@ def activation_maps(
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     return map_batches(
-        lambda i: _mean_activations(weights, shard_batch(x[i]), architecture=architecture, layer=layer),
+        lambda i: _mean_activations(weights, shard_batch(x, i), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
         x.shape[1:3],

@@ -73,7 +73,7 @@ def gradient_maps(
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
     def maps(i: np.ndarray) -> Array:
-        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        inputs = shard_batch(x, i), shard_batch(targets, i)
         return reduce_channels(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
     each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]

@@ -383,8 +383,11 @@ def incremental_scores(
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
-    calls = _calls(plan, ready, image, fill, score, target)
-    values = (pool.map if pool else map)(lambda job: np.asarray(calls(job)), work)
+    if pool is None and not on_cpu():  # all are under way before the first is read
+        values: Iterable[Array] = launched(plan, ready, image, fill, score=score, target=target, work=work)
+    else:
+        call = _calls(plan, ready, image, fill, score, target)
+        values = (pool.map if pool else map)(lambda job: call(job).block_until_ready(), work)
     return collected(plan, work, values, image.dtype, step)
 
 

@@ -43,7 +43,7 @@ def masked_log_probabilities(
     weights = net.weights
     parts = [
         np.asarray(
-            _masked(weights, *(shard_batch(part[i]) for part in (frames, masks, fills)), architecture=net.architecture)
+            _masked(weights, *(shard_batch(part, i) for part in (frames, masks, fills)), architecture=net.architecture)
         )
         for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]
