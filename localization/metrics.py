@@ -1,4 +1,6 @@
-"""Figures of predicted boxes: CorLoc and its relatives (seed 003, Eq. 5), each with its interval.
+"""Figures of predicted boxes: CorLoc and its relatives, each with its interval.
+
+CorLoc is that of Fast Object Localization via Sensitivity Analysis, Eq. 5.
 
 Predicted boxes are float `[n, 4]`, one per sample; a row with NaN stands for "no box found", counts as a miss and is
 counted. True boxes are either `[n, 4]`, one per sample, or n arrays `[k, 4]`, of which any may be hit.
@@ -43,7 +45,7 @@ def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
 
 
 def hits(overlaps: ArrayLike, threshold: float = 0.5, strict: bool = True) -> Bool[np.ndarray, " n"]:
-    """IoU above the threshold, as seed 003 has it; `strict=False` lets equality count, as others do."""
+    """IoU above the threshold, as in the paper; `strict=False` lets equality count, as others do."""
     number("threshold", threshold, least=0, below=1)
     overlaps = np.asarray(overlaps)
     return overlaps > threshold if strict else overlaps >= threshold

@@ -73,7 +73,7 @@ def in_batches(
     if not on_cpu() or jax.local_device_count() > 1:
         return in_turn(function, n, size, done)
     indices, parts = batches(n, size), []
-    with workers(min(4, os.cpu_count() or 1)) as pool:
+    with workers(min(4, cores())) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
             done(min(int(index[-1]) + 1, n) - told)

@@ -61,11 +61,13 @@ def as_images(
     *,
     channels: int | None = None,
     normalised: bool = False,
+    within: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Images `[n, h, w, c]` as finite floats of `dtype`, or InputError with what is wrong with them.
 
     `dtype` None: float32, or float64 for images that are, where JAX has it enabled.
-    `channels`: how many there must be. `normalised`: they must be floats, as `net.preprocess` gives them.
+    `channels`: how many there must be. `normalised`: they must be floats, as `net.preprocess` gives them; `within`:
+    between these bounds.
     """
     wanted = f"[n, h, w, {channels or 'c'}]{' as net.preprocess gives it' * normalised}"
     if isinstance(value, list | tuple) and len({np.shape(one) for one in value if hasattr(one, "shape")}) > 1:
@@ -82,11 +84,14 @@ def as_images(
         dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype == np.float64 else np.float32)
     with np.errstate(over="ignore"):  # what the precision cannot hold is infinite, and told below
         images = array.astype(dtype, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspect = np.flatnonzero(~np.isfinite(images.sum((1, 2, 3))))  # several times cheaper than every value
-    bad = suspect[~np.isfinite(images[suspect]).all((1, 2, 3))]
-    if len(bad):
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):  # as cheap as a check can be: one that passes looks no further
+        bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
         raise InputError(f"{name} holds NaN or infinite values in image {bad[0]} ({len(bad)} of {shape[0]} images)")
+    if within and not within[0] <= low <= high <= within[1]:
+        raise InputError(
+            f"{name} holds {low:.4g} to {high:.4g}, far from what net.preprocess makes of photos: pass them through it"
+        )
     return images
 
 

@@ -271,7 +271,7 @@ def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     return Cost(6 * -(-size[0] // side) * -(-size[1] // side), 0)
 
 
-_PAPER = "Fast Object Localization via Sensitivity Analysis"  # seed 003
+_PAPER = "Fast Object Localization via Sensitivity Analysis"
 _MENU = (
     _method(
         "gradient-max",

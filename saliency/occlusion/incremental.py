@@ -217,7 +217,7 @@ class _Panes:
                 return totals / cut(counts, start, pane)
             case MaxPool():
                 framed = _framed(layer, self.before(sources[0]), self.shapes[node.name])
-                clean = cut(framed, origin + np.array([before for before, _ in layer.padding]), region)
+                clean = cut(framed, origin + np.array([before for before, _ in layer.padding], np.int32), region)
                 maxima = _unpadded(layer)({}, clean + inputs[0])
                 if sources != list(node.inputs):  # rectified after the pool: the same, for fewer values
                     maxima = jax.nn.relu(maxima)
