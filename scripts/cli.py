@@ -194,6 +194,17 @@ def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield follow
 
 
+def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """The NAME=PATH pairs of an option."""
+    found = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not (name and path) or name in found:
+            raise InputError(f"{option} takes NAME=PATH, each with a name of its own, not {value!r}")
+        found[name] = Path(path).expanduser()
+    return found
+
+
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     """Run a script's `main`: bad input ends in one sentence on stderr and exit code 2, an interrupt in 130."""
     try:

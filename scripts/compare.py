@@ -8,7 +8,6 @@
 A run that was killed goes on where it was; a complete one is shown again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def main(options: Options) -> int:
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)
-    named_maps, named_boxes = pairs("--maps", options.maps), pairs("--boxes", options.boxes)
+    named_maps, named_boxes = cli.named_paths("--maps", options.maps), cli.named_paths("--boxes", options.boxes)
     net = options.network.load()
     data, train = read(options)
     with cli.progress("map", options.quiet) as progress:
@@ -72,35 +71,19 @@ def main(options: Options) -> int:
 def read(options: Options) -> tuple[Dataset, Dataset | None]:
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
     data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
-    embedded = data.images is None and data.dataset == "scenes"
+    sizes = SCENES if data.images is None and data.dataset == "scenes" else {}
     if data.images is not None:
         return data.load(seed=seed, limit=scored), None
     if options.compare.folds is None:
         try:
-            limit = options.n_train or (SCENES["train"] if embedded else None)
+            limit = options.n_train or sizes.get("train")
             train = data.load(options.train_split or "train", seed=seed, limit=limit)
-            return data.load(seed=seed, limit=scored or (SCENES["test"] if embedded else None)), train
+            return data.load(seed=seed, limit=scored or sizes.get("test")), train
         except InputError as error:
             if options.train_split is not None:
                 raise
-            without = f"no training split ({error}): each fold's boxes are learned on the rest; or name a --train-split"
-    else:
-        without = ""
-    test = data.load(seed=seed, limit=SCENES["test"] if embedded else None)  # what is not scored is learned from
-    if without:
-        print(without)
-    return test, None
-
-
-def pairs(option: str, values: Sequence[str]) -> dict[str, Path]:
-    """The NAME=PATH pairs of an option."""
-    found = {}
-    for value in values:
-        name, _, path = value.partition("=")
-        if not (name and path) or name in found:
-            raise InputError(f"{option} takes NAME=PATH, each with a name of its own, not {value!r}")
-        found[name] = Path(path).expanduser()
-    return found
+            print(f"no training split ({error}): boxes are learned in folds; or name a --train-split")
+    return data.load(seed=seed, limit=sizes.get("test")), None  # what folds do not score they learn from
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
 X = np.zeros((2, 14, 18, 3), np.float32)
 MAPS = np.random.default_rng(0).random((4, 6, 7))
 BOX = np.array([[0.0, 0, 2, 3], [1, 1, 4, 4], [0, 0, 5, 5], [2, 2, 3, 3]])
+SCENES = datasets.load("scenes", split="test", limit=2)
 LINEAR = LinearMap(np.zeros((42, 4)), np.zeros(4), localization.Features.raw(), "corners", MAPS[:1], {"network": "a"})
 
 GOOD = {
@@ -52,6 +53,8 @@ GOOD = {
     localization.wilson: {"hits": 1, "n": 2},
     localization.fit_linear_map: {"maps": MAPS, "boxes": BOX},
     localization.load_linear_map: {"path": "map.safetensors"},
+    localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
+    localization.CompareOptions: {},
     LINEAR.predict: {"maps": MAPS},
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
@@ -269,6 +272,33 @@ BAD = {
         "source": ("vgg16", "source must be a Mapping"),
     },
     localization.load_linear_map: {"path": (MISSING, r"file\.csv: no such file")},
+    localization.compare: {
+        "net": ("vgg16", "net must be a Network"),
+        "data": (X, "data must be a Dataset"),
+        "train": (X, "train must be a Dataset"),
+        "methods": (["edge"], "unknown method 'edge'; choose from all, gradient-max"),
+        "maps": ({"mine": 3}, r"maps\['mine'\] must be a path, not 3"),
+        "boxes": ("mine.csv", "boxes must map names to paths, not str"),
+        "classes": (3, "classes must be a file of class names"),
+        "options": ({}, "options must be a CompareOptions"),
+        "folder": (3, "folder must be a path, not 3"),
+        "progress": PROGRESS,
+        "command": (3, "command must be a str, what ran this"),
+    },
+    localization.CompareOptions: {
+        "target": ("dog", "target must be one of predicted, label"),
+        "each": ("photo", "each must be one of class, object"),
+        "folds": (1, "folds must be a whole number of at least 2, not 1"),
+        "n_test": (0, "n_test must be a whole number of at least 1"),
+        "box_format": ("corners", "box_format must be one of xyxy"),
+        "fit": ("svm", "fit must be one of auto, lad, mirrored"),
+        "stack": (["edges"], "stack must be a tuple"),
+        "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
+        "quality": (-1, "quality must be a whole number of at least 0"),
+        "settings": ({}, "settings must be a Options"),
+        "keep_maps": (3, "keep_maps must be a bool"),
+        "strict": (3, "strict must be a bool"),
+    },
     LINEAR.predict: {
         "maps": (MAPS[:, :5], "fitted to maps of 6x7 and cannot be applied to 5x7"),
         "source": ({"network": "b"}, "fitted to maps of network 'a', these are of 'b'"),
@@ -363,6 +393,7 @@ RESULTS = {
     saliency.Network,
     saliency.Method,
     saliency.Cost,
+    localization.Comparison,
     localization.Estimate,
     localization.LinearMap,
 }

@@ -56,7 +56,7 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
     settings, images = [], []
     maps, entry, scale = _maps(names, made, samples)
-    said, known = status(maps), samples.placed(entry) * scale
+    said, known = status(maps), samples.target_boxes(entry) * scale
     if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
         pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
         pool = pool[heuristics.drawn(maps[pool], known[pool])]

@@ -56,6 +56,8 @@ class CompareOptions:
         whole("n_test", self.n_test, least=1, optional=True)
         whole("quality", self.quality)
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
+        kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
+        kind_of("strict", self.strict, bool, "whether nothing may be left out")
         kind_of("stack", self.stack, tuple, "names of methods")
         kind_of("occlusion_strides", self.occlusion_strides, tuple, "strides in pixels")
         for stride in self.occlusion_strides:

@@ -92,9 +92,11 @@ def compare(
     """
     options = CompareOptions() if options is None else options
     _check(net, data, train, methods, options, progress)
-    their_maps, their_boxes = dict(maps or {}), dict(boxes or {})
+    their_maps, their_boxes = _paths("maps", maps), _paths("boxes", boxes)
+    kind_of("command", command, str, "what ran this")
     if folder is not None:
-        check_writable(Path(folder))
+        folder = _path("folder", folder)
+        check_writable(folder)
     if classes is not None and not isinstance(classes, ClassList):
         classes = read_classes(classes)
     samples = gathered(
@@ -116,7 +118,6 @@ def compare(
     if folder is None:
         _warm_up(job)
         return _in_passing(job, tell)
-    folder = Path(folder)
     if found := saved(folder, job.key):
         return found
     _warm_up(job)  # finds bad settings before anything is written
@@ -161,8 +162,8 @@ def _job(
     samples: Samples,
     wanted: Mapping[str, Task],
     options: CompareOptions,
-    their_maps: Mapping[str, Path | str],
-    their_boxes: Mapping[str, Path | str],
+    their_maps: Mapping[str, Path],
+    their_boxes: Mapping[str, Path],
     classes: ClassList | Sequence[str] | None,
     command: str,
 ) -> _Job:
@@ -196,12 +197,27 @@ def _check(
         if options.folds is not None:
             raise InputError("folds cross-fit the data alone: leave train out, or folds")
     kind_of("options", options, CompareOptions, "or None")
-    function("progress", progress, "the maps done and those to do")
+    function("progress", progress, "(done, total)")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
     unknown = [name for name in methods if name not in METHODS and name != "all"]
     if unknown:
         raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join(METHODS)}")
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name} must be a path, not {value!r}")
+    return Path(value)
+
+
+def _paths(name: str, given: object) -> dict[str, Path]:
+    """A mapping from names to paths."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise InputError(f"{name} must map names to paths, not {type(given).__name__}")
+    return {key: _path(f"{name}[{key!r}]", value) for key, value in given.items()}
 
 
 def _check_names(wanted: Mapping[str, Task], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:

@@ -75,7 +75,7 @@ class Samples:
         """(height, width) of the photos of some of them."""
         return np.array([self.sizes[i] for i in indices.tolist()], float).reshape(-1, 2)
 
-    def placed(self, entry: Preprocessing) -> Float[np.ndarray, "n 4"]:
+    def target_boxes(self, entry: Preprocessing) -> Float[np.ndarray, "n 4"]:
         """The box a regression learns of each sample, where it lies in the input of `entry`."""
         return np.array([to_input(box, entry.placement(size)) for box, size in zip(self.largest, self.sizes)])
 
