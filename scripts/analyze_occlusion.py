@@ -84,10 +84,10 @@ def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]
             images.append(read_photo(path))
             names.append(path.name)
             continue
-        data = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict)
-        images += data.images
-        names += [one.source for one in data.annotations]
-        notes += map(str, data.notes)
+        found = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict)
+        images += found.images
+        names += [one.source for one in found.annotations]
+        notes += map(str, found.notes)
     index = read_classes(options.net.classes or classes) if options.net.classes or classes else None
     of = [class_of_name(name, index) if index else None for name in names]
     labels = [index.names[i] if index and i is not None else None for i in of]

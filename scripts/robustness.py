@@ -60,15 +60,15 @@ def main(options: Options) -> int:
             found = evaluate_photos(*load_photos(options), options.masks, folder=parts, progress=progress)
         else:
             found = evaluate_digits(options.training, options.masks, folder=parts, progress=progress)
-        extra, sections = {"localization": []}, []
+        rows, sections = [], []
         if options.localization:
             rows = augmented_corloc(
                 options.training.augmentations, tune_scenes=options.tune_scenes, map_scenes=options.map_scenes,
                 seed=options.masks.seed, folder=parts, progress=progress,
             )  # fmt: skip
-            extra, sections = {"localization": rows}, [corloc_section(rows, options.map_scenes, options.out)]
+            sections = [corloc_section(rows, options.map_scenes, options.out)]
         config = replace(options, out=Path(options.out.name))
-        found.save(options.out, command=cli.command(), config=config, extra=extra, sections=sections)
+        found.save(options.out, command=cli.command(), config=config, extra={"localization": rows}, sections=sections)
     print(
         *found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n"
     )
@@ -80,8 +80,10 @@ def load_photos(options: Options) -> tuple[Network, Dataset, ClassList]:
     net = options.net.load()
     if not (options.net.classes or net.classes):
         raise InputError("--images needs --classes, a file of the network's class names, to know what is right")
-    how = {"limit": options.limit, "seed": options.masks.seed, "strict": options.strict}
-    return net, load("folder", options.images, decode=True, **how), read_classes(options.net.classes or net.classes)
+    photos = load(
+        "folder", options.images, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict
+    )
+    return net, photos, read_classes(options.net.classes or net.classes)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -400,3 +401,13 @@ def test_other_weights_under_the_same_name_are_measured_anew(folder, tmp_path, m
     assert measured(given)[0] == 1 and measured(given)[0] == 0
     save_network(random_network(scenes_cnn(), seed=1), tmp_path / "w.safetensors", {})
     assert measured(given)[0] == 1
+
+
+def test_the_command_line_has_one_flat_vocabulary():
+    words = "a.png b --images c.jpg --classes n.csv --resize letterbox --sizes 20 40 --fills grey 0 --draws 0"
+    words += " --region eye=1,2,3,4 --region mouth=5,6,7,8 --seed 2 --strict --out=~/x"
+    given = cli.parse(Options, words.split())
+    assert given.photos == (Path("a.png"), Path("b")) and given.images == Path("c.jpg") and given.strict
+    assert given.masks == Analysis(sizes=(20, 40), fills=("grey", "0"), draws=0, seed=2)
+    assert given.net == cli.NetworkOptions(classes=Path("n.csv"), entry=cli.Entry("letterbox"))
+    assert given.region == ("eye=1,2,3,4", "mouth=5,6,7,8") and given.out == Path("~/x").expanduser()

@@ -424,3 +424,18 @@ def test_a_network_without_class_names_is_refused(photos, monkeypatch):
 def test_no_analysis_waits_for_matplotlib():
     code = "import saliency.zeiler_fergus, saliency.robustness, sys; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_line_has_one_flat_vocabulary(monkeypatch, capsys):
+    words = "--augmentations bernoulli --families life --coverages 0.3 0.6 --fills 0 grey --videos 6 --train-frames 64"
+    words += " --seed 3 --network squeezenet1_1 --resize crop --images ~/photos --limit 4 --strict"
+    options = cli.parse(Options, words.split())
+    assert options.masks == Masks(("life",), (0.3, 0.6), ("0", "grey"), seed=3)
+    assert options.training == Training(("bernoulli",), videos=6, train_frames=64)
+    assert options.net == cli.NetworkOptions("squeezenet1_1", entry=cli.Entry("crop"))
+    assert options.images == Path("~/photos").expanduser() and options.limit == 4 and options.strict
+    monkeypatch.setattr(sys, "argv", ["robustness", "--families", "clouds"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.start(main, Options)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.startswith("error: unknown family 'clouds'") and said.count("\n") == 1

@@ -129,8 +129,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
     found = [
         Section(
             "Does the shape matter?",
-            "Every mask hides exactly the stated share of the whole image, whatever its shape.\n"
-            + "\n".join(results["findings"]),
+            "Every mask hides exactly the stated share of the whole image, whatever its shape.",
             [accuracy_table(results), *([claim_table(results, "video", "accuracy")] if results["ordering"] else [])],
             [shown[name] for name in ("curves-video", "ordering") if name in shown],
         ),
@@ -277,7 +276,8 @@ def gain_table(results: Mapping[str, Any], fill: str) -> Table:
     families = _families(rows)
 
     def cell(row: Mapping[str, Any]) -> str:
-        return _estimate(*(100 * row[key] for key in ("gain", "gain_low", "gain_high")), "+", 1)
+        gain, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
+        return _estimate(gain, low, high, "+", 1)
 
     return Table(
         ["trained with", *(f"against {family}" for family in families)],
@@ -590,7 +590,8 @@ def _colour(family: str) -> str:
 
 
 def _percent(row: Mapping[str, Any]) -> str:
-    return _estimate(*(100 * row[key] for key in ("value", "low", "high")), "", 1)
+    value, low, high = (100 * row[key] for key in ("value", "low", "high"))
+    return _estimate(value, low, high, "", 1)
 
 
 def _interval(low: float, high: float, decimals: int = 3) -> str:
