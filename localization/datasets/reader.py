@@ -179,6 +179,10 @@ class Reader:
             self.note(source, f"the photo's name is written another way: {found[0]}", "repaired")
         return inside(place, found[0], of)
 
+    def names(self, folder: Path) -> Collection[str]:
+        """What a folder holds, by the `key` of each name."""
+        return self._listing(folder).names
+
     def _folder(self, folder: Path, holder: str) -> Path | None:
         """A folder below another, in any case."""
         for part in (part for part in holder.split("/") if part not in ("", ".")):
