@@ -124,7 +124,7 @@ def test_wsol(tmp_path):
     write_text(folder / "localization.txt", "x/a.jpg,1,2,3,4\nx/a.jpg,0,0,39,29\nx/b.jpg,1,2,3,4\n")
     data = load("wsol", tmp_path)
     assert boxes_of(data) == {"x/a.jpg": [("5", [1, 2, 4, 5]), ("5", [0, 0, 40, 30])]}
-    assert problems(data) == {"x/b.jpg": "size is another than the photo's"}
+    assert problems(data) == {"x/b.jpg": "the stated size differs from the photo's"}
     assert boxes_of(load("wsol", tmp_path, split="CUB/test")) == boxes_of(data)
     with pytest.raises(InputError, match="needs one split, of CUB/test"):
         load("wsol", tmp_path, split="val")

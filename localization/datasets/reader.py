@@ -64,7 +64,7 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     if not fitting:
         fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if same_aspect(way.size, stated)]
     if not fitting:
-        problem = f"size is another than the photo's: {_wide(stated)}, not {_wide(own.size)}"
+        problem = f"the stated size differs from the photo's: {_wide(stated)}, not {_wide(own.size)}"
         return replace(own, problem=problem, outcome="left out")
     if len(fitting) > 1:
         chosen = next(way for way in fitting if way.exif == exif)
