@@ -86,7 +86,9 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
     called = next((names for names in _CALLED[form] if there.issuperset(names)), CORNERS)
     sides = next((names for names in _CALLED["xywh"] + _CALLED["cxcywh"] if there.issuperset(names)), None)
     if sides and not there.issuperset(called):
-        raise InputError(f"{path}: has the columns {', '.join(sides)}; say box_format='xywh', or 'cxcywh' for centres")
+        raise InputError(
+            f"{path}: has the columns {', '.join(sides)}; say `box_format`='xywh', or 'cxcywh' for centres"
+        )
     optional = ("label", "score", *(("width", "height") if form == "xyxy" else ()))
     rows = []
     for line, row in numbered_rows(path, ("image", *called), optional=optional, aliases=_ALIASES):
@@ -215,7 +217,6 @@ def check_format(
     sizes: Float[np.ndarray, "n 2"],
     source: Path | str,
     box_format: str | None = None,
-    option: str = "box_format",
 ) -> None:
     """InputError where boxes, read as `x0 y0 x1 y1` of photos of these (height, width), contradict their format: shares
     instead of pixels, widths instead of corners, a third of them beyond their photos.
@@ -224,7 +225,7 @@ def check_format(
     boxes, sizes = boxes[found], sizes[found]
     if not len(boxes):
         return
-    other = f"say {option}=%r if that is what they are"
+    other = "say `box_format`=%r if that is what they are"
     normalised = (box_format or "").startswith("normalised")
     if not normalised and boxes.max() <= (1 if (box_format or "xyxy") == "xyxy" else 2) and (boxes % 1).any():
         said = other % "normalised-xyxy"
@@ -240,7 +241,8 @@ def check_format(
     if beyond.mean() > 1 / 3 and beyond.sum() >= 3:  # one or two may be meant so
         raise InputError(
             f"{source}: {beyond.sum():,} of {len(boxes):,} boxes leave their photos: they were measured at another size"
-            f" (add columns width and height), or are not {box_format or 'xyxy'}; {option} may be {', '.join(FORMATS)}"
+            f" (add columns width and height), or are not {box_format or 'xyxy'}; `box_format` is one of"
+            f" {', '.join(FORMATS)}"
         )
 
 

@@ -27,7 +27,7 @@ MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is par
 
 @contextmanager
 def refusing(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
     except InputError:

@@ -124,7 +124,7 @@ def test_wsol(tmp_path):
     write_text(folder / "localization.txt", "x/a.jpg,1,2,3,4\nx/a.jpg,0,0,39,29\nx/b.jpg,1,2,3,4\n")
     data = load("wsol", tmp_path)
     assert boxes_of(data) == {"x/a.jpg": [("5", [1, 2, 4, 5]), ("5", [0, 0, 40, 30])]}
-    assert problems(data) == {"x/b.jpg": "size is another than the photo's"}
+    assert problems(data) == {"x/b.jpg": "the stated size differs from the photo's"}
     assert boxes_of(load("wsol", tmp_path, split="CUB/test")) == boxes_of(data)
     with pytest.raises(InputError, match="needs one split, of CUB/test"):
         load("wsol", tmp_path, split="val")
@@ -364,7 +364,7 @@ def test_boxes_of_a_folder_as_people_write_them(tmp_path, name):
         (
             (70, 5, 10, 45),
             "xywh",
-            r"boxes\.csv: corners run backwards, as x y width height would; say box_f",
+            r"boxes\.csv: corners run backwards, as x y width height would; say `box_f",
         ),
         ((25, 27.5, 30, 45), "cxcywh", None),
         ((0.3125, 27.5 / 60, 0.375, 0.75), "normalised-cxcywh", "its numbers are shares of the photo"),
@@ -379,7 +379,7 @@ def test_other_formats_of_a_folder_s_boxes(tmp_path, numbers, box_format, says):
     if says:
         with pytest.raises(InputError, match=says):
             load("folder", tmp_path)
-    with pytest.raises(InputError, match=r"box_format is for the boxes\.csv of a folder"):
+    with pytest.raises(InputError, match=r"`box_format` is for the boxes\.csv of a folder"):
         load("coco", tmp_path, box_format=box_format)
 
 

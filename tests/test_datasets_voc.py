@@ -131,7 +131,7 @@ def test_photos_that_are_left_out(tmp_path):
     assert {note.source: note.problem.partition(":")[0] for note in data.notes} == {
         "lost": "no photo",
         "torn": "photo cannot be read",
-        "other": "size is another than the photo's",
+        "other": "the stated size differs from the photo's",
         "bare": "no annotation",
         "broken": "annotation is no plain XML",
         "bomb": "annotation is no plain XML",

@@ -88,7 +88,7 @@ def test_a_size_that_is_no_size_of_the_photo(layout, tmp_path):
     (tmp_path / "other").rmdir()
     data = load(layout.reader, tmp_path)
     assert len(data) == 2 and all_bright(data)
-    assert notes(data) == {("size is another than the photo's", "left out")}
+    assert notes(data) == {("the stated size differs from the photo's", "left out")}
     assert [note.source for note in data.left_out] == [note.source for note in data.notes]
 
 
@@ -276,10 +276,10 @@ def test_a_sample_is_the_same_photos_each_time(layout, tmp_path):
         (Header((30, 40), 3), (30, 40), False, "EXIF would turn the photo, its size does not say"),
         (Header((30, 30), 8), (30, 30), False, "EXIF would turn the photo, its size does not say"),
         (Header((30, 40), 6), (80, 60), False, "annotated at another size: 60x80, as EXIF turns it"),
-        (Header((30, 40)), (40, 30), False, "size is another than the photo's: 30x40, not 40x30"),
-        (Header((30, 40)), (np.inf, np.inf), False, "size is another than the photo's: infxinf, not 40x30"),
+        (Header((30, 40)), (40, 30), False, "the stated size differs from the photo's: 30x40, not 40x30"),
+        (Header((30, 40)), (np.inf, np.inf), False, "the stated size differs from the photo's: infxinf, not 40x30"),
         (Header((30, 40)), (3e300, 4e300), False, "annotated at another size: 4e+300x3e+300"),
-        (Header((30, 40), 6), (50, 50), False, "size is another than the photo's: 50x50, not 40x30"),
+        (Header((30, 40), 6), (50, 50), False, "the stated size differs from the photo's: 50x50, not 40x30"),
     ],
 )
 def test_the_view_that_annotations_were_made_on(header, stated, exif, expected):

@@ -60,7 +60,9 @@ def load(
     if box_format is not None:
         one_of("box_format", box_format, FORMATS)
         if name != "folder":
-            raise InputError(f"box_format is for the boxes.csv of a folder; those of {name} have a format of their own")
+            raise InputError(
+                f"`box_format` is for the boxes.csv of a folder; those of {name} have a format of their own"
+            )
     reader = Reader(name, classes=classes, limit=limit, seed=seed, box_format=box_format)
     if name == "scenes":
         _scenes(reader, split or "test", 1000 if limit is None else limit)
@@ -75,7 +77,9 @@ def load(
     if not len(data):
         raise InputError(f"{root}: no usable photo in {name} {data.split}\n{data.summary()}")
     if strict and (lost := [note for note in data.notes if note.outcome == "left out"]):
-        raise InputError(f"{root}: {len(lost):,} left out, the first: {lost[0]}; put it right, or go on without strict")
+        raise InputError(
+            f"{root}: {len(lost):,} left out, the first: {lost[0]}; put it right, or go on without `strict`"
+        )
     return data
 
 

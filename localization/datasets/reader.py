@@ -64,7 +64,7 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     if not fitting:
         fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if same_aspect(way.size, stated)]
     if not fitting:
-        problem = f"size is another than the photo's: {_wide(stated)}, not {_wide(own.size)}"
+        problem = f"the stated size differs from the photo's: {_wide(stated)}, not {_wide(own.size)}"
         return replace(own, problem=problem, outcome="left out")
     if len(fitting) > 1:
         chosen = next(way for way in fitting if way.exif == exif)
@@ -178,6 +178,10 @@ class Reader:
         if found[0] != last and (bare(last) != last or bare(found[0]) != last):
             self.note(source, f"the photo's name is written another way: {found[0]}", "repaired")
         return inside(place, found[0], of)
+
+    def names(self, folder: Path) -> Collection[str]:
+        """What a folder holds, by the `key` of each name."""
+        return self._listing(folder).names
 
     def _folder(self, folder: Path, holder: str) -> Path | None:
         """A folder below another, in any case."""

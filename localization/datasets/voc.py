@@ -116,19 +116,16 @@ def split_ids(reader: Reader, kit: Devkit, split: str) -> tuple[list[str], Path]
 
 def _listed(reader: Reader, kit: Devkit, path: Path) -> Iterator[str]:
     """The ids in a list, which may hold spaces, carry a photo's suffix, and be followed by -1, 0 or 1."""
+    known = reader.names(kit.annotations)
     for line in read_text(path).splitlines():
         text = line.strip()
         marked = re.fullmatch(r"(.*\S)\s+(-?\d+)", text)
         if not text:
             continue
-        if not marked or _annotated(reader, kit, text, path):
-            yield text if _annotated(reader, kit, text, path) else bare(text)
+        if not marked or key(f"{text}.xml") in known:
+            yield text if key(f"{text}.xml") in known else bare(text)
         elif marked[2] != "-1":
-            yield marked[1] if _annotated(reader, kit, marked[1], path) else bare(marked[1])
-
-
-def _annotated(reader: Reader, kit: Devkit, source: str, listed: Path) -> bool:
-    return reader.file(kit.annotations, f"{source}.xml", listed) is not None
+            yield marked[1] if key(f"{marked[1]}.xml") in known else bare(marked[1])
 
 
 def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, name: str, listed: Path) -> None:
