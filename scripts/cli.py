@@ -93,6 +93,8 @@ class DataOptions:
     """Labels of the data set to keep (default: all)."""
     only: Path | None = None
     """Text file of the labels to keep, one a line."""
+    box_format: str | None = None
+    """Numbers of a table of boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     limit: int | None = None
     """So many photos of each split, drawn from the seed (default: all)."""
 
@@ -114,7 +116,13 @@ class DataOptions:
             if self.data_root is None and self.dataset != "scenes":
                 raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
             return load(
-                self.dataset, self.data_root, split=split or self.split, classes=self.kept, limit=most, seed=seed
+                self.dataset,
+                self.data_root,
+                split=split or self.split,
+                classes=self.kept,
+                limit=most,
+                seed=seed,
+                box_format=self.box_format if self.dataset == "folder" else None,
             )
         if self.data_root is not None or self.dataset != "scenes":
             raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")

@@ -65,6 +65,7 @@ def main(options: Options) -> int:
             result = evaluate(
                 test,
                 boxes=options.boxes,
+                box_format=options.data.box_format,
                 maps=options.maps,
                 net=network(options, linear) if options.net.network else None,
                 linear=linear,

@@ -1,5 +1,7 @@
 """Part 5: make_maps on synthetic JPEGs, from files to a store: images a second, and what of it is decoding."""
 
+import contextlib
+import io
 import shutil
 import tempfile
 import time
@@ -11,9 +13,10 @@ from PIL import Image
 
 from localization import datasets
 from localization.contents import DECODERS
-from localization.map_making import MapOptions, make_maps
+from localization.map_making import MapOptions, decode
 from saliency import load_network
 from saliency.models.weights import ARCHITECTURES, random_network, save_network
+from scripts import cli, make_maps
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row
 
 COUNT = 2000
@@ -68,21 +71,26 @@ def decoding(photos: Path, name: str, weights: Path | None) -> Row:
     for _ in range(REPEATS):
         begun = time.perf_counter()
         with ThreadPoolExecutor(DECODERS) as pool:
-            list(pool.map(lambda i: net.preprocess.place(data.images[i]), range(len(data))))
+            problems = [one.record.problem for one in pool.map(lambda i: decode(data, i, -1, net), range(len(data)))]
         every.append(time.perf_counter() - begun)
+        assert not any(problems), problems
     return figures(every, len(data))
 
 
 def making(photos: Path, name: str, weights: Path | None, store: Path, small: bool) -> Row:
     """Whole runs in this process after one that compiles."""
     every, first = [], 0.0
-    options = MapOptions(shard_size=8 if small else 256)
-    net = load_network(name, weights)
     for repeat in range(REPEATS + 1):
+        options = make_maps.Options(
+            out=store, data=cli.DataOptions(dataset="folder", data_root=photos), quiet=True,
+            net=cli.NetworkOptions(name, None if weights is None else str(weights), entry=cli.Entry("checkpoint")),
+            maps=MapOptions(shard_size=8 if small else 256),
+        )  # fmt: skip
         begun = time.perf_counter()
-        made = make_maps(net, datasets.load("folder", photos), store, options=options)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            code = make_maps.main(options)
         seconds = time.perf_counter() - begun
-        assert made.complete and not made.notes, made.table()
+        assert code == 0 and "complete" in said.getvalue() and "no map" not in said.getvalue(), said.getvalue()
         shutil.rmtree(store)
         if repeat:
             every.append(seconds)
