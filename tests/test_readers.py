@@ -248,6 +248,25 @@ def test_shares_of_the_photo_are_no_pixels(layout, tmp_path):
 
 
 @NAMES
+def test_most_boxes_beyond_their_photos_are_another_format(layout, tmp_path):
+    """As corners in the place of sides in COCO's JSON: cut at the border, they were scored."""
+    three = [Photo(name, (20, 15, 30, 25)) for name in "abcd"]
+    layout.write(tmp_path, three)
+    sizes = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".png", ".JPEG")}
+    for path in sizes:
+        Image.new("L", (20, 15)).save(path, "PNG")
+    if layout.stated:  # then the boxes are scaled
+        assert len(load(layout.reader, tmp_path)) == 4
+        for path in tmp_path.rglob("*"):
+            if path.suffix in (".xml", ".json", ".csv") or path.name == "image_sizes.txt":
+                text = path.read_text().replace("<width>40", "<width>20").replace("<height>30", "<height>15")
+                text = text.replace('"height": 30, "width": 40', '"height": 15, "width": 20')
+                path.write_text(text.replace(",40,30\n", ",20,15\n"))
+    with pytest.raises(InputError, match=r"4 of 4 boxes leave their photos"):
+        load(layout.reader, tmp_path)
+
+
+@NAMES
 def test_labels_to_keep_in_any_spelling(layout, tmp_path):
     data = read(layout, tmp_path, classes=["N01"])
     assert len(data) == 3 and data.classes == ("n01",)
