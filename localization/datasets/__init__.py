@@ -75,7 +75,9 @@ def load(
     data = reader.dataset().of_classes(classes).sample(limit, seed)
     data = data.decodable() if decode else data
     if not len(data):
-        raise InputError(f"{root}: no usable photo in {name} {data.split}\n{data.summary()}")
+        error = InputError(f"{root}: no usable photo in {name} {data.split}")
+        error.add_note(data.summary())
+        raise error
     if strict and (lost := [note for note in data.notes if note.outcome == "left out"]):
         raise InputError(
             f"{root}: {len(lost):,} left out, the first: {lost[0]}; put it right, or go on without `strict`"
