@@ -224,7 +224,7 @@ def test_a_truncated_photo_is_found_by_decoding(layout, tmp_path):
     data = load(layout.reader, tmp_path, decode=True)
     assert len(data) == 2 and all_bright(data)
     assert [note.problem.partition(":")[0] for note in data.left_out] == ["photo cannot be read"]
-    assert "1 photos left out" in repr(data)
+    assert "1 left out" in repr(data)
     with pytest.raises(InputError, match=r"1 left out, the first: .*photo cannot be read"):
         load(layout.reader, tmp_path, decode=True, strict=True)
 
