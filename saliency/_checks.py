@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -155,3 +156,29 @@ def function(name: str, value: object, of: str) -> None:
     """Something to call, or None; `of` says with what."""
     if value is not None and not callable(value):
         raise InputError(f"{name} must be a function of {of}, or None, not {described(value)}")
+
+
+def text(name: str, value: object) -> None:
+    """Words for a page."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be text, not {described(value)}")
+
+
+def texts(name: str, values: object) -> None:
+    """Several, as a list or tuple."""
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{name} must be a list of texts, not {described(values)}")
+
+
+def folder(name: str, value: object) -> Path | None:
+    """A folder to write in, which need not exist, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name} must be the path of a folder, or None, not {described(value)}")
+    path = Path(value)
+    if any(one.exists() and not one.is_dir() for one in (path, *path.parents)):
+        raise InputError(
+            f"{name} must be a folder, which need not exist, not {str(value)!r}, where a file is in the way"
+        )
+    return path

@@ -13,6 +13,7 @@ import localization
 import saliency
 from localization import datasets
 from localization.regression.linear_map import LinearMap
+from saliency import robustness, zeiler_fergus
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
@@ -20,6 +21,7 @@ NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
 X = np.zeros((2, 14, 18, 3), np.float32)
 MAPS = np.random.default_rng(0).random((4, 6, 7))
 BOX = np.array([[0.0, 0, 2, 3], [1, 1, 4, 4], [0, 0, 5, 5], [2, 2, 3, 3]])
+SCENES = datasets.load("scenes", split="test", limit=2)
 LINEAR = LinearMap(np.zeros((42, 4)), np.zeros(4), localization.Features.raw(), "corners", MAPS[:1], {"network": "a"})
 
 GOOD = {
@@ -51,10 +53,24 @@ GOOD = {
     localization.wilson: {"hits": 1, "n": 2},
     localization.fit_linear_map: {"maps": MAPS, "boxes": BOX},
     localization.load_linear_map: {"path": "map.safetensors"},
+    localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
+    localization.CompareOptions: {},
     LINEAR.predict: {"maps": MAPS},
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
 }
+
+VIDEOS = np.zeros((2, 3, 14, 18, 3), np.uint8)
+MANY = np.zeros((64, 14, 18, 3), np.uint8)
+GOOD |= {
+    robustness.Options: {},
+    robustness.evaluate: {"nets": NET, "images": VIDEOS, "labels": [0, 1]},
+    robustness.train_each: {
+        "net": NET, "images": MANY, "labels": np.zeros(64, int), "augmentations": ["cutout"], "epochs": 1,
+    },
+    zeiler_fergus.Options: {},
+    zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
+}  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
 PROGRESS = ("yes", r"progress must be a function of \(done, total\)")
@@ -256,6 +272,33 @@ BAD = {
         "source": ("vgg16", "source must be a Mapping"),
     },
     localization.load_linear_map: {"path": (MISSING, r"file\.csv: no such file")},
+    localization.compare: {
+        "net": ("vgg16", "net must be a Network"),
+        "data": (X, "data must be a Dataset"),
+        "train": (X, "train must be a Dataset"),
+        "methods": (["edge"], "unknown method 'edge'; choose from all, gradient-max"),
+        "maps": ({"mine": 3}, r"maps\['mine'\] must be a path, not 3"),
+        "boxes": ("mine.csv", "boxes must map names to paths, not str"),
+        "classes": (3, "classes must be a file of class names"),
+        "options": ({}, "options must be a CompareOptions"),
+        "folder": (3, "folder must be a path, not 3"),
+        "progress": PROGRESS,
+        "command": (3, "command must be a str, what ran this"),
+    },
+    localization.CompareOptions: {
+        "target": ("dog", "target must be one of predicted, label"),
+        "each": ("photo", "each must be one of class, object"),
+        "folds": (1, "folds must be a whole number of at least 2, not 1"),
+        "n_test": (0, "n_test must be a whole number of at least 1"),
+        "box_format": ("corners", "box_format must be one of xyxy"),
+        "fit": ("svm", "fit must be one of auto, lad, mirrored"),
+        "stack": (["edges"], "stack must be a tuple"),
+        "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
+        "quality": (-1, "quality must be a whole number of at least 0"),
+        "settings": ({}, "settings must be a Options"),
+        "keep_maps": (3, "keep_maps must be a bool"),
+        "strict": (3, "strict must be a bool"),
+    },
     LINEAR.predict: {
         "maps": (MAPS[:, :5], "fitted to maps of 6x7 and cannot be applied to 5x7"),
         "source": ({"network": "b"}, "fitted to maps of network 'a', these are of 'b'"),
@@ -276,6 +319,66 @@ BAD = {
     },
 }
 
+FILE = (Path(__file__), "folder must be a folder, which need not exist, not .*, where a file is in the way")
+OPTIONS = ({"seed": 1}, "options must be a Options")
+BAD |= {
+    robustness.Options: {
+        "families": (("clouds",), "unknown family 'clouds'; choose one of bernoulli, life"),
+        "coverages": ((0.5, 1.5), r"coverages must lie in 0\.\.1 without 0, not 1.5"),
+        "fills": ("grey", "fills must name at least one, in a tuple, not 'grey'"),
+        "motion": ("fast", "motion must be one of animated, still"),
+        "seed": SEED,
+        "draws": (1, "draws must be a whole number of at least 2"),
+    },
+    robustness.evaluate: {
+        "nets": ({}, "nets must be a Network, or at least one by name"),
+        "images": (VIDEOS[:1], r"images must be at least two photos uint8 \[h, w, 3\], or videos"),
+        "labels": ([0, 10], r"labels must lie in 0\.\.9, not 0\.\.10"),
+        "groups": ([1], r"groups must name one for each of the 2 images, not \[1\]"),
+        "boxes": (BOX[:2] * np.nan, "boxes must be x0 y0 x1 y1 with x0 < x1 and y0 < y1 for each of the 2 images"),
+        "options": OPTIONS,
+        "data": (3, "data must be text, not 3"),
+        "notes": ("one", "notes must be a list of texts, not 'one'"),
+        "folder": FILE,
+        "progress": PROGRESS,
+    },
+    robustness.train_each: {
+        "net": NETWORK,
+        "images": (MANY[:63], r"images must be at least 64, as uint8 \[n, h, w, 3\], not uint8 \[63"),
+        "labels": (np.full(64, 10), r"labels must be a class index 0\.\.9 for each of the 64 images"),
+        "augmentations": (["blur"], "unknown augmentation 'blur'; choose of plain, cutout"),
+        "epochs": (0, "epochs must be a whole number of at least 1"),
+        "rate": (0.0, "rate must be a finite number above 0"),
+        "fill": (np.nan, "fill must be one finite number or three, in normalised units"),
+        "seed": SEED,
+        "folder": FILE,
+        "progress": PROGRESS,
+    },
+    zeiler_fergus.Options: {
+        "sizes": ((0,), "sizes must be a whole number of at least 1"),
+        "stride": (0, "stride must be a whole number of at least 1"),
+        "fills": ((), "fills must name at least one fill"),
+        "engine": ("fast", "engine must be one of auto, dense, incremental"),
+        "layers": ("conv1", "layers must be a tuple of layers' names, not 'conv1'"),
+        "draws": (1, "draws must be at least 2, not 1"),
+        "windows": (-1, "windows must be a whole number of at least 0"),
+        "seed": SEED,
+    },
+    zeiler_fergus.analyze_occlusion: {
+        "net": NETWORK,
+        "photos": ("a.png", "photos must be a list of photos"),
+        "target": ("rank:11", "target rank must be rank:1 to rank:10"),
+        "names": (["a", "b"], "names must name one for each of the 1 photos, not 2"),
+        "labels": ([7], "labels must be class names, or None where one is not known, not 7"),
+        "boxes": ([(1, 2, 3)], "boxes must be x0 y0 x1 y1, or None"),
+        "regions": ({"eye": (1, 2, 3)}, "region 'eye' must be four numbers x0,y0,x1,y1"),
+        "options": OPTIONS,
+        "notes": ("one", "notes must be a list of texts, not 'one'"),
+        "folder": FILE,
+        "progress": PROGRESS,
+    },
+}
+
 # Taken for their truth, so that no value is bad.
 ANY = {
     datasets.load: {"decode", "strict"},
@@ -290,6 +393,7 @@ RESULTS = {
     saliency.Network,
     saliency.Method,
     saliency.Cost,
+    localization.Comparison,
     localization.Estimate,
     localization.LinearMap,
 }

@@ -8,10 +8,9 @@ import pytest
 
 from saliency import _batches as batches
 from saliency import _files as files
-from saliency import gradient_maps, occlusion_maps
+from saliency import _memory, gradient_maps, occlusion_maps
 from saliency.models.weights import random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from scripts import cli
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [*(ROOT / "saliency").rglob("*.py"), *(ROOT / "localization").rglob("*.py")]
@@ -84,11 +83,11 @@ def test_peak_memory_is_not_known_elsewhere(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", no_proc)
     monkeypatch.setattr(Path, "write_text", no_proc)
-    monkeypatch.setattr(cli.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(TypeError("bad argument")))
-    cli.reset_peak_memory()
-    assert cli.peak_memory() is None
+    monkeypatch.setattr(_memory.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(TypeError("bad argument")))
+    _memory.reset_peak_memory()
+    assert _memory.peak_memory() is None
 
 
-def test_what_is_linuxs_own_stands_in_two_places_only():
+def test_what_is_linuxs_own_has_its_places():
     found = {(path.name, word) for path in SOURCES for word in LINUXS_OWN if word in path.read_text()}
-    assert found == {("_batches.py", "sched_getaffinity"), ("_files.py", "fcntl")}
+    assert found == {("_batches.py", "sched_getaffinity"), ("_files.py", "fcntl"), ("_memory.py", "/proc/")}

@@ -144,3 +144,20 @@ def test_records():
 def test_a_crop_needs_room():
     with pytest.raises(InputError, match="a crop of 24x28 needs a shorter side that holds it, not 27"):
         Preprocessing((24, 28), shorter=27)
+
+
+@pytest.mark.parametrize("photo", [(40, 90), (90, 40), (64, 64), (33, 257)])
+def test_what_a_crop_hides_is_told(photo):
+    """Against a count of the photo's pixels that are in the input, on a fine grid."""
+    crop = Preprocessing((24, 32), mode="crop", shorter=48)
+    placed = crop.placement(photo)
+    x, y = (
+        (np.arange(4 * side) + 0.5) / 4 * placed.scale[axis] + placed.offset[axis]
+        for axis, side in ((0, photo[1]), (1, photo[0]))
+    )
+    seen = ((x > 0) & (x < 32)).mean() * ((y > 0) & (y < 24)).mean()
+    assert crop.seen(photo) == pytest.approx(seen, abs=0.01)
+    assert f"{100 * (1 - crop.seen(photo)):.0f}% at most" in crop.summary([photo])
+    for mode in ("stretch", "letterbox"):
+        whole = Preprocessing((24, 32), mode=mode)
+        assert whole.seen(photo) == pytest.approx(1) and "nothing is cut away" in whole.summary([photo])

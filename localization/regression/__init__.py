@@ -4,21 +4,20 @@ The map is that of Fast Object Localization via Sensitivity Analysis, Eq. 4.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
-from localization.regression import lad, overlap, ridge, sgd
+from localization.regression import ridge, sgd
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map
 from localization.regression.rows import in_memory
+from localization.regression.solvers import Method, refined
 from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 from saliency.maps.status import status
-
-Method = Literal["ridge", "lad", "iou", "sgd"]
 
 __all__ = ["LinearMap", "fit_linear_map", "load_linear_map", "status"]
 
@@ -60,22 +59,15 @@ def fit_linear_map(
     spectrum, solution = ridge.cross_validated(
         x, y, lambdas, lambda codes: float(iou(decoded(codes, coding, size), boxes).mean())
     )
-    if method == "lad":
-        solution = lad.refine(solution, spectrum, in_memory(x, y), steps or lad.STEPS)
-    if method == "iou":
-        solution = overlap.refine(
-            solution, spectrum, in_memory(x, y), centre=coding == "centre", steps=steps or overlap.STEPS
-        )
-    if method == "sgd":
-        solution = sgd.descend(
-            sgd.shuffled(x, y, seed),
-            spectrum.mean_x,
-            spectrum.mean_y,
-            float(spectrum.squares.max(initial=1e-12)) / len(x),
-            alpha=spectrum.alpha(solution.penalty) / len(x),
-            penalty=solution.penalty,
-            steps=steps or sgd.STEPS,
-        )
+    solution = refined(
+        method,
+        solution,
+        spectrum,
+        in_memory(x, y),
+        coding=coding,
+        steps=steps,
+        batches=lambda: sgd.shuffled(x, y, seed),
+    )
     record = {"method": method, "n": len(maps), "penalty": solution.penalty, "seed": seed, **solution.trace}
     return LinearMap(
         solution.weights,

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
 from saliency.devices import precision
 
@@ -95,7 +95,7 @@ def shuffled(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"], seed: int
             yield x[order[i : i + batch]], y[order[i : i + batch]]
 
 
-def streamed(rows: Rows, seed: int, batch: int = BATCH) -> Batches:
+def streamed(rows: FeatureBlocks, seed: int, batch: int = BATCH) -> Batches:
     """Endless batches of rows that come in blocks: a pool of a few blocks is kept shuffled, and drawn from."""
     rng = np.random.default_rng(seed)
     batch = min(batch, len(rows))

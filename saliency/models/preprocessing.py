@@ -161,6 +161,26 @@ class Preprocessing:
         mode = mode or self.mode
         return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
 
+    def seen(self, photo: tuple[int, int]) -> float:
+        """The share of a photo of (height, width) that is in the input: 1 but for a crop."""
+        placed, share = self.placement(photo), 1.0
+        for axis, side in ((0, photo[1]), (1, photo[0])):
+            first, last = ((edge - placed.offset[axis]) / placed.scale[axis] for edge in (0, placed.input[1 - axis]))
+            share *= (min(side, last) - max(0, first)) / side
+        return share
+
+    def summary(self, photos: Iterable[tuple[int, int]]) -> str:
+        """One sentence for a page: how photos of these (height, width) enter, and what is cut away of them."""
+        size = f"{self.size[1]} x {self.size[0]} px"
+        if self.mode == "stretch":
+            return f"Photos are stretched to {size}: nothing is cut away."
+        if self.mode == "letterbox":
+            return f"Photos are fitted into {size}, the rest is filled: nothing is cut away."
+        lost = [100 * (1 - self.seen(photo)) for photo in photos]
+        said = f", {np.mean(lost):.0f}% of a photo is cut away on average, {max(lost):.0f}% at most" if lost else ""
+        shorter = self.shorter or max(self.size)
+        return f"Photos are scaled to a shorter side of {shorter} px and cropped to the centre's {size}{said}."
+
     def record(self) -> dict[str, object]:
         return asdict(self)
 

@@ -128,7 +128,7 @@ def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Arc
     """The classes that a checkpoint's header names, or a file of class names."""
     count = architecture.shapes(*architecture.size)[architecture.last][-1]
     if header is None:
-        names = [name for _, name in read_classes(file)]
+        names = list(read_classes(file).names)
     else:
         with refusing(file, "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]

@@ -39,7 +39,7 @@ def run_piece(journal: Journal, who: str, small: bool, weights: Path | None, out
     for name, batch in SMALL if small else PLAN:
         if name not in nets:
             nets[name] = network(name, small, weights)[0]
-        for tf32 in (False, True) if batch == 64 or small or who == "torch" else (False,):
+        for tf32 in (False, True) if batch == 64 or small else (False,):
             key = {"network": name, "batch": batch, "tf32": tf32}
             file = out / f"map_{name}_{batch}.npy"
             if who == "ours":
