@@ -19,6 +19,11 @@ class Processes:
     cluster: bool = False
     """Let JAX read the cluster's environment."""
 
+    @property
+    def several(self) -> bool:
+        """Whether this process is one of several."""
+        return self.cluster or self.processes is not None
+
     def start(self) -> None:
         """Must come before anything touches a device."""
         stated = (self.coordinator, self.process_id, self.processes)

@@ -56,8 +56,6 @@ class EvaluationOptions:
     """Objects marked difficult count as targets too."""
     truncated: bool = True
     """Objects marked truncated count as targets."""
-    box_format: str | None = None
-    """Numbers of a boxes file: xyxy (default), xywh, cxcywh, and each with normalised- before it."""
     folds: int = 0
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
@@ -79,8 +77,6 @@ class EvaluationOptions:
         one_of("route", self.route, ("linear", "heuristic"))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
-        if self.box_format is not None:
-            one_of("box_format", self.box_format, FORMATS)
         whole("folds", self.folds)
         if self.folds == 1:
             raise InputError("folds must be 0 or at least 2, not 1: with one there is nothing left to learn from")
@@ -162,6 +158,7 @@ def evaluate(
     data: Dataset,
     *,
     boxes: Path | str | None = None,
+    box_format: str | None = None,
     maps: Path | str | None = None,
     net: Network | None = None,
     linear: LinearMap | Path | str | None = None,
@@ -173,11 +170,11 @@ def evaluate(
 ) -> Evaluation:
     """Score boxes on `data`, beside baselines that look at no photo.
 
-    Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label (see `localization.boxes_file`); `maps`,
-    a folder with an .npy for each image id (see `localization.external`); `net`, whose maps are made by
-    `options.method`. Without any the baselines alone are scored. Maps become boxes by `linear`, a fitted linear map or
-    its file, which knows how its maps were made, or by what is learned on `train` or in `options.folds`. `classes`
-    names the network's classes where its checkpoint does not, as `load_network` takes them.
+    Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label, in `box_format` (see
+    `localization.boxes_file`); `maps`, a folder with an .npy for each image id (see `localization.external`); `net`,
+    whose maps are made by `options.method`. Without any the baselines alone are scored. Maps become boxes by `linear`,
+    a fitted linear map or its file, which knows how its maps were made, or by what is learned on `train` or in
+    `options.folds`. `classes` names the network's classes where its checkpoint does not, as `load_network` takes them.
 
     A photo that cannot be decoded is left out with a note; `strict` stops there. `progress` is called with
     (done, total) of the photos, then of the maps. Raises InputError for arguments that do not fit together, before any
@@ -187,6 +184,8 @@ def evaluate(
     _check(data, boxes, maps, net, linear, train, options, progress)
     protocol = PROTOCOLS[options.protocol]
     linear = load_linear_map(linear) if isinstance(linear, Path | str) else linear
+    if box_format is not None:
+        one_of("box_format", box_format, FORMATS)
     learns = boxes is None and (maps is not None or net is not None) and linear is None
     if learns and protocol.name not in MAP_PROTOCOLS and not (train or options.folds or protocol.shares):
         raise InputError("nothing to learn boxes from: give `train`, `folds`, or a fitted linear map as `linear`")
@@ -215,7 +214,7 @@ def evaluate(
         results["small_samples"] = int(small.sum())
         right = None
         if boxes is not None:
-            read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, options.box_format)
+            read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, box_format)
             found[Path(boxes).stem] = read.boxes
             results["boxes_notes"] = list(read.notes)
         elif source is not None:

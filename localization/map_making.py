@@ -96,7 +96,7 @@ class MadeMaps:
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Decoded:
     """One image, ready for the network; `placed` is None where `record.problem` says why."""
 
     record: Record
@@ -197,12 +197,12 @@ def _targets(
 
 def _prefetched(
     data: Dataset, targets: np.ndarray, net: Network, store: Store, numbers: Sequence[int]
-) -> Iterator[tuple[int, list[_Decoded]]]:
+) -> Iterator[tuple[int, list[Decoded]]]:
     """Shards' images, decoded while the shard before is computed."""
     with ThreadPoolExecutor(DECODERS) as pool:
 
-        def begin(number: int) -> list[Future[_Decoded]]:
-            return [pool.submit(_decode, data, i, int(targets[i]), net) for i in store.images(number)]
+        def begin(number: int) -> list[Future[Decoded]]:
+            return [pool.submit(decode, data, i, int(targets[i]), net) for i in store.images(number)]
 
         waiting = begin(numbers[0]) if numbers else []
         for number, following in zip(numbers, [*numbers[1:], None]):
@@ -211,7 +211,7 @@ def _prefetched(
             yield number, [future.result() for future in begun]
 
 
-def _decode(data: Dataset, i: int, target: int, net: Network) -> _Decoded:
+def decode(data: Dataset, i: int, target: int, net: Network) -> Decoded:
     annotation = data.annotations[i]
     placed, pixels, problem = None, "", ""
     try:
@@ -221,10 +221,10 @@ def _decode(data: Dataset, i: int, target: int, net: Network) -> _Decoded:
         problem = str(error)
     boxes = tuple(tuple(map(float, box)) for box in annotation.boxes)
     record = Record(annotation.source, annotation.size, annotation.labels, boxes, pixels, target, problem)
-    return _Decoded(record, placed)
+    return Decoded(record, placed)
 
 
-def _reusable(store: Store, number: int, decoded: Sequence[_Decoded]) -> Shard | None:
+def _reusable(store: Store, number: int, decoded: Sequence[Decoded]) -> Shard | None:
     """The shard on disk, if it is whole and of these very images, annotations and targets."""
     try:
         shard = store.read(number)
@@ -236,7 +236,7 @@ def _reusable(store: Store, number: int, decoded: Sequence[_Decoded]) -> Shard |
     return shard if same else None
 
 
-def _computed(net: Network, decoded: Sequence[_Decoded], options: MapOptions) -> Shard:
+def _computed(net: Network, decoded: Sequence[Decoded], options: MapOptions) -> Shard:
     """The maps of a shard, pooled; an image without one, or with one that says nothing, has a problem in its record."""
     method: Method = METHODS[options.method]
     size = options.size or net.preprocess.size

@@ -20,6 +20,7 @@ from localization.datasets import Dataset
 from localization.evaluation import EvaluationOptions, evaluate
 from localization.regression import LinearMap, load_linear_map
 from saliency._files import check_writable
+from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import from_record
 from scripts import cli
@@ -51,6 +52,8 @@ class Options:
 def main(options: Options) -> int:
     with cli.as_options(options, net="--network", linear="--bundle", train="--train-split"):
         check_writable(options.out)
+        if options.data.images:
+            raise InputError("--images has no boxes to score by: give --dataset folder, whose boxes.csv has them")
         seed = options.scoring.seed
         test = options.data.load(seed=seed)
         if options.check:
@@ -62,6 +65,7 @@ def main(options: Options) -> int:
             result = evaluate(
                 test,
                 boxes=options.boxes,
+                box_format=options.data.box_format,
                 maps=options.maps,
                 net=network(options, linear) if options.net.network else None,
                 linear=linear,

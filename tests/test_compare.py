@@ -228,14 +228,14 @@ def test_a_shard_that_is_gone_damaged_or_another_is_named_with_the_remedy(tmp_pa
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"settings": MethodOptions(patch=97)}, "patch must be 1 to 96 px"),
         ({"settings": MethodOptions(patch=8, stride=0)}, "stride must be at least 1 px"),
-        ({"settings": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
+        (lambda: {"settings": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
         ({"settings": MethodOptions(layer="conv9")}, "no layer 'conv9'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, says):
-    options = changed(SMALL, **{"methods": ("gestalt-max", "occlusion"), "out": tmp_path / "run", **change})
     with pytest.raises(InputError, match=says.replace("(", r"\(")):
-        compare.main(options)
+        change = change() if callable(change) else change
+        compare.main(changed(SMALL, **{"methods": ("gestalt-max", "occlusion"), "out": tmp_path / "run", **change}))
     assert not (tmp_path / "run").exists()
 
 

@@ -462,3 +462,39 @@ def test_inputs_go_by_content(devkit, tmp_path):
     xml.write_text(xml.read_text().replace("<name>dog<", "<name>cow<"))
     seen.append(run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"])
     assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"split": "train"}, "no such split.*; --split all --folds 10 scores every photo by what the others teach$"),
+        ({"train_split": "test"}, "; name another --train-split, or none and --folds 10$"),
+        ({"folds": 1}, "folds must be 0 or at least 2"),
+        ({"folds": 2, "train_split": "trainval"}, "--folds and training photos exclude each other"),
+        ({"network": "scenes_cnn"}, "give --train-split, --folds, or a fitted linear map as --bundle"),
+    ],
+)
+def test_a_refusal_names_the_next_step(devkit, tmp_path, options, says):
+    with pytest.raises(InputError, match=says):
+        run(devkit, tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_boxes_are_told_where_boxes_come_from(devkit, tmp_path):
+    photos = devkit / "JPEGImages"
+    with pytest.raises(InputError, match=r"--dataset folder come from a boxes\.csv in it: file,x0,y0,x1,y1,label"):
+        command(dataset="folder", data_root=photos, out=tmp_path / "out")
+    with pytest.raises(InputError, match="--images has no boxes to score by"):
+        command(images=photos, out=tmp_path / "out")
+    with pytest.raises(InputError, match="--data-root is needed: the folder in which the voc data set lies"):
+        command(dataset="voc", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_in_another_format_are_refused_until_it_is_named(devkit, tmp_path):
+    lines = [(f"{i:03d}", "cat", 0, 0, (21 + 2 * (i % 10)) / 80, 0.5) for i in range(10, 20)]
+    write_boxes(tmp_path / "shares.csv", lines)
+    with pytest.raises(InputError, match="say --box-format normalised-xyxy if that is what they are"):
+        run(devkit, tmp_path, boxes=tmp_path / "shares.csv")
+    row = run(devkit, tmp_path, boxes=tmp_path / "shares.csv", box_format="normalised-xyxy")["rows"][-1]
+    assert {name: figure["value"] for name, figure in row["classes"].items()} == {"cat": 1.0, "dog": 0.0}

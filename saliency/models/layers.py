@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 from saliency._checks import Pair
+from saliency.devices import precision
 from saliency.models import winograd
 from saliency.models.winograd import Padding
 
@@ -68,6 +69,7 @@ class Conv:
             self.padding,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.groups,
+            precision=precision(),
         )
 
 
@@ -246,7 +248,7 @@ class Dense:
         return {"kernel": (shape[-1], self.features), "bias": (self.features,)}
 
     def __call__(self, parameters: Parameters, x: Array) -> Array:
-        return x @ parameters["kernel"] + parameters["bias"]
+        return jnp.matmul(x, parameters["kernel"], precision=precision()) + parameters["bias"]
 
 
 Layer = (

@@ -8,7 +8,7 @@ Panes never stick out of their layers, so borders need no care beyond the paddin
 Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,9 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency._batches import balanced_size
 from saliency._checks import Pair
+from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.layers import (
@@ -39,10 +41,12 @@ from saliency.models.layers import (
 )
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, Range, column_layer, needed
-from saliency.scores import Score, evenly
+from saliency.scores import Score, log_probabilities
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
 WINOGRAD = 32  # channels from which the algorithm pays where kernels are transformed once for all positions
+MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
+NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
 LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 LINEAR = Conv | Dense | AvgPool | GlobalAvgPool | Flatten | Concat | Add  # change without a look at clean activations
 
@@ -73,7 +77,7 @@ def _transformed(kernels: Mapping[str, Array]) -> dict[str, winograd.Matrices]:
 def by_winograd(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a layer is computed by Winograd's algorithm; an accelerator's own convolutions are better."""
     layer = node.layer
-    if not isinstance(layer, Conv) or jax.default_backend() != "cpu":
+    if not isinstance(layer, Conv) or not on_cpu():
         return False
     return layer.square and min(shapes[node.inputs[0]][-1], layer.features) >= WINOGRAD
 
@@ -138,7 +142,7 @@ def class_scores(
         for node in maps[1:]:
             changes[node.name] = panes.change(node, changes)
         if not behind:
-            return {to: changes[to].sum((1, 2, 3)) / np.prod(shapes[to])}
+            return {to: changes[to].sum((1, 2, 3)) / float(np.prod(shapes[to]))}
         return {node.name: panes.change_behind(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
@@ -153,7 +157,7 @@ def class_scores(
     if target is None:
         return logits
     if score.kind == "log_probability":
-        logits = jax.nn.log_softmax(logits)
+        logits = log_probabilities(logits)
     return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
 
 
@@ -213,7 +217,7 @@ class _Panes:
                 return totals / cut(counts, start, pane)
             case MaxPool():
                 framed = _framed(layer, self.before(sources[0]), self.shapes[node.name])
-                clean = cut(framed, origin + np.array([before for before, _ in layer.padding]), region)
+                clean = cut(framed, origin + np.array([before for before, _ in layer.padding], np.int32), region)
                 maxima = _unpadded(layer)({}, clean + inputs[0])
                 if sources != list(node.inputs):  # rectified after the pool: the same, for fewer values
                     maxima = jax.nn.relu(maxima)
@@ -234,7 +238,7 @@ class _Panes:
             case Flatten():
                 return layer({}, self.whole(name, changes[name]))
             case Dense():
-                return changes[name] @ self.weights[node.name]["kernel"]
+                return jnp.matmul(changes[name], self.weights[node.name]["kernel"], precision=precision())
             case Concat() | Add():
                 return layer({}, *(changes[name] for name in node.inputs))
             case _:
@@ -249,7 +253,7 @@ class _Panes:
 def convolved(layer: Conv, x: Float[Array, "k h w c"], kernel: Float[Array, "kh kw c f"]) -> Float[Array, "k h' w' f"]:
     """A convolution of regions that hold the padding."""
     if layer.kernel == layer.stride == (1, 1) and layer.groups == 1:
-        return x @ kernel[0, 0]
+        return jnp.matmul(x, kernel[0, 0], precision=precision())
     return replace(layer, padding=NO_PADDING).linear(kernel, x)
 
 
@@ -275,7 +279,7 @@ def placed(
     before = np.array([max(0, most) for _, most in ranges])
     after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, region))(x, before - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, region))(x, jnp.asarray(before, offsets.dtype) - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
@@ -337,29 +341,28 @@ class Job:
 def chunk_for(plan: Plan, group: Class, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
-    if jax.default_backend() == "cpu":
-        budget = min(budget, max(CACHE, LEAST * each))
-    return max(1, budget // each)
+    if on_cpu():
+        return max(1, min(budget, max(CACHE, LEAST * each)) // each)
+    return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
 
 
-def jobs(
-    plan: Plan, budget: int, chunk: int | None = None, choose: Callable[[Plan, Class, int], int] = chunk_for
-) -> list[Job]:
-    """A plan's positions, `chunk` at a time or what `choose` says, in as few calls as stay below `budget` bytes.
+def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
+    """A plan's positions, `chunk` at a time or what `chunk_for` says, in as few calls as stay below `budget` bytes.
 
     Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
     a class compiles once.
     """
     made = []
+    place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
     for group in plan.classes:
         total = len(group.positions)
-        at_once = evenly(total, chunk or choose(plan, group, budget))
-        chunks = evenly(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
+        at_once = balanced_size(total, chunk or chunk_for(plan, group, budget))
+        chunks = balanced_size(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
         for first in range(0, total, chunks * at_once):
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)
             made.append(
-                Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
+                Job(group.positions[index], place({name: x[filled] for name, x in group.starts.items()}), group.layout)
             )
     return made
 
@@ -380,15 +383,67 @@ def incremental_scores(
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
-    template = jnp.asarray(plan.windows.template, image.dtype)
-    clean = clean_activations(ready.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+    if pool is None and not on_cpu():  # all are under way before the first is read
+        values: Iterable[Array] = launched(plan, ready, image, fill, score=score, target=target, work=work)
+    else:
+        call = _calls(plan, ready, image, fill, score, target)
+        values = (pool.map if pool else map)(lambda job: call(job).block_until_ready(), work)
+    return collected(plan, work, values, image.dtype, step)
 
-    def done(job: Job) -> np.ndarray:
-        scores = class_scores(
+
+Launched = list[Float[Array, "p ..."]]  # a job each
+
+
+def launched(
+    plan: Plan,
+    ready: Prepared,
+    image: Float[np.ndarray, "h w 3"],
+    fill: Float[np.ndarray, "h w 3"],
+    *,
+    score: Score,
+    target: int | None,
+    work: Sequence[Job],
+) -> Launched:
+    """What `collected` makes scores of: all jobs under way, none of them waited for."""
+    return list(map(_calls(plan, ready, image, fill, score, target), work))
+
+
+def collected(
+    plan: Plan,
+    work: Sequence[Job],
+    values: Iterable[Float[Array | np.ndarray, "p ..."]],
+    dtype: np.dtype,
+    step: Step = lambda count: None,
+) -> Float[np.ndarray, "p ..."]:
+    """The scores of all positions from those of each job."""
+    scores = np.empty(0, dtype)
+    for job, some in zip(work, map(np.asarray, values)):
+        if not scores.size:
+            scores = np.empty((len(plan.windows.positions), *some.shape[1:]), dtype)
+        scores[job.positions] = some[: len(job.positions)]
+        step(len(job.positions))
+    return scores
+
+
+def at_once(work: Sequence[Job]) -> int:
+    """The most positions that a job computes at once."""
+    return max(job.starts[WINDOW].shape[1] for job in work)
+
+
+def _calls(
+    plan: Plan, ready: Prepared, image: np.ndarray, fill: np.ndarray, score: Score, target: int | None
+) -> Callable[[Job], Array]:
+    """What starts a job, the untouched image's own pass done."""
+    template = jnp.asarray(plan.windows.template, image.dtype)
+    shown, hidden = jnp.asarray(image), jnp.asarray(fill)  # carried to the device once, for all jobs
+    clean = clean_activations(ready.weights, shown, target, architecture=plan.architecture, to=plan.to, score=score)
+
+    def call(job: Job) -> Array:
+        return class_scores(
             ready,
             clean,
-            image,
-            fill,
+            shown,
+            hidden,
             template,
             target,
             job.starts,
@@ -397,11 +452,5 @@ def incremental_scores(
             score=score,
             layout=job.layout,
         )
-        return np.asarray(scores)[: len(job.positions)]
 
-    classes = plan.shapes[plan.to][-1:] if target is None else ()
-    scores = np.empty((len(plan.windows.positions), *classes), image.dtype)
-    for job, values in zip(work, (pool.map if pool else map)(done, work)):
-        scores[job.positions] = values
-        step(len(job.positions))
-    return scores
+    return call

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from saliency._checks import Pair
+from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node
 from saliency.models.layers import (
     Add,
@@ -35,7 +36,8 @@ from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most
-COMPILATION = 1.5e10  # multiplications that could be done while one more class is compiled, for each convolution
+COMPILATION = 1.5e10  # multiplications that a CPU could do while one more class is compiled, for each convolution
+TUNING = 5e12  # ... and an accelerator, which tries several algorithms for each
 WORTHWHILE = 0.05  # a further class has to save this share of the work
 Range = tuple[int, int]  # least, most
 WINDOW = "window"  # stands for the hidden window among layers' names
@@ -186,7 +188,8 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     """How to compute `score` under every window of so many images: the more work, the more classes pay."""
     plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
     work = images * len(windows.positions)
-    class_cost = COMPILATION * sum(isinstance(node.layer, Conv) for node in architecture.nodes)
+    convolutions = sum(isinstance(node.layer, Conv) for node in architecture.nodes)
+    class_cost = convolutions * (COMPILATION if on_cpu() else TUNING)
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + class_cost * len(plan.classes))
 
 
@@ -329,4 +332,5 @@ def needed(layer: Layer, pane: Pair, start: Any) -> tuple[Pair, Any]:
     if not slid:
         return pane, start
     height, width = ((count - 1) * stride + window for count, stride, window in zip(pane, slid.stride, slid.window))
-    return (height, width), start * np.array(slid.stride) - np.array([before for before, _ in slid.padding])
+    stride, padding = (np.array(pair, np.int32) for pair in (slid.stride, [before for before, _ in slid.padding]))
+    return (height, width), start * stride - padding

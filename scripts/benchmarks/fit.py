@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from localization.regression import ridge, sgd
 from localization.regression.moments import BLOCK, moments
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from saliency import report
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency.errors import InputError
@@ -110,7 +110,7 @@ def written_data(folder: Path, n: int, d: int, seed: int) -> Path:
     return path
 
 
-def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> Rows:
+def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> FeatureBlocks:
     """The first n rows of a file, from its start again where it has fewer."""
     there = path.stat().st_size // (4 * (d + 4))
 
@@ -127,7 +127,7 @@ def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> Rows:
                         break
 
     targets = np.concatenate([part.astype(float) for part in read(slice(d, None))])
-    return Rows(lambda: read(slice(d)), targets, d)
+    return FeatureBlocks(lambda: read(slice(d)), targets, d)
 
 
 class _Meter:
@@ -144,7 +144,9 @@ class _Meter:
 
 
 def streaming(path: Path, n: int, d: int, penalty: float) -> Measured:
-    moments(Rows(lambda: iter([np.ones((2, d), np.float32)]), np.ones((2, 4)), d))  # compiles, which is not counted
+    moments(
+        FeatureBlocks(lambda: iter([np.ones((2, d), np.float32)]), np.ones((2, 4)), d)
+    )  # compiles, which is not counted
     meter = _Meter()
     rows = rows_of(path, n, d)
     sums = moments(rows)
