@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from localization.datasets.dataset import Dataset, Note
+from saliency._batches import cores
 from saliency.errors import InputError
 from saliency.report.record import content_hash
 
-DECODERS = 8  # threads; Pillow leaves Python's lock while it decodes
+DECODERS = max(8, cores())  # threads; Pillow leaves Python's lock while it decodes
 Progress = Callable[[int, int], None]  # done, total
 
 

@@ -11,8 +11,8 @@ def reset_peak_memory() -> None:
 
     What has been freed goes back first: a compiler's leavings are not what the next computation takes.
     """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
+    with suppress(OSError, AttributeError, TypeError):  # no libc by that way on Windows
+        ctypes.CDLL(None).malloc_trim(0)  # glibc has it
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -27,7 +27,7 @@ MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is par
 
 @contextmanager
 def refusing(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
     except InputError:
@@ -71,8 +71,8 @@ def read_text(path: Path | str) -> str:
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
         text = Path(path).read_text(encoding="utf-8-sig")
-    if text.startswith("version https://git-lfs"):
-        raise InputError(f"{path}: {placeholder(path)}")
+    if text and (said := placeholder(path)):
+        raise InputError(f"{path}: {said}")
     return text
 
 
@@ -135,8 +135,10 @@ def columns_of(path: Path | str) -> frozenset[str]:
 
 def _table(path: Path | str) -> tuple[str, int]:
     """A table's text from its first line on, and the number of that line: Excel is told above what separates cells."""
-    text = read_text(path)
-    return (text.partition("\n")[2], 2) if text[:4].lower() == "sep=" else (text, 1)
+    text, first = read_text(path), 1
+    while text and (not (line := text.partition("\n")[0].strip()) or line.lower().startswith("sep=")):
+        text, first = text.partition("\n")[2], first + 1
+    return text, first
 
 
 def _head(text: str, mark: str, known: Mapping[str, str], aliases: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The recipe of seed 003: stochastic gradient descent, batches of 2,048, rate 0.1 divided by 10 every 10,000 steps.
+"""The paper's recipe: stochastic gradient descent, batches of 2,048, rate 0.1 divided by 10 every 10,000 steps.
 
 The loss is half the mean squared residual plus the closed form's ridge penalty, so that the two compare. Features
 are centred and divided by one number, which leaves the minimum where it is and makes the rate of 0.1 as large as

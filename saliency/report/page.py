@@ -163,6 +163,14 @@ def fragment(sections: Sequence[Section]) -> str:
     return _environment().get_template("sections.html").render(sections=sections)
 
 
+def listed_notes(notes: Sequence[str], most: int) -> list[str]:
+    """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
+    if not notes:
+        return []
+    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
+    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined

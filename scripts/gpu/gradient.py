@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from saliency.maps.gradient import gradient_maps, input_gradient, joined
+from saliency.maps.gradient import gradient_maps, input_gradient, reduce_channels
 from saliency.models.network import Network
 from saliency.scores import Score
 from scripts.gpu.common import Journal, Row, again, images, network, peak, piece, relative, timed
@@ -74,7 +74,9 @@ def ours(net: Network, batch: int, tf32: bool, file: Path) -> Row:
 
         def alone() -> None:
             some = [
-                joined(input_gradient(weights, there, targets, architecture=net.architecture, score=Score()), "max")
+                reduce_channels(
+                    input_gradient(weights, there, targets, architecture=net.architecture, score=Score()), "max"
+                )
                 for _ in range(4)
             ]
             jax.block_until_ready(some)
@@ -88,7 +90,7 @@ def ours(net: Network, batch: int, tf32: bool, file: Path) -> Row:
         "images_s": n / found["seconds"],
         "device_images_s": 4 * batch / device["seconds"],
         "device_steady": device["steady"],
-        "apart": relative(seen[0][:1], np.load(file)),
+        "apart": relative(seen[0][:1], np.load(file, allow_pickle=False)),
         "peak_bytes": peak(),
     }
 
@@ -136,6 +138,6 @@ def theirs(net: Network, batch: int, tf32: bool, order: str, file: Path, small: 
         "images_s": n / found["seconds"],
         "device_images_s": 4 * batch / on_device["seconds"],
         "device_steady": on_device["steady"],
-        "apart": relative(seen[0][:1], np.load(file)) if file.exists() else None,
+        "apart": relative(seen[0][:1], np.load(file, allow_pickle=False)) if file.exists() else None,
         "peak_bytes": peak_bytes(),
     }

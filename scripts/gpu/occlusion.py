@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from saliency._batches import balanced_size
 from saliency.devices import default_budget
 from saliency.models.network import Network
 from saliency.occlusion import occlusion_maps
@@ -22,7 +23,7 @@ from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import at_once, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score, evenly
+from saliency.scores import Score
 from scripts.gpu.common import (
     NETWORKS,
     SETTINGS,
@@ -169,7 +170,11 @@ def dense(net: Network, windows: Windows, chunk: int, right: dict[int, np.ndarra
     apart = relative(right[patch], seen[0]) if patch in right else None
     plan = plan_for(net.architecture, windows, SCORE)
     macs = len(windows.positions) * sum(plan.macs_dense.values())
-    return {**rates(found, macs, before), "apart": apart, "at_once": evenly(len(windows.positions), min(chunk, most))}
+    return {
+        **rates(found, macs, before),
+        "apart": apart,
+        "at_once": balanced_size(len(windows.positions), min(chunk, most)),
+    }
 
 
 def several(net: Network, windows: Windows) -> Row:
@@ -262,5 +267,5 @@ def captum(net: Network, windows: Windows, order: str, at_once: int, file: Path,
     found = timed(call, repeats) if repeats > 1 else {**timed(call, 1), "steady": None}
     scores = torch.cat(seen[1:]).cpu().numpy()  # the first is the untouched image; then column after column
     scores = scores.reshape(windows.grid[::-1]).T.ravel()
-    apart = relative(scores, np.load(file)) if file.exists() else None
+    apart = relative(scores, np.load(file, allow_pickle=False)) if file.exists() else None
     return {**found, "ms": 1000 * found["seconds"], "apart": apart, "peak_bytes": peak_bytes()}

@@ -38,14 +38,14 @@ from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
-from saliency._memory import peak_memory, reset_peak_memory
+from saliency._memory import peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
-from scripts.analyze_occlusion import _placed, read_regions
+from saliency.zeiler_fergus.subjects import placed, read_regions
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -230,8 +230,8 @@ def regions(folder: Path) -> None:
 def read_region(folder: Path, name: str) -> None:
     seen = np.zeros((*SIZE, 3), np.uint8)
     subject = SimpleNamespace(seen=seen, placement=Preprocessing(SIZE, mode="stretch").placement(SIZE), file="a.png")
-    for _, region, corners in read_regions(folder / name):
-        _placed(f"{folder / name}: region {region!r}", corners, subject)
+    for region in read_regions(folder / name):
+        placed(f"{folder / name}: region {region.name!r}", region.corners, subject)
 
 
 def classes(folder: Path) -> None:
@@ -359,8 +359,8 @@ class Cases:
     def outcome(self, number: int) -> str:
         """What becomes of a case: accepted, refused, or a failure in words."""
         victim, whole = self.alter(number)
-        reset_peak_memory()
-        before, start = peak_memory() or 0, time.process_time()
+        _memory.reset_peak_memory()
+        before, start = _memory.peak_memory() or 0, time.process_time()
         try:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:

@@ -1,8 +1,9 @@
-"""What training needs on a CPU: a convolution whose weight gradient is fast, and a loop with augmentations."""
+"""Training classifiers with occlusions, on a CPU too: a convolution whose weight gradient is fast, and the loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,23 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
+from jaxtyping import Int, UInt8
 
+from saliency._checks import folder as as_folder
+from saliency._checks import function, kind_of, number, texts, whole
+from saliency.errors import InputError
+from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.layers import Conv
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
-from saliency.robustness.augment import Augmentation, augment
+from saliency.report import content_hash
+from saliency.robustness.augment import Augmentation, as_augmentation, augment
+from saliency.robustness.parts import SCHEMA, Parts
 from saliency.scores import class_count
+
+PLAIN = "plain"
+BATCH = 64
 
 
 @jax.custom_vjp
@@ -80,7 +91,7 @@ def train(
     augmentation: Augmentation | None = None,
     *,
     epochs: int,
-    batch: int = 64,
+    batch: int = BATCH,
     rate: float = 3e-3,
     fill: float | np.ndarray = 0.0,
     seed: int = 0,
@@ -129,3 +140,76 @@ def _step(
     value, gradient = jax.value_and_grad(loss)(weights)
     updates, state = rule.update(gradient, state, weights)
     return optax.apply_updates(weights, updates), state, value
+
+
+def train_each(
+    net: Network,
+    images: UInt8[np.ndarray, "n h w 3"],
+    labels: Int[np.ndarray, " n"],
+    augmentations: Sequence[str],
+    *,
+    epochs: int,
+    rate: float = 3e-3,
+    fill: float | np.ndarray = 0.0,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Network]:
+    """Copies of `net`, trained alike but for the augmentation: "plain", which has none, first, then each by its name.
+
+    The arguments are those of `train`. `progress(done, total)` counts steps of all trainings together. With a `folder`,
+    finished networks are kept in it, and found again by the content of all that entered them. Raises InputError for an
+    unknown augmentation and fewer images than a batch.
+    """
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
+    texts("augmentations", augmentations)
+    names = list(dict.fromkeys([PLAIN, *augmentations]))
+    chosen = {name: as_augmentation(name) for name in names}
+    whole("epochs", epochs, least=1)
+    whole("seed", seed)
+    number("rate", rate, above=0)
+    images, labels, classes = np.asarray(images), np.asarray(labels), class_count(net.architecture)
+    if images.ndim != 4 or images.dtype != np.uint8 or len(images) < BATCH:
+        raise InputError(
+            f"images must be at least {BATCH}, as uint8 [n, h, w, 3], not {images.dtype} {list(images.shape)}"
+        )
+    if (
+        labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+        or not ((labels >= 0) & (labels < classes)).all()
+    ):
+        raise InputError(f"labels must be a class index 0..{classes - 1} for each of the {len(images)} images")
+    if np.size(fill) not in (1, 3) or not np.isfinite(fill).all():
+        raise InputError(f"fill must be one finite number or three, in normalised units, not {fill!r}")
+    folder = as_folder("folder", folder)
+    parts, steps = Parts(folder), epochs * (len(images) // BATCH)
+    known = content_hash(SCHEMA, net.digest, net.preprocess, images, labels, epochs, rate, np.asarray(fill), seed)
+
+    def flat(name: str, before: int) -> dict[str, np.ndarray]:
+        trained = train(
+            net, images, labels, chosen[name], epochs=epochs, rate=rate, fill=fill, seed=seed,
+            progress=(lambda step, loss: progress(before + step + 1, steps * len(names))) if progress else None,
+        )  # fmt: skip
+        return {f"{layer}.{p}": np.asarray(v) for layer, values in trained.weights.items() for p, v in values.items()}
+
+    nets = {}
+    for i, (name, augmentation) in enumerate(chosen.items()):
+        tensors = parts.get(
+            f"network-{name}",
+            content_hash(known, repr(augmentation)),
+            lambda n=name, b=i * steps: flat(n, b),  # type: ignore[misc]
+        )
+        nets[name] = _with(net, tensors)
+        if progress:
+            progress((i + 1) * steps, steps * len(names))
+    return nets
+
+
+def _with(net: Network, tensors: Mapping[str, np.ndarray]) -> Network:
+    """The same network with other weights, named `layer.parameter`."""
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    for tensor, value in tensors.items():
+        layer, _, parameter = tensor.rpartition(".")
+        weights.setdefault(layer, {})[parameter] = value
+    return Network(net.architecture, weights, net.preprocess, classes=net.classes)
