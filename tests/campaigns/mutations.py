@@ -359,8 +359,8 @@ class Cases:
     def outcome(self, number: int) -> str:
         """What becomes of a case: accepted, refused, or a failure in words."""
         victim, whole = self.alter(number)
-        _memory.reset_peak_memory()
-        before, start = _memory.peak_memory() or 0, time.process_time()
+        reset_peak_memory()
+        before, start = peak_memory() or 0, time.process_time()
         try:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
