@@ -1,4 +1,4 @@
-"""Moving digits: short videos of handwritten digits that bounce about a dark canvas, as Moving MNIST has them, made offline.
+"""Moving digits: short videos of handwritten digits that bounce about a dark canvas, as in Moving MNIST, made offline.
 
 Frames uint8 `[n, t, h, w, 3]` RGB (grey); labels int64 `[n, digits]` in 0..9; boxes float64 `[n, t, digits, 4]`,
 `x0 y0 x1 y1` in continuous pixel edges, tight on the digit's ink. The splits share no digit instance. Everything is
