@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Compiled programs are shared by the workers of a run, the scripts they start, and the next run: compiling is most of it.
+# Compiled programs are shared by the workers of a run, the scripts they start, and the next run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
