@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from localization.boxes import from_xywh
+from localization.boxes import from_xywh, same_aspect
 from localization.datasets.names import match_names
 from saliency._checks import one_of
 from saliency._reading import columns_of, number_in, numbered_rows
@@ -86,7 +86,9 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
     called = next((names for names in _CALLED[form] if there.issuperset(names)), CORNERS)
     sides = next((names for names in _CALLED["xywh"] + _CALLED["cxcywh"] if there.issuperset(names)), None)
     if sides and not there.issuperset(called):
-        raise InputError(f"{path}: has the columns {', '.join(sides)}; say box_format='xywh', or 'cxcywh' for centres")
+        raise InputError(
+            f"{path}: has the columns {', '.join(sides)}; say `box_format`='xywh', or 'cxcywh' for centres"
+        )
     optional = ("label", "score", *(("width", "height") if form == "xyxy" else ()))
     rows = []
     for line, row in numbered_rows(path, ("image", *called), optional=optional, aliases=_ALIASES):
@@ -98,7 +100,8 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
         box = np.array(numbers, float)
         if form == "cxcywh":
             box[:2] -= box[2:] / 2
-        box = box if form == "xyxy" else from_xywh(box)
+        with np.errstate(over="ignore"):
+            box = box if form == "xyxy" else from_xywh(box)
         size = [number_in(row[name]) or 0.0 for name in ("height", "width")] if form == "xyxy" else [0.0, 0.0]
         rows.append(
             BoxRow(
@@ -110,6 +113,14 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
                 (size[0], size[1]) if min(size) > 0 else None,
             )
         )
+    return _without_sides(rows)
+
+
+def _without_sides(rows: list[BoxRow]) -> list[BoxRow]:
+    """Rows whose columns width and height are the boxes' own sides state no size of a photo."""
+    own = [row for row in rows if row.size is not None and not np.isnan(row.box).any()]
+    if own and all(np.allclose(row.size or (), (row.box[2:] - row.box[:2])[::-1], atol=1.5) for row in own):
+        return [replace(row, size=None) for row in rows]
     return rows
 
 
@@ -190,9 +201,15 @@ def _in_pixels(
     boxes = np.array([row.box for row in rows]).reshape(-1, 4)
     photos = np.array(sizes, float).reshape(-1, 2)
     stated = np.array([row.size or size for row, size in zip(rows, sizes)], float).reshape(-1, 2)
+    odd = ~same_aspect(stated, photos)
+    if odd.any():
+        row, (height, width) = rows[int(odd.argmax())], photos[int(odd.argmax())]
+        said = f"{stated[odd][0, 1]:g}x{stated[odd][0, 0]:g}, the photo has {width:g}x{height:g}"
+        raise InputError(f"{source}: line {row.line} states a size that is none of {row.id!r}: {said}")
     check_format(boxes, stated, source, box_format)
     scale = photos if (box_format or "").startswith("normalised") else photos / stated
-    return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
+    with np.errstate(over="ignore"):
+        return [replace(row, box=box) for row, box in zip(rows, boxes * scale[:, [1, 0, 1, 0]])]
 
 
 def check_format(
@@ -200,7 +217,6 @@ def check_format(
     sizes: Float[np.ndarray, "n 2"],
     source: Path | str,
     box_format: str | None = None,
-    option: str = "box_format",
 ) -> None:
     """InputError where boxes, read as `x0 y0 x1 y1` of photos of these (height, width), contradict their format: shares
     instead of pixels, widths instead of corners, a third of them beyond their photos.
@@ -209,7 +225,7 @@ def check_format(
     boxes, sizes = boxes[found], sizes[found]
     if not len(boxes):
         return
-    other = f"say {option}=%r if that is what they are"
+    other = "say `box_format`=%r if that is what they are"
     normalised = (box_format or "").startswith("normalised")
     if not normalised and boxes.max() <= (1 if (box_format or "xyxy") == "xyxy" else 2) and (boxes % 1).any():
         said = other % "normalised-xyxy"
@@ -225,7 +241,8 @@ def check_format(
     if beyond.mean() > 1 / 3 and beyond.sum() >= 3:  # one or two may be meant so
         raise InputError(
             f"{source}: {beyond.sum():,} of {len(boxes):,} boxes leave their photos: they were measured at another size"
-            f" (add columns width and height), or are not {box_format or 'xyxy'}; {option} may be {', '.join(FORMATS)}"
+            f" (add columns width and height), or are not {box_format or 'xyxy'}; `box_format` is one of"
+            f" {', '.join(FORMATS)}"
         )
 
 

@@ -27,7 +27,7 @@ MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is par
 
 @contextmanager
 def refusing(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
     except InputError:
@@ -71,8 +71,8 @@ def read_text(path: Path | str) -> str:
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
         text = Path(path).read_text(encoding="utf-8-sig")
-    if text.startswith("version https://git-lfs"):
-        raise InputError(f"{path}: {placeholder(path)}")
+    if text and (said := placeholder(path)):
+        raise InputError(f"{path}: {said}")
     return text
 
 

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax import Array, lax
+from jax import lax
 from jax.errors import JaxRuntimeError
+from jax.typing import ArrayLike
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -69,7 +70,7 @@ def under_way(launch: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
 
 def in_turn(
-    function: Callable[[np.ndarray], Array | np.ndarray],
+    function: Callable[[np.ndarray], ArrayLike],
     total: int,
     size: int,
     done: Callable[[int], None],

@@ -1,11 +1,10 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import ctypes
 import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
@@ -29,6 +28,11 @@ REMEDIES = {
     errno.EFBIG: ROOM,
     errno.EROFS: "choose another --out",
     errno.ENOENT: "it or its folder was taken away meanwhile; run the same command again",
+}
+NEXT_STEPS = {  # by what the library says; only where a script has these options
+    "no such split": "--split all --folds 10 scores every photo by what the others teach",
+    "no photo has a box that counts": "boxes of a --dataset folder come from a boxes.csv in it: file,x0,y0,x1,y1,label",
+    "among those that are scored": "name another --train-split, or none and --folds 10",
 }
 
 
@@ -89,6 +93,8 @@ class DataOptions:
     """Labels of the data set to keep (default: all)."""
     only: Path | None = None
     """Text file of the labels to keep, one a line."""
+    box_format: str | None = None
+    """Numbers of a table of boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     limit: int | None = None
     """So many photos of each split, drawn from the seed (default: all)."""
 
@@ -107,17 +113,20 @@ class DataOptions:
         """The split of that name (default: `--split`). Raises InputError."""
         most = self.limit if limit is None else limit
         if self.images is None:
+            if self.data_root is None and self.dataset != "scenes":
+                raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
             return load(
-                self.dataset, self.data_root, split=split or self.split, classes=self.kept, limit=most, seed=seed
+                self.dataset,
+                self.data_root,
+                split=split or self.split,
+                classes=self.kept,
+                limit=most,
+                seed=seed,
+                box_format=self.box_format if self.dataset == "folder" else None,
             )
         if self.data_root is not None or self.dataset != "scenes":
             raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-        return photos(self.images, limit=most, seed=seed)
-
-
-def photos(path: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
-    """One photo, or those of a folder: a data set without boxes. Raises InputError."""
-    return load("folder", path, limit=limit, seed=seed)
+        return load("folder", self.images, limit=most, seed=seed)
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
@@ -125,7 +134,7 @@ def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
     run(lambda _: main(parse(options)), None)
 
 
-def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Options:
+def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: str | None = None) -> Options:
     """The options of the command line; `~` in a path is the user's home, where the shell leaves it: `--out=~/x`."""
     registry = tyro.constructors.ConstructorRegistry()
 
@@ -142,21 +151,26 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None) -> Opt
         )
 
     with registry, as_options(options):
-        return tyro.cli(options, args=arguments)
+        return tyro.cli(options, args=arguments, prog=prog)
 
 
 @contextmanager
 def as_options(options: object, **names: str) -> Iterator[None]:
     """The library's InputErrors in the words of the command line.
 
-    An argument that a message begins with ("map_size must be ...") or that it has in backquotes is named by its option;
-    `names` are those whose option is called otherwise. What is no option stays as it is.
+    An argument that a message begins with ("map_size must be ..."), that it has in backquotes, or that it gives a value
+    (box_format='xywh') is named by its option; `names` are those whose option is called otherwise. What is no option
+    stays as it is. The next step is added where the script has one (NEXT_STEPS).
     """
     known = {name: f"--{name.replace('_', '-')}" for name in _fields(options)} | names
     try:
         yield
     except InputError as error:
         said = re.sub(r"^(\w+)(?= must )|`(\w+)`", lambda m: known.get(m[1] or m[2], m[1] or m[2]), str(error))
+        said = re.sub(r"\b(\w+)='([\w-]+)'", lambda m: f"{known[m[1]]} {m[2]}" if m[1] in known else m[0], said)
+        for what, step in NEXT_STEPS.items():
+            if what in said and set(re.findall(r"--[a-z-]+", step)) <= set(known.values()):
+                said = f"{said}; {step}"
         if said == str(error):
             raise
         renamed = InputError(said)
@@ -188,6 +202,17 @@ def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield follow
 
 
+def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """The NAME=PATH pairs of an option."""
+    found = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not (name and path) or name in found:
+            raise InputError(f"{option} takes NAME=PATH, each with a name of its own, not {value!r}")
+        found[name] = Path(path).expanduser()
+    return found
+
+
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     """Run a script's `main`: bad input ends in one sentence on stderr and exit code 2, an interrupt in 130."""
     try:
@@ -216,24 +241,3 @@ def _sentence(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
-
-
-def reset_peak_memory() -> None:
-    """Forget this process's largest resident size so far, where the kernel lets us (Linux).
-
-    What has been freed goes back first: a compiler's leavings are not what the next computation takes.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None

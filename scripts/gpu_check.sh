@@ -58,7 +58,7 @@ fi
 
 mkdir -p "$out"
 export XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONUNBUFFERED=1 # torch and JAX take turns on one card
-declare -A limit=([machine]=20 [tests]=85 [occlusion]=210 [gradient]=75 [maps]=40 [linear]=45)
+declare -A limit=([machine]=30 [tests]=90 [occlusion]=165 [gradient]=60 [maps]=50 [linear]=80)
 total=475 begun=$SECONDS
 if [ -n "$small" ]; then # a busy CPU may take several times its own time
   total=1500

@@ -141,10 +141,10 @@ def test_formats_are_asked_for(tmp_path, box_format):
         (
             np.array,
             shares,
-            "its numbers are shares of the photo (none is above 1), not pixels; say box_form",
+            "its numbers are shares of the photo (none is above 1), not pixels; say `box_form",
         ),
         (sides, shares, "its numbers are shares of the photo"),
-        (sides, np.array, "corners run backwards, as x y width height would; say box_format='xywh'"),
+        (sides, np.array, "corners run backwards, as x y width height would; say `box_format`='xywh'"),
         (
             np.array,
             lambda box: np.array(box) * 3,
@@ -175,7 +175,7 @@ def test_a_wrong_format_that_is_asked_for_is_noticed(tmp_path, scale, box_format
 def test_what_the_header_says_is_noticed_too(tmp_path):
     rows = [(row[0], *sides(row[1:5]), row[5]) for row in ROWS]
     path = table(tmp_path / "mine.csv", rows, ("image", "x", "y", "width", "height", "label"))
-    assert "has the columns x, y, width, height; say box_format='xywh', or 'cxcywh' for centres" in refused(path)
+    assert "has the columns x, y, width, height; say `box_format`='xywh', or 'cxcywh' for centres" in refused(path)
     assert (found(path, box_format="xywh").boxes == TRUE).all()
     assert "box_format must be one of xyxy, xywh" in refused(path, box_format="yolo")
 
@@ -251,3 +251,20 @@ def test_a_table_without_its_columns_says_what_it_has(tmp_path):
     write_text(tmp_path / "a.csv", "")
     with pytest.raises(InputError, match="its first line has: nothing"):
         list(read_rows(tmp_path / "a.csv", HEAD[:5]))
+
+
+def test_columns_width_and_height_may_be_the_box_s_own(tmp_path):
+    rows = [(*row, row[3] - row[1], row[4] - row[2]) for row in ROWS]
+    assert (found(table(tmp_path / "mine.csv", rows, (*HEAD, "width", "height"))).boxes == TRUE).all()
+
+
+def test_a_size_that_is_none_of_the_photo_is_refused(tmp_path):
+    """As of a photo that another tool left lying on its side."""
+    rows = [(*row, 96, 128) for row in ROWS]
+    said = refused(table(tmp_path / "mine.csv", rows, (*HEAD, "width", "height")))
+    assert "line 2 states a size that is none of '000000': 96x128, the photo has 128x96" in said
+
+
+def test_a_web_page_is_no_table(tmp_path):
+    write_text(tmp_path / "mine.csv", "<!DOCTYPE html>\n<html>Sign in</html>")
+    assert "a web page, saved in the place of the file" in refused(tmp_path / "mine.csv")

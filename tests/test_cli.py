@@ -87,3 +87,31 @@ def test_a_notebooks_backend_does_not_reach_a_script():
     code = "import scripts.cli; from matplotlib import pyplot; pyplot.figure(); print(pyplot.get_backend())"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.stdout.strip().lower() == "agg", found.stderr
+
+
+def test_a_summary_of_what_was_left_out_keeps_its_lines(tmp_path, capsys):
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    (tmp_path / "b.jpg").touch()
+
+    def main(_: None) -> int:
+        parsed("--dataset", "folder", "--data-root", str(tmp_path)).data.load()
+        return 0
+
+    with pytest.raises(SystemExit):
+        cli.run(main, None)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ") and first.endswith("no usable photo in folder all")
+    assert len(others) >= 2 and "0 photos" in others[0] and "photo cannot be read" in others[1]
+
+
+def test_what_the_library_says_is_said_in_options():
+    def said(message: str) -> str:
+        with pytest.raises(InputError) as refused, cli.as_options(Options, net="--network"):
+            raise InputError(message)
+        return str(refused.value)
+
+    assert said("data_root must be a path; `net` or `labels`, box_format='xywh', not shape='x'") == (
+        "--data-root must be a path; --network or --labels, --box-format xywh, not shape='x'"
+    )
+    assert said("maps must be [n, h, w]") == "maps must be [n, h, w]"  # no option of this script
+    assert said("a/b.txt: no such split") == "a/b.txt: no such split"  # nor is --folds, which would be the next step

@@ -10,7 +10,7 @@ from saliency.devices import CPU_BUDGET, default_budget, free_memory, in_turn, p
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.vgg import vgg16
-from saliency.occlusion import Windows, dense, occluded_logits
+from saliency.occlusion import Execution, Windows, dense, occluded_logits
 
 
 @pytest.fixture
@@ -115,16 +115,16 @@ def test_other_errors_are_raised(size, message):
 
 @pytest.mark.parametrize("engine", ["dense", "incremental"])
 def test_an_accelerators_path_gives_the_same_scores(net, x, engine, request):
-    options = {"patch": (5, 6), "stride": (4, 3), "target": [0, 1, 2, -1, 1], "engine": engine}
+    options = {"patch": (5, 6), "stride": (4, 3), "target": [0, 1, 2, -1, 1], "execution": Execution(engine)}
     plain = occlusion_maps(net, x, **options).scores
     windows = [Windows(x.shape[1:3], (5, 6), (4, 3)), Windows(x.shape[1:3], (7, 4), (5, 4))]
-    logits = occluded_logits(net, x[0], windows, engine=engine)
+    logits = occluded_logits(net, x[0], windows, execution=Execution(engine))
     request.getfixturevalue("accelerator")
     counts: list = []
     fast = occlusion_maps(net, x, **options, progress=lambda done, total: counts.append((done, total)))
     assert fast.engine == engine and counts[-1][0] == counts[-1][1] == fast.scores.size
     assert_allclose(fast.scores, plain, rtol=1e-4, atol=1e-5)
-    for one, other in zip(occluded_logits(net, x[0], windows, engine=engine), logits):
+    for one, other in zip(occluded_logits(net, x[0], windows, execution=Execution(engine)), logits):
         assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -137,24 +137,24 @@ def test_an_accelerators_gradients_are_the_same(net, x, request):
 def test_winograd_is_left_to_cpus(rng, request):
     net = random_network(vgg16(((32, 32), (33,)), hidden=7, classes=3, size=(32, 26)))
     x = rng.normal(size=(1, 32, 26, 3)).astype(np.float32)
-    plain = occlusion_maps(net, x, patch=6, stride=5, engine="incremental").scores
+    plain = occlusion_maps(net, x, patch=6, stride=5, execution=Execution("incremental")).scores
     request.getfixturevalue("accelerator")
-    scores = occlusion_maps(net, x, patch=6, stride=5, engine="incremental").scores
+    scores = occlusion_maps(net, x, patch=6, stride=5, execution=Execution("incremental")).scores
     assert_allclose(scores, plain, atol=1e-5 * np.abs(plain).max())
 
 
 def test_a_dense_budget_that_is_too_large_is_met_by_a_smaller_one(net, x, accelerator, monkeypatch):
-    plain = occlusion_maps(net, x[:2], patch=6, stride=3, engine="dense").scores
+    plain = occlusion_maps(net, x[:2], patch=6, stride=3, execution=Execution("dense")).scores
     monkeypatch.setattr(dense, "network_scores", too_little(7, dense.network_scores))
     with pytest.warns(RuntimeWarning, match="positions at once; going on with"):
-        scores = occlusion_maps(net, x[:2], patch=6, stride=3, engine="dense", budget=2**60).scores
+        scores = occlusion_maps(net, x[:2], patch=6, stride=3, execution=Execution("dense", budget=2**60)).scores
     assert_allclose(scores, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_so_is_an_incremental_one(net, x, accelerator, monkeypatch):
     from saliency.occlusion import incremental
 
-    plain = occlusion_maps(net, x, patch=6, stride=3, engine="incremental").scores
+    plain = occlusion_maps(net, x, patch=6, stride=3, execution=Execution("incremental")).scores
     real, sizes = incremental.class_scores, []
 
     def limited(*arguments, **options):
@@ -167,7 +167,12 @@ def test_so_is_an_incremental_one(net, x, accelerator, monkeypatch):
     counts: list = []
     with pytest.warns(RuntimeWarning, match="positions at once; going on with"):
         scores = occlusion_maps(
-            net, x, patch=6, stride=3, engine="incremental", budget=2**60, progress=lambda *c: counts.append(c)
+            net,
+            x,
+            patch=6,
+            stride=3,
+            execution=Execution("incremental", budget=2**60),
+            progress=lambda *c: counts.append(c),
         ).scores
     assert max(sizes) > 8 and sizes[-1] <= 8
     assert counts[-1] == (scores.size, scores.size)

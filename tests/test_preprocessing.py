@@ -93,12 +93,42 @@ def test_batches():
     assert len(preprocess([])) == 0
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "LA", "1", "I", "F", "RGB"])
+def test_pillow_images_of_any_mode(mode):
+    image = Image.fromarray(photo(20, 30)).convert("L" if mode == "F" else mode)
+    if mode == "F":
+        image = Image.fromarray(np.asarray(image, np.float32))
+    preprocess = Preprocessing((8, 9))
+    one = preprocess(image)
+    assert one.shape == (1, 8, 9, 3) and np.isfinite(one).all()
+    np.testing.assert_array_equal(preprocess([image, image]), np.concatenate([one, one]))
+
+
+def test_paths_and_single_photos(tmp_path):
+    own, preprocess = photo(20, 30), Preprocessing((8, 9))
+    Image.fromarray(own).save(tmp_path / "a.png")
+    expected = preprocess([own])
+    for given in (own, tmp_path / "a.png", str(tmp_path / "a.png"), [tmp_path / "a.png"], (own,), iter([own])):
+        np.testing.assert_array_equal(preprocess(given), expected)
+    for bad, said in (
+        (tmp_path / "none.png", r"none\.png: no such file"),
+        (tmp_path, "Is a directory"),
+        (None, "photos must be a list of photos, or uint8"),
+        ({"a": own}, "photos must be a list of photos"),
+        (3, "photos must be a list of photos"),
+        ([None], "a photo must be uint8"),
+        (expected, "a photo must be uint8 .* not float32"),
+    ):
+        with pytest.raises(InputError, match=said):
+            preprocess(bad)
+
+
 @pytest.mark.parametrize(
     "bad",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_not_a_photo(bad):
-    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, not"):
+    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, a Pillow image or a path, not"):
         Preprocessing((8, 8)).place(bad)
 
 

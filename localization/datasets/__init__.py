@@ -60,20 +60,28 @@ def load(
     if box_format is not None:
         one_of("box_format", box_format, FORMATS)
         if name != "folder":
-            raise InputError(f"box_format is for the boxes.csv of a folder; those of {name} have a format of their own")
+            raise InputError(
+                f"`box_format` is for the boxes.csv of a folder; those of {name} have a format of their own"
+            )
     reader = Reader(name, classes=classes, limit=limit, seed=seed, box_format=box_format)
     if name == "scenes":
         _scenes(reader, split or "test", 1000 if limit is None else limit)
     elif root is None or not Path(root).expanduser().exists():
         raise InputError(f"{root}: no such folder; {name} is read from where it lies on disk")
+    elif name != "folder" and not Path(root).expanduser().is_dir():
+        raise InputError(f"{root}: is a file; name the folder that {name} lies in, an archive unpacked")
     else:
         READERS[name].read(reader, Path(root).expanduser(), split)
     data = reader.dataset().of_classes(classes).sample(limit, seed)
     data = data.decodable() if decode else data
     if not len(data):
-        raise InputError(f"{root}: no usable photo in {name} {data.split}\n{data.summary()}")
+        error = InputError(f"{root}: no usable photo in {name} {data.split}")
+        error.add_note(data.summary())
+        raise error
     if strict and (lost := [note for note in data.notes if note.outcome == "left out"]):
-        raise InputError(f"{root}: {len(lost):,} left out, the first: {lost[0]}; put it right, or go on without strict")
+        raise InputError(
+            f"{root}: {len(lost):,} left out, the first: {lost[0]}; put it right, or go on without `strict`"
+        )
     return data
 
 

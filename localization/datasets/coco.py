@@ -79,7 +79,7 @@ def _categories(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str]]
         if number is None or "name" not in entry:
             reader.note(f"category {place}", "broken category: it needs id and name", "left out")
         else:
-            yield number, str(entry["name"])
+            yield number, str(entry["name"]).strip()
 
 
 def _images(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str, Size | None]]:

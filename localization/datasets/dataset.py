@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from saliency._checks import whole
 from saliency.errors import InputError
-from saliency.models.classes import label_key, match_labels
+from saliency.models.classes import label_key
 
 Outcome = Literal["repaired", "left out", "kept"]
 T = TypeVar("T")
@@ -163,10 +163,9 @@ class Dataset:
         None."""
         if classes is None:
             return self
-        meant = match_labels(list(classes), self.classes)
-        if unknown := [name for name, index in zip(classes, meant.indices) if index < 0]:
+        keys, known = {label_key(name) for name in classes}, {label_key(name) for name in self.classes}
+        if unknown := sorted(name for name in classes if label_key(name) not in known):
             raise InputError(f"{self.name}: no object is of class {', '.join(unknown)}; it has {_few(self.classes)}")
-        keys = {label_key(name) for name in classes}
         kept = [a.only(np.array([label_key(label) in keys for label in a.labels], bool)) for a in self.annotations]
         chosen = replace(self, annotations=tuple(kept), classes=tuple(c for c in self.classes if label_key(c) in keys))
         return chosen.select([i for i, annotation in enumerate(kept) if annotation.labels])

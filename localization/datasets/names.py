@@ -1,6 +1,7 @@
 """Names of photos: in lists, on disk and in other tools' files, where case, suffix and folders differ."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,9 @@ def inside(folder: Path, name: str, of: Path | str = "") -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in name) or max(map(len, name.encode().split(b"/"))) > 255:
         raise InputError(f"{named} is no name of a file in {folder}")
-    leads_out = not name or path.is_absolute() or ".." in path.parts or ":" in name
+    # a colon names a drive or a stream on Windows; elsewhere it may stand in a name ("12:30.jpg"), but for a drive
+    drive = ":" in name if os.name == "nt" else re.match(r"[A-Za-z]:", name)
+    leads_out = not name or path.is_absolute() or ".." in path.parts or drive
     if leads_out or not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder)):
         raise InputError(f"{named} leads out of {folder}: names in annotations must stay inside their folder")
     return folder / path

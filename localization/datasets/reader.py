@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from localization.boxes import area, clip, from_inclusive, ordered
+from localization.boxes import area, clip, from_inclusive, ordered, same_aspect
 from localization.datasets.dataset import Annotation, Dataset, Note, Outcome, Photos, drawn
 from localization.datasets.names import Listing, bare, inside, key, listing
 from saliency.errors import InputError
@@ -22,7 +22,6 @@ from saliency.photos import SUFFIXES, Header, read_header, read_photo
 
 T = TypeVar("T")
 Size = tuple[float, float]  # height, width
-SAME_ASPECT = 0.02  # by how much a photo's aspect may change where it was annotated at another size
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +62,9 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     ways = [View(header.size, False), View(header.upright, True)] if header.orientation > 1 else [own]
     fitting = [way for way in ways if way.size == tuple(stated)]
     if not fitting:
-        fitting = [_scaled(way, stated) for way in ways if _same_aspect(way.size, stated)]
+        fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if same_aspect(way.size, stated)]
     if not fitting:
-        problem = f"size is another than the photo's: {_wide(stated)}, not {_wide(own.size)}"
+        problem = f"the stated size differs from the photo's: {_wide(stated)}, not {_wide(own.size)}"
         return replace(own, problem=problem, outcome="left out")
     if len(fitting) > 1:
         chosen = next(way for way in fitting if way.exif == exif)
@@ -79,14 +78,10 @@ def view(header: Header, stated: Size | None, exif: bool) -> View:
     return fitting[0]
 
 
-def _same_aspect(size: Size, stated: Size) -> bool:
-    return abs(stated[0] * size[1] / (stated[1] * size[0]) - 1) < SAME_ASPECT
-
-
-def _scaled(way: View, stated: Size) -> View:
+def _scaled(way: View, stated: Size, turned: bool) -> View:
     scale = (way.size[1] / stated[1], way.size[0] / stated[0])
-    turned = ", as EXIF turns it" if way.exif else ""
-    return replace(way, scale=scale, problem=f"annotated at another size: {_wide(stated)}{turned}")
+    how = ", as EXIF turns it" if way.exif and turned else ""
+    return replace(way, scale=scale, problem=f"annotated at another size: {_wide(stated)}{how}")
 
 
 def _wide(size: Size) -> str:
@@ -184,6 +179,10 @@ class Reader:
             self.note(source, f"the photo's name is written another way: {found[0]}", "repaired")
         return inside(place, found[0], of)
 
+    def names(self, folder: Path) -> Collection[str]:
+        """What a folder holds, by the `key` of each name."""
+        return self._listing(folder).names
+
     def _folder(self, folder: Path, holder: str) -> Path | None:
         """A folder below another, in any case."""
         for part in (part for part in holder.split("/") if part not in ("", ".")):
@@ -244,6 +243,8 @@ class Reader:
             seen = replace(seen, scale=(float(seen.size[1]), float(seen.size[0])))
         else:
             self.corners += [item.corners for item in objects]
+        if len({(item.label, item.corners) for item in objects}) < len(objects):
+            self.note(source, "objects that are stated twice, with the same box", "kept")
         kept = [(item, box) for item in objects if (box := self._repaired(source, item, seen)) is not None]
         self.sources.add(readable(source))
         self.annotations.append(
@@ -269,6 +270,9 @@ class Reader:
                 " pixels; multiply them by its width and height"
             )
         occurring = {label for a in self.annotations for label in a.labels}
+        for spellings in grouped((label_key(label), label) for label in sorted(occurring)).values():
+            if len(spellings) > 1:
+                self.note(spellings[0], f"labels that differ in spelling alone: {', '.join(spellings)}", "kept")
         known = [name for name in dict.fromkeys(self.order) if name in occurring]
         return Dataset(
             self.name,
@@ -289,7 +293,8 @@ class Reader:
             self.note(source, f"corners in the wrong order: {item.label}", "repaired")
         if self.first is not None:
             box = from_inclusive(box, self.first)
-        box = box * (seen.scale * 2)
+        with np.errstate(over="ignore"):  # what lies at infinity is cut like any other
+            box = box * (seen.scale * 2)
         cut = clip(box, seen.size)
         if area(cut) == 0:
             self.note(source, f"box without area in the photo: {item.label}", "left out")

@@ -4,6 +4,7 @@ TFDS stores VOC's own 1-based inclusive numbers divided by the photo's size. Rea
 TFDS's `voc` does, preparing `tfds_voc`'s does not.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,7 @@ from localization.boxes import from_tfds
 from localization.datasets.names import bare
 from localization.datasets.reader import Object, Reader
 from saliency.errors import InputError
-from saliency.photos import decode_header, decode_photo
+from saliency.photos import Header, decode_header, decode_photo
 
 DEFAULT_SPLIT = "train+validation"
 
@@ -45,22 +46,28 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
 
     reader.name = builder.info.full_name
     for i in reader.drawn(range(len(records))):
-        record = records[i]
-        source = bare(PurePosixPath(_text(record["image/filename"])).as_posix())
         try:
+            record = records[i]
+            source = bare(PurePosixPath(_text(record["image/filename"])).as_posix())
             header = decode_header(record["image"], source)
+            objects = _objects(record["objects"], names, header.size)
         except InputError as error:
             reader.note(source, f"photo cannot be read: {error}", "left out")
-            continue
-        fields = ("label", "bbox", "is_difficult", "is_truncated")
-        objects = [
-            Object(names[label], tuple(from_tfds(box, header.size)), bool(difficult), bool(truncated))
-            for label, box, difficult, truncated in zip(*(record["objects"][name] for name in fields))
-        ]
-        reader.add_decoded(source, partial(_same, header), partial(_decoded, records, i, source), objects)
+        except (LookupError, TypeError, ValueError) as error:
+            reader.note(f"record {i}", f"broken record: {type(error).__name__}: {error}", "left out")
+        else:
+            reader.add_decoded(source, partial(_same, header), partial(_decoded, records, i, source), objects)
 
 
-def _same(header: Any) -> Any:
+def _objects(fields: Mapping[str, Any], names: Sequence[str], size: tuple[int, int]) -> list[Object]:
+    columns = (fields[name] for name in ("label", "bbox", "is_difficult", "is_truncated"))
+    return [
+        Object(names[label], tuple(from_tfds(box, size)), bool(difficult), bool(truncated))
+        for label, box, difficult, truncated in zip(*columns, strict=True)
+    ]
+
+
+def _same(header: Header) -> Header:
     return header
 
 

@@ -86,7 +86,9 @@ def _devkit(folder: Path) -> Devkit | None:
     if not any(map(_is_xml, annotations.iterdir())):
         annotations = subfolder(annotations, "xmls", "xml") or annotations
     sets = subfolder(folder, "ImageSets")
-    return Devkit(folder, annotations, photos, subfolder(sets, "Main") if sets else None)
+    if sets:
+        sets = subfolder(sets, "Main") or (sets if any(sets.glob("*.txt")) else None)
+    return Devkit(folder, annotations, photos, sets)
 
 
 def _is_xml(path: Path) -> bool:
@@ -104,28 +106,26 @@ def split_ids(reader: Reader, kit: Devkit, split: str) -> tuple[list[str], Path]
                 raise InputError(f"{kit.folder / split}: no such split; there are: {', '.join([*there, 'all'])}")
             ids = [one for one in ids if one.startswith(f"{split}/")]
         return ids, kit.annotations
-    path = inside(kit.sets or kit.folder / "ImageSets" / "Main", f"{split}.txt")
-    if not path.is_file():
+    sets = kit.sets or kit.folder / "ImageSets" / "Main"
+    path = reader.file(sets, f"{split}.txt", "split")
+    if path is None:
         lists = sorted(p.stem for p in kit.sets.glob("*.txt") if "_" not in p.stem) if kit.sets else []
-        raise InputError(f"{path}: no such split; there are: {', '.join(lists) or 'none'}, and 'all'")
+        raise InputError(f"{sets / split}.txt: no such split; there are: {', '.join(lists) or 'none'}, and 'all'")
     return list(_listed(reader, kit, path)), path
 
 
 def _listed(reader: Reader, kit: Devkit, path: Path) -> Iterator[str]:
     """The ids in a list, which may hold spaces, carry a photo's suffix, and be followed by -1, 0 or 1."""
+    known = reader.names(kit.annotations)
     for line in read_text(path).splitlines():
         text = line.strip()
         marked = re.fullmatch(r"(.*\S)\s+(-?\d+)", text)
         if not text:
             continue
-        if not marked or _annotated(reader, kit, text, path):
-            yield text if _annotated(reader, kit, text, path) else bare(text)
+        if not marked or key(f"{text}.xml") in known:
+            yield text if key(f"{text}.xml") in known else bare(text)
         elif marked[2] != "-1":
-            yield marked[1] if _annotated(reader, kit, marked[1], path) else bare(marked[1])
-
-
-def _annotated(reader: Reader, kit: Devkit, source: str, listed: Path) -> bool:
-    return reader.file(kit.annotations, f"{source}.xml", listed) is not None
+            yield marked[1] if key(f"{marked[1]}.xml") in known else bare(marked[1])
 
 
 def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, name: str, listed: Path) -> None:
@@ -148,7 +148,7 @@ def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, 
 
     stated = Path((root.findtext("filename") or "").strip().replace("\\", "/")).name
     holder, _, last = name.rpartition("/")
-    own = key(stated) in (key(last), key(bare(last))) or key(bare(stated)) == key(bare(last))
+    own = bool({key(stated), key(bare(stated))} & {key(last), key(bare(last))})
     exact = _named(photos / holder, stated) if own else None
     photo = exact or reader.photo(photos, name, listed, source)
     if stated and not own:

@@ -1,4 +1,5 @@
-"""wsolevaluation's layout (Choe et al. 2020): `metadata/<NAME>/<split>/*.txt` and photos in `dataset/<NAME>`.
+"""wsolevaluation's layout (Choe et al. 2020): `metadata/<NAME>/<split>/*.txt` and photos in `dataset/<NAME>`; or, for a
+single data set, `metadata/<split>/*.txt` and photos in `dataset` or ILSVRC's `Data/CLS-LOC`.
 
 `image_ids.txt` lists photos, `class_labels.txt` has `id,label`, `localization.txt` `id,x0,y0,x1,y1` (0-based,
 inclusive, one line an object) and `image_sizes.txt` `id,width,height`, on which the boxes were measured. EXIF is
@@ -19,16 +20,18 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
     """A split; where `metadata` holds several data sets, it is named with it: "CUB/test"."""
     split = split or DEFAULT_SPLIT
     inside(root / "metadata", split)
-    found = sorted((root / "metadata").glob(f"{split}/image_ids.txt" if "/" in split else f"*/{split}/image_ids.txt"))
+    metadata = root / "metadata"
+    patterns = [f"{split}/image_ids.txt", *([] if "/" in split else [f"*/{split}/image_ids.txt"])]
+    found = sorted(path for pattern in patterns for path in metadata.glob(pattern))
     if len(found) != 1:
-        there = sorted(
-            p.parent.relative_to(root / "metadata").as_posix() for p in root.glob("metadata/*/*/image_ids.txt")
-        )
+        there = sorted(path.parent.relative_to(metadata).as_posix() for path in metadata.rglob("image_ids.txt"))
         raise InputError(f"{root}: needs one split, of {', '.join(there) or 'none: there is no metadata/NAME/SPLIT'}")
     folder = found[0].parent
-    reader.name, reader.split, reader.first = folder.parent.name, folder.name, 0
-    photos = (subfolder(root, "dataset") or root / "dataset") / reader.name
-    photos = subfolder(photos.parent, reader.name) or photos
+    single = folder.parent == metadata
+    reader.name, reader.split, reader.first = (root.resolve() if single else folder.parent).name, folder.name, 0
+    dataset = subfolder(root, "dataset")
+    own = None if single or dataset is None else subfolder(dataset, reader.name)
+    photos = own or dataset or subfolder(subfolder(root, "Data") or root, "CLS-LOC") or root
     labels = unambiguous(
         reader, ((row[0], row[1]) for row in _rows(reader, folder / "class_labels.txt", str, str)), "label"
     )

@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency._batches import balanced_size
 from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
 from saliency.models import winograd
@@ -40,7 +41,7 @@ from saliency.models.layers import (
 )
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, Range, column_layer, needed
-from saliency.scores import Score, evenly
+from saliency.scores import Score, log_probabilities
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
 WINOGRAD = 32  # channels from which the algorithm pays where kernels are transformed once for all positions
@@ -141,7 +142,7 @@ def class_scores(
         for node in maps[1:]:
             changes[node.name] = panes.change(node, changes)
         if not behind:
-            return {to: changes[to].sum((1, 2, 3)) / np.prod(shapes[to])}
+            return {to: changes[to].sum((1, 2, 3)) / float(np.prod(shapes[to]))}
         return {node.name: panes.change_behind(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
@@ -156,7 +157,7 @@ def class_scores(
     if target is None:
         return logits
     if score.kind == "log_probability":
-        logits = jax.nn.log_softmax(logits)
+        logits = log_probabilities(logits)
     return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
 
 
@@ -216,7 +217,7 @@ class _Panes:
                 return totals / cut(counts, start, pane)
             case MaxPool():
                 framed = _framed(layer, self.before(sources[0]), self.shapes[node.name])
-                clean = cut(framed, origin + np.array([before for before, _ in layer.padding]), region)
+                clean = cut(framed, origin + np.array([before for before, _ in layer.padding], np.int32), region)
                 maxima = _unpadded(layer)({}, clean + inputs[0])
                 if sources != list(node.inputs):  # rectified after the pool: the same, for fewer values
                     maxima = jax.nn.relu(maxima)
@@ -278,7 +279,7 @@ def placed(
     before = np.array([max(0, most) for _, most in ranges])
     after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, region))(x, before - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, region))(x, jnp.asarray(before, offsets.dtype) - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
@@ -345,10 +346,8 @@ def chunk_for(plan: Plan, group: Class, budget: int) -> int:
     return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
 
 
-def jobs(
-    plan: Plan, budget: int, chunk: int | None = None, choose: Callable[[Plan, Class, int], int] = chunk_for
-) -> list[Job]:
-    """A plan's positions, `chunk` at a time or what `choose` says, in as few calls as stay below `budget` bytes.
+def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
+    """A plan's positions, `chunk` at a time or what `chunk_for` says, in as few calls as stay below `budget` bytes.
 
     Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
     a class compiles once.
@@ -357,8 +356,8 @@ def jobs(
     place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
     for group in plan.classes:
         total = len(group.positions)
-        at_once = evenly(total, chunk or choose(plan, group, budget))
-        chunks = evenly(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
+        at_once = balanced_size(total, chunk or chunk_for(plan, group, budget))
+        chunks = balanced_size(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
         for first in range(0, total, chunks * at_once):
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)

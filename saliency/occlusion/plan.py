@@ -332,4 +332,5 @@ def needed(layer: Layer, pane: Pair, start: Any) -> tuple[Pair, Any]:
     if not slid:
         return pane, start
     height, width = ((count - 1) * stride + window for count, stride, window in zip(pane, slid.stride, slid.window))
-    return (height, width), start * np.array(slid.stride) - np.array([before for before, _ in slid.padding])
+    stride, padding = (np.array(pair, np.int32) for pair in (slid.stride, [before for before, _ in slid.padding]))
+    return (height, width), start * stride - padding

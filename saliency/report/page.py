@@ -132,6 +132,17 @@ def write_page(
     looks: Sequence[Look] = (),
 ) -> None:
     """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
+    write_bytes(path, page_bytes(title, lead, sections, origin, looks))
+
+
+def page_bytes(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    origin: Mapping[str, object] | None = None,
+    looks: Sequence[Look] = (),
+) -> bytes:
+    """The same in memory."""
     labels = list(dict.fromkeys(label for look in looks for label in look.boxes))
     html = (
         _environment()
@@ -144,7 +155,7 @@ def write_page(
             looks={"labels": labels, "looks": [{**one.record(), "found": one.found(labels)} for one in looks]},
         )
     )
-    write_bytes(path, html.encode())
+    return html.encode()
 
 
 def fragment(sections: Sequence[Section]) -> str:

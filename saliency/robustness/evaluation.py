@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, UInt8
 
 from saliency import _checks
+from saliency._batches import batches, default_batch, shard_batch
 from saliency._checks import function, kind_of
 from saliency._fills import fill_text, parse_fill
 from saliency.errors import InputError
@@ -35,7 +36,7 @@ from saliency.robustness.report import COLUMNS, Strips, first_sections, table_te
 from saliency.robustness.subject import Options, Subject
 from saliency.robustness.summary import Answers, summary
 from saliency.robustness.training import PLAIN
-from saliency.scores import batches, class_count, default_batch, spread
+from saliency.scores import class_count
 
 _HIDDEN = np.array([52, 92, 168], np.uint8)  # how a hidden pixel is drawn
 
@@ -165,6 +166,8 @@ def masked_log_probabilities(
 
     Raises InputError where the masks are not of the frames' shape.
     """
+    if class_count(net.architecture) < 2:
+        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
     if x.ndim != 5 or hidden.shape != x.shape[:4]:
         raise InputError(f"videos must be [n, t, h, w, 3] and masks [n, t, h, w], not {x.shape} and {hidden.shape}")
     n, t, height, width, channels = x.shape
@@ -173,7 +176,7 @@ def masked_log_probabilities(
     weights = net.weights
     parts = [
         np.asarray(
-            _masked(weights, spread(frames, i), spread(masks, i), spread(fills, i), architecture=net.architecture)
+            _masked(weights, *(shard_batch(part, i) for part in (frames, masks, fills)), architecture=net.architecture)
         )
         for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]

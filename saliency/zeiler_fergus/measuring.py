@@ -14,13 +14,14 @@ from saliency._files import written
 from saliency._fills import fill_text, parse_fill
 from saliency._reading import read_arrays
 from saliency.errors import InputError
+from saliency.maps.ranks import rank_correlations
 from saliency.models.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.report import content_hash
 from saliency.scores import Score, score_values
 from saliency.zeiler_fergus.interactions import interactions, separate
 from saliency.zeiler_fergus.subjects import Subject
-from saliency.zeiler_fergus.sweep import Sweep, rank_correlations, sweep
+from saliency.zeiler_fergus.sweep import Sweep, sweep
 
 SCHEMA = 2  # of what is kept on disk: another number where the code's meaning of it has changed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from saliency.maps.gradient import gradient_maps, input_gradient, joined
+from saliency.maps.gradient import gradient_maps, input_gradient, reduce_channels
 from saliency.models.network import Network
 from saliency.scores import Score
 from scripts.gpu.common import Journal, Row, again, images, network, peak, piece, relative, timed
@@ -39,7 +39,7 @@ def run_piece(journal: Journal, who: str, small: bool, weights: Path | None, out
     for name, batch in SMALL if small else PLAN:
         if name not in nets:
             nets[name] = network(name, small, weights)[0]
-        for tf32 in (False, True) if batch == 64 or small or who == "torch" else (False,):
+        for tf32 in (False, True) if batch == 64 or small else (False,):
             key = {"network": name, "batch": batch, "tf32": tf32}
             file = out / f"map_{name}_{batch}.npy"
             if who == "ours":
@@ -74,7 +74,9 @@ def ours(net: Network, batch: int, tf32: bool, file: Path) -> Row:
 
         def alone() -> None:
             some = [
-                joined(input_gradient(weights, there, targets, architecture=net.architecture, score=Score()), "max")
+                reduce_channels(
+                    input_gradient(weights, there, targets, architecture=net.architecture, score=Score()), "max"
+                )
                 for _ in range(4)
             ]
             jax.block_until_ready(some)

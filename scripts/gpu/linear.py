@@ -17,9 +17,9 @@ from jaxtyping import Float
 from localization.boxes import iou
 from localization.regression import ridge
 from localization.regression.moments import Moments, moments
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
-from scripts import cli
+from saliency._memory import peak_memory
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row, peak
 
 MAPS, SIDE, BLOCK = 225_687, 224, 4096
@@ -45,7 +45,7 @@ class Problem:
         size, centre = rng.uniform(0.2, 0.6, (count, 2)), rng.uniform(0.3, 0.7, (count, 2))
         return np.concatenate([centre - size / 2, centre + size / 2], 1).clip(0, 1)
 
-    def rows(self) -> Rows:
+    def rows(self) -> FeatureBlocks:
         boxes = self.boxes(self.count, 0)
 
         def blocks() -> Iterator[Array]:
@@ -54,7 +54,7 @@ class Problem:
                     jax.random.key(at), jnp.asarray(boxes[first : first + self.block], jnp.float32), self.side
                 )
 
-        return Rows(blocks, boxes, self.width)  # type: ignore[arg-type]
+        return FeatureBlocks(blocks, boxes, self.width)  # type: ignore[arg-type]
 
 
 @partial(jax.jit, static_argnames="side")
@@ -75,7 +75,7 @@ def run(journal: Journal, small: bool) -> None:
     label = {"maps": problem.count, "features": problem.width}
     journal.measure({"what": "drawing", **label}, partial(drawing, rows))
     kept: list[Moments] = []
-    journal.measure({"what": "Gram matrix", **label}, partial(gram, rows, problem, kept))
+    journal.measure({"what": "Gram matrix", **label}, partial(gram, journal, rows, problem, kept))
     if kept:
         solved: list[Solution] = []
         journal.measure({"what": "ridge by Cholesky", **label}, partial(cholesky, rows, kept[0], solved))
@@ -88,13 +88,13 @@ def run(journal: Journal, small: bool) -> None:
                 **label,
                 seconds=sum(parts),
                 peak_bytes=peak(),
-                host_peak=cli.peak_memory(),
+                host_peak=peak_memory(),
             )
         journal.measure({"what": "eigendecomposition on the device", **label}, partial(eigen, kept[0]), least=40)
     journal.done()
 
 
-def drawing(rows: Rows) -> Row:
+def drawing(rows: FeatureBlocks) -> Row:
     """The maps alone, thrown away as they come."""
 
     def call() -> None:
@@ -107,14 +107,17 @@ def drawing(rows: Rows) -> Row:
     return {"seconds": time.perf_counter() - begun}
 
 
-def gram(rows: Rows, problem: Problem, kept: list[Moments]) -> Row:
-    """Maps drawn and multiplied, panels copied back; the last repeat's moments are kept."""
-    every = []
-    for _ in range(REPEATS + 1):
+def gram(journal: Journal, rows: FeatureBlocks, problem: Problem, kept: list[Moments]) -> Row:
+    """Maps drawn and multiplied, panels copied back; the last repeat's moments are kept. As many repeats as leave half
+    of the time to the ridge."""
+    every: list[float] = []
+    enough = journal.left / 2
+    while len(every) < 2 or (len(every) <= REPEATS and journal.left - every[-1] > enough):
         kept.clear()
         begun = time.perf_counter()
         kept.append(moments(rows, block=problem.block))
         every.append(time.perf_counter() - begun)
+        journal.add(what="Gram matrix, one run", took=every[-1])
     first, *rest = every
     median = float(np.median(rest))
     spread = (max(rest) - min(rest)) / median
@@ -122,15 +125,15 @@ def gram(rows: Rows, problem: Problem, kept: list[Moments]) -> Row:
     return {
         "first_s": first, "seconds": median, "every_s": rest, "spread": spread, "steady": spread <= STEADY,
         "tflops": 13 / 12 * problem.count * problem.width**2 / median / 1e12,  # panels on and above the diagonal
-        "peak_bytes": peak(), "host_peak": cli.peak_memory(),
+        "peak_bytes": peak(), "host_peak": peak_memory(),
     }  # fmt: skip
 
 
-def cholesky(rows: Rows, sums: Moments, solved: list[Solution]) -> Row:
+def cholesky(rows: FeatureBlocks, sums: Moments, solved: list[Solution]) -> Row:
     """Factored on the host in float64, then polished by sweeps over the maps, drawn again on the device."""
     begun = time.perf_counter()
     solved.append(ridge.one_penalty(sums, PENALTY, rows))
-    return {"seconds": time.perf_counter() - begun, "peak_bytes": peak(), "host_peak": cli.peak_memory()}
+    return {"seconds": time.perf_counter() - begun, "peak_bytes": peak(), "host_peak": peak_memory()}
 
 
 def tested(problem: Problem, solution: Solution) -> Row:

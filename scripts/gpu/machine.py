@@ -19,10 +19,10 @@ LOOPS = 10
 def run(journal: Journal, small: bool) -> None:
     journal.add(what="machine", **described())
     side = 256 if small else 8192
+    journal.measure({"what": "copy"}, lambda: copy(2**20 if small else 2**30), least=2)
     for kind, precision in KINDS.items():
         key = {"what": "matrix product", "kind": kind, "side": side}
-        journal.measure(key, partial(product, kind, precision, side))
-    journal.measure({"what": "copy"}, lambda: copy(2**20 if small else 2**30))
+        journal.measure(key, partial(product, kind, precision, side), least=2)
     journal.done()
 
 

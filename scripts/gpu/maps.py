@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from localization import datasets
+from localization.contents import DECODERS
+from localization.map_making import MapOptions, decode
 from saliency import load_network
 from saliency.models.weights import ARCHITECTURES, random_network, save_network
-from scripts import make_maps
+from scripts import cli, make_maps
 from scripts.gpu.common import REPEATS, STEADY, Journal, Row
 
 COUNT = 2000
@@ -57,7 +59,7 @@ def draw(folder: Path, count: int) -> None:
         noise = rng.integers(0, 24, (*PHOTO, 3), np.uint8)
         Image.fromarray(np.minimum(tiles, 231) + noise).save(folder / f"{i:05d}.jpg", quality=90)
 
-    with ThreadPoolExecutor(make_maps.DECODERS) as pool:
+    with ThreadPoolExecutor(DECODERS) as pool:
         list(pool.map(one, range(count)))
 
 
@@ -68,10 +70,8 @@ def decoding(photos: Path, name: str, weights: Path | None) -> Row:
     every = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        with ThreadPoolExecutor(make_maps.DECODERS) as pool:
-            problems = [
-                one.record.problem for one in pool.map(lambda i: make_maps.decode(data, i, -1, net), range(len(data)))
-            ]
+        with ThreadPoolExecutor(DECODERS) as pool:
+            problems = [one.record.problem for one in pool.map(lambda i: decode(data, i, -1, net), range(len(data)))]
         every.append(time.perf_counter() - begun)
         assert not any(problems), problems
     return figures(every, len(data))
@@ -82,8 +82,9 @@ def making(photos: Path, name: str, weights: Path | None, store: Path, small: bo
     every, first = [], 0.0
     for repeat in range(REPEATS + 1):
         options = make_maps.Options(
-            out=store, dataset="folder", root=photos, network=name, weights=None if weights is None else str(weights),
-            shard_size=8 if small else 256, quiet=True,
+            out=store, data=cli.DataOptions(dataset="folder", data_root=photos), quiet=True,
+            net=cli.NetworkOptions(name, None if weights is None else str(weights), entry=cli.Entry("checkpoint")),
+            maps=MapOptions(shard_size=8 if small else 256),
         )  # fmt: skip
         begun = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()) as said:

@@ -1,10 +1,12 @@
 """Part 3: occlusion maps, dense and incremental, beside captum on torch.
 
 A process for each network and framework. A device tells the most bytes that a process has held so far: where a row did
-not raise them (`raised`), its own peak is at most that. Captum is tried in every setting with few windows, and in the
-best one with many, with TF32 and without.
+not raise them (`raised`), its own peak is at most that. Captum is tried in every setting with few windows, with TF32
+and without; the two best then have cuDNN choose its kernels by timing (`benchmark`, seconds for each shape), and the
+best of all takes many windows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from saliency._batches import balanced_size
 from saliency.devices import default_budget
 from saliency.models.network import Network
 from saliency.occlusion import occlusion_maps
@@ -20,7 +23,7 @@ from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import at_once, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score, evenly
+from saliency.scores import Score
 from scripts.gpu.common import (
     NETWORKS,
     SETTINGS,
@@ -38,6 +41,7 @@ from scripts.gpu.common import (
 TARGET = 3  # whichever
 CHUNKS = (64, 256, 1024)
 PERTURBATIONS = (32, 64, 128, 256, 512)
+FEW = (4, 8)
 MANY = 8  # images in one call
 OFTEN = 1000  # images to plan for where compiling counts little
 SCORE = Score()
@@ -107,12 +111,12 @@ def ours(journal: Journal, name: str, small: bool, weights: Path | None, out: Pa
         if patch in right:
             np.save(scores_file(out, name, patch), right[patch])
     for patch, stride in SETTINGS[::-1]:
+        if patch in best:
+            faster(patch, stride, best[patch]["chunk"], tf32=True)
+    for patch, stride in SETTINGS[::-1]:
         slower(patch, stride, middle)
     windows, row = of(*SETTINGS[0], "auto")
     journal.measure({**row, "what": f"occlusion_maps of {MANY} images, a map each"}, partial(several, net, windows))
-    for patch, stride in SETTINGS[::-1]:
-        if patch in best:
-            faster(patch, stride, best[patch]["chunk"], tf32=True)
     for patch, stride in SETTINGS[::-1]:
         faster(patch, stride, few)
     slower(*SETTINGS[0], few)
@@ -166,7 +170,11 @@ def dense(net: Network, windows: Windows, chunk: int, right: dict[int, np.ndarra
     apart = relative(right[patch], seen[0]) if patch in right else None
     plan = plan_for(net.architecture, windows, SCORE)
     macs = len(windows.positions) * sum(plan.macs_dense.values())
-    return {**rates(found, macs, before), "apart": apart, "at_once": evenly(len(windows.positions), min(chunk, most))}
+    return {
+        **rates(found, macs, before),
+        "apart": apart,
+        "at_once": balanced_size(len(windows.positions), min(chunk, most)),
+    }
 
 
 def several(net: Network, windows: Windows) -> Row:
@@ -201,30 +209,32 @@ def captum_piece(journal: Journal, name: str, small: bool, weights: Path | None,
     if not torch.cuda.is_available() and not small:
         journal.skip("torch sees no GPU")
         return
-    torch.backends.cudnn.benchmark = True
     few, many = (windows_of(net, *setting, small) for setting in SETTINGS)
-    orders = ("contiguous", "channels_last")
-    fits = (4, 8) if small else PERTURBATIONS
+    settings = [
+        (order, at_once) for order in ("contiguous", "channels_last") for at_once in (FEW if small else PERTURBATIONS)
+    ]
+
+    def row(windows: Windows, setting: tuple[str, int], tf32: bool, benchmark: bool) -> float:
+        """Seconds of a map; infinite where there was no time or no memory."""
+        order, at_once = setting
+        patch, stride = SETTINGS[windows is many]
+        key = {
+            "network": name, "patch": patch, "stride": stride, "tf32": tf32, "order": order, "at_once": at_once,
+            "benchmark": benchmark,
+        }  # fmt: skip
+        torch.backends.cudnn.benchmark = benchmark
+        file, repeats = scores_file(out, name, patch), 3 if windows is many else 1
+        found = journal.measure(key, partial(captum, net, windows, order, at_once, file, repeats), least=2)
+        return found["seconds"] if found else math.inf
+
     for tf32 in (False, True):
-        tried: dict[tuple[str, int], float] = {}
         fast_float32(tf32)
-        for order in orders:
-            for windows_at_once in fits:
-                key = {
-                    "network": name,
-                    "patch": 32,
-                    "stride": 16,
-                    "tf32": tf32,
-                    "order": order,
-                    "at_once": windows_at_once,
-                }
-                call = partial(captum, net, few, order, windows_at_once, scores_file(out, name, 32), 1)
-                if row := journal.measure(key, call, least=2):
-                    tried[order, windows_at_once] = row["seconds"]
-        for order, windows_at_once in sorted(tried, key=lambda key: tried[key])[:1]:
-            key = {"network": name, "patch": 8, "stride": 4, "tf32": tf32, "order": order, "at_once": windows_at_once}
-            call = partial(captum, net, many, order, windows_at_once, scores_file(out, name, 8), 3)
-            journal.measure(key, call, least=3)
+        tried = {(setting, False): row(few, setting, tf32, False) for setting in settings}
+        for setting in sorted(settings, key=lambda one: tried[one, False])[:2]:
+            tried[setting, True] = row(few, setting, tf32, True)
+        setting, benchmark = min(tried, key=tried.__getitem__)
+        if math.isfinite(tried[setting, benchmark]):
+            row(many, setting, tf32, benchmark)
     journal.add(device=name_of_device())
 
 

@@ -13,6 +13,7 @@ from saliency import gradient_maps, occlusion_maps
 from saliency.devices import on_cpu
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.occlusion import Execution
 from tests.gpu.problems import SMALL
 
 pytestmark = pytest.mark.gpu
@@ -21,15 +22,16 @@ import json, warnings
 import numpy as np
 from saliency import occlusion_maps
 from saliency.devices import free_memory
+from saliency.occlusion import Execution
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.weights import random_network
 net = random_network(scenes_cnn())
 x = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype(np.float32)
-options = {"patch": 8, "stride": 1, "engine": "dense", "target": 1}
-plain = occlusion_maps(net, x, **options, chunk=64).scores
+options = {"patch": 8, "stride": 1, "target": 1}
+plain = occlusion_maps(net, x, **options, execution=Execution("dense", chunk=64)).scores
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    scores = occlusion_maps(net, x, **options, budget=2**60, chunk=4096).scores
+    scores = occlusion_maps(net, x, **options, execution=Execution("dense", 2**60, 4096)).scores
 apart = float(abs(scores - plain).max() / abs(plain).max())
 print(json.dumps({"free": free_memory(), "apart": apart, "said": [str(w.message) for w in said]}))
 """
@@ -47,8 +49,9 @@ def x(net):
 
 @pytest.mark.parametrize("engine", ["dense", "incremental"])
 def test_chunks_change_nothing(net, x, engine):
-    options = {"patch": 12, "stride": 8, "engine": engine, "target": 1}
-    first, *others = (occlusion_maps(net, x[:2], **options, chunk=chunk).scores for chunk in (None, 7, 64))
+    options = {"patch": 12, "stride": 8, "target": 1}
+    ways = (Execution(engine, chunk=chunk) for chunk in (None, 7, 64))
+    first, *others = (occlusion_maps(net, x[:2], **options, execution=way).scores for way in ways)
     for other in others:
         assert_allclose(other, first, atol=1e-5 * np.abs(first).max())
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from localization.boxes import to_input
+from localization.comparison.maps import Made
+from localization.comparison.samples import Samples
 from saliency import faithfulness
 from saliency.occlusion import fill_images
-from scripts.comparison.maps import Made
-from scripts.comparison.samples import Samples
 
 STEPS = 10  # of insertion and deletion
 
@@ -23,15 +23,16 @@ def quality(
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, images, replace=False))
     if not len(chosen):
         return None
-    x, net, goal = samples.input(chosen), samples.net, targets[chosen]
-    true = [to_input(samples.true[i], samples.placement(i)) for i in chosen.tolist()] if samples.true else None
-    maps = {name: one.maps(chosen) for name, one in made.items()}
+    x, net, target = samples.input(chosen), samples.net, targets[chosen]
+    placements = [net.preprocess.placement(samples.sizes[i]) for i in chosen.tolist()]
+    true = [to_input(samples.true[i], at) for i, at in zip(chosen.tolist(), placements)] if samples.true else None
+    maps = {name: one.over(net.preprocess, chosen, samples) for name, one in made.items()}
     blurred = fill_images(x, "blur", net.preprocess)  # once for all methods
     rows = []
     for name, own in maps.items():
         figures = {
-            "insertion": faithfulness.insertion(net, x, own, target=goal, steps=STEPS, fill=blurred).auc,
-            "deletion": faithfulness.deletion(net, x, own, target=goal, steps=STEPS).auc,
+            "insertion": faithfulness.insertion(net, x, own, target=target, steps=STEPS, fill=blurred).auc,
+            "deletion": faithfulness.deletion(net, x, own, target=target, steps=STEPS).auc,
             "sparsity": faithfulness.sparsity(own),
         }
         if true is not None:

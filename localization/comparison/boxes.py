@@ -6,19 +6,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
-from localization import boxes_file, heuristics
+from localization import heuristics, protocols
 from localization.boxes import below_half, to_photo
+from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
+from localization.comparison.maps import Made
+from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
 from localization.regression.mirrored import candidates, fit_mirrored, halves
 from localization.statistics import mcnemar_exact, paired_difference
-from scripts.comparison.maps import Made
-from scripts.comparison.samples import Samples
+from saliency.models.preprocessing import Preprocessing
 
 LINEAR, HEURISTIC, EXTERNAL, NONE = "linear map", "heuristic", "external", "none"
 STACKED = "stacked"
+BASELINES = {  # by their names in `protocols`; that of each class would have to know the photo's label
+    "mean box": "mean box",
+    "median box": "median box",
+    "centre box": "centre box",
+    "full photo": "full image",
+}
 Label = tuple[str, str]  # method, route
 Fitting = Literal["auto", "lad", "mirrored"]
 SIDE = 96  # pixels of the maps that boxes are made from
@@ -46,15 +55,14 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
     routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
     settings, images = [], []
-    maps, scale = _maps(names, made, np.arange(len(samples)))
-    said, known = status(maps), samples.learned * scale
+    maps, entry, scale = _maps(names, made, samples)
+    said, known = status(maps), samples.target_boxes(entry) * scale
     if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
         pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
         pool = pool[heuristics.drawn(maps[pool], known[pool])]
         tried = heuristics.tried(maps[pool])
     parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
-    few = max(len(train) for train, _ in parts) < FEW and samples.name != "scenes"
-    mirrored = fitting == "mirrored" or (fitting == "auto" and few)
+    mirrored = fitting == "mirrored" or (fitting == "auto" and samples.learned < FEW)
     halved = {one: halves(maps, one) for one in candidates(maps.shape[-2:])} if mirrored else {}
     for train, test in parts:
         if mirrored:
@@ -75,71 +83,75 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
             boxes = np.where((said[test] == "ok")[:, None], predict[route](maps[test]), np.nan)
             found[name, route] |= zip(test.tolist(), boxes / scale)
     return Fit(
-        {label: _to_photos(boxes, samples) for label, boxes in found.items()},
+        {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
         said[samples.test],
         settings,
         np.mean(images, axis=0)[:, 0] if len(names) == 1 else None,
     )
 
 
-def _maps(names: Sequence[str], made: Mapping[str, Made], indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _maps(
+    names: Sequence[str], made: Mapping[str, Made], samples: Samples
+) -> tuple[np.ndarray, Preprocessing, np.ndarray]:
     """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`, averaged to at most SIDE pixels a side, which
-    no box needs finer; and what takes boxes of the input there."""
-    maps = [made[name].maps(indices) for name in names]
+    no box needs finer; the entry over which they lie; and what takes boxes of that input there."""
+    entry, indices = made[names[0]].entry, np.arange(len(samples))
+    maps = [
+        made[name].maps(indices) if made[name].entry == entry else made[name].over(entry, indices, samples)
+        for name in names
+    ]
     height, width = maps[0].shape[1:]
     shrink = -(-max(height, width) // SIDE)
     rows, columns = (-(-size // shrink) for size in (height, width))
     small = [pooled(own, (rows, columns)) for own in maps] if shrink > 1 else maps
     scale = np.array([columns / width, rows / height] * 2)
-    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), scale
+    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), entry, scale
 
 
-def _to_photos(boxes: Mapping[int, np.ndarray], samples: Samples) -> np.ndarray:
-    """Boxes of the input, by sample, as float `[test, 4]` in the photos' pixels."""
-    return np.array([to_photo(boxes[i], samples.placement(i)) for i in samples.test.tolist()]).reshape(-1, 4)
+def _to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
+    """Boxes of the input, by sample, in the photos' pixels."""
+    placed = [to_photo(boxes[i], entry.placement(samples.sizes[i])) for i in samples.test.tolist()]
+    return np.array(placed).reshape(-1, 4)
 
 
 def baselines(samples: Samples) -> Fit:
     """Boxes that look at no image: what a figure has to beat before it means anything."""
-    height, width = samples.net.preprocess.size
-    centre = np.array([width, height] * 2) / 2
-    found: dict[str, dict[int, np.ndarray]] = {"mean box": {}, "median box": {}, "centre box": {}, "full image": {}}
+    found: dict[str, dict[int, np.ndarray]] = {name: {} for name in BASELINES.values()}
     settings = []
     for train, test in samples.parts:
-        known = samples.learned[train]
-        half = (known[:, 2:] - known[:, :2]).mean(0) / 2
-        constant = {
-            "mean box": known.mean(0),
-            "median box": np.median(known, axis=0),
-            "centre box": centre + np.concatenate([-half, half]),
-            "full image": np.array([0, 0, width, height], float),
-        }
-        settings.append(constant)
-        for name, box in constant.items():
-            found[name] |= dict.fromkeys(test.tolist(), box)
-    boxes = {(name, NONE): _to_photos(box, samples) for name, box in found.items()}
-    return Fit(boxes, np.full(len(samples.test), "ok"), settings)
+        shapes = samples.shape(test)
+        boxes = protocols.baselines(samples.of(train), samples.shape(train), samples.of(test), shapes)
+        for theirs, name in BASELINES.items():
+            found[name] |= zip(test.tolist(), boxes[theirs])
+        shares = {name: boxes[theirs][0] / shapes[0, [1, 0, 1, 0]] for theirs, name in BASELINES.items()}
+        settings.append(shares)
+    every = {(name, NONE): np.array([box[i] for i in samples.test.tolist()]) for name, box in found.items()}
+    return Fit(every, np.full(len(samples.test), "ok"), settings)
 
 
-def read_boxes(name: str, path: Path, samples: Samples) -> Fit:
-    """Another tool's boxes, in the photos' pixels, by image id; an image without one counts as a miss."""
+def external_boxes(path: Path | str, samples: Samples, box_format: str | None = None) -> FoundBoxes:
+    """Another tool's box of each scored sample, in the photos' pixels; NaN, a miss, where it has none."""
     chosen = samples.test.tolist()
-    found = boxes_file.boxes_of(
-        boxes_file.read_boxes(path),
+    return boxes_of(
+        read_boxes(path, box_format),
         [samples.ids[i] for i in chosen],
         [samples.labels[i] for i in chosen],
         [samples.sizes[i] for i in chosen],
-        source=f"--boxes {name}: {path}",
-    ).boxes
-    return Fit({(name, EXTERNAL): found}, np.where(np.isnan(found).any(1), "no box", "ok"), [])
+        source=path,
+        box_format=box_format,
+    )
+
+
+def given(name: str, found: FoundBoxes) -> Fit:
+    """Boxes that are taken as they are."""
+    return Fit({(name, EXTERNAL): found.boxes}, np.where(np.isnan(found.boxes).any(1), "no box", "ok"), [])
 
 
 def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a method and route: figures with intervals, CorLoc of each class and of the small boxes, and the method's
     cost (constant boxes have none)."""
     true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
-    largest = np.concatenate([boxes[:1] for boxes in true])
-    small = np.flatnonzero(below_half(largest, [samples.sizes[i] for i in samples.test]))
+    small = np.flatnonzero(below_half(samples.largest[samples.test], [samples.sizes[i] for i in samples.test]))
     mixed = 0 < len(small) < len(true)
     labels = np.array([samples.labels[i] for i in samples.test])
     free = {"base": None, "forwards": 0, "backwards": 0, "saved": 0.0, "ms_per_image": None, "peak_mib": None}

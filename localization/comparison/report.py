@@ -1,24 +1,25 @@
 """The comparison's pictures and its page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
+from localization.comparison.boxes import EXTERNAL, NONE, Fit
+from localization.comparison.maps import Made
+from localization.comparison.result import PAGE, PICTURES, right
+from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
+from localization.statistics import in_percent
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
 from saliency.models.preprocessing import Placement
-from saliency.report import Figure, Look, Section, Table, jpeg, lossy, png, write_bytes, write_page
-from scripts.comparison.boxes import NONE, Fit
-from scripts.comparison.maps import Made
-from scripts.comparison.samples import Samples
+from saliency.report import Figure, Look, Section, Table, jpeg, lossy, page_bytes, png
 
 SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
 MAPS = 100  # in the gallery ...
@@ -36,11 +37,32 @@ PASSES = (
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
-def write_pictures(
-    folder: Path, results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
-) -> dict[str, Figure]:
-    """Every picture as PNG in `folder`, and for the page, where those with photos or maps are JPEG."""
-    plots = _galleries(results, samples, made, fits)
+def drawn(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    explained: Sequence[str],
+) -> dict[str, bytes]:
+    """Every picture as PNG and the page, by path. `explained` names the class of each sample that is explained."""
+    files, figures_ = {}, {}
+    titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
+    for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
+        image = png(plot, DENSE if name.startswith("gallery-") else 110)
+        files[f"{PICTURES}/{name}.png"] = image
+        figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
+    return files | {PAGE: page(results, figures_, looks(results, samples, made, fits, titles))}
+
+
+def _plots(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
+) -> dict[str, tuple[Plot, str]]:
+    """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
+    plots = _galleries(results, samples, made, fits, titles) if made else {}
     if results["quality"] and len(made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -49,12 +71,7 @@ def write_pictures(
         )
     if "rows" in results:
         plots |= _box_plots(results, samples, fits)
-    pictures = {}
-    for name, (plot, caption) in plots.items():
-        image = png(plot, DENSE if name.startswith("gallery-") else 110)
-        write_bytes(folder / f"{name}.png", image)
-        pictures[name] = Figure(image if name in CHARTS else lossy(image), caption)
-    return pictures
+    return plots
 
 
 def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, Fit]) -> dict[str, tuple[Plot, str]]:
@@ -62,7 +79,7 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     plots = {
         "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
     }
-    if any(row["ms_per_image"] for row in rows):
+    if any(row["ms_per_image"] and row["forwards"] for row in rows):  # others' cost is nothing, or not known
         plots["cost"] = (figures.corloc_cost(rows), "What a box costs, and how good it is.")
     best = max((row for row in rows if row["route"] != NONE), key=lambda row: row["corloc"])
     boxes = next(fit.boxes[label] for fit in fits.values() if (label := (best["method"], best["route"])) in fit.boxes)
@@ -75,17 +92,22 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
         )
     for name, fit in fits.items():
         if fit.weights is not None:
-            plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), name)
+            mean = f", the mean of the {results['folds']} folds' maps" if results["folds"] else ""
+            plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), f"{name}{mean}")
     return plots
 
 
 def looks(
-    results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
 ) -> list[Look]:
     """Up to LOOKS test images to look into, some of them with their maps."""
     rng = np.random.default_rng(results["seed"])
     at = rng.permutation(len(samples.test))[:LOOKS]
-    most = min(MAPPED[0], max(4, MAPPED[1] // len(made)))
+    most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
     mapped, rest = np.sort(at[:most]), np.sort(at[most:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
     overlaps = {
@@ -99,12 +121,12 @@ def looks(
         with_maps = number < len(mapped)
         found.append(
             Look(
-                title=_title(samples, i),
+                title=titles[i],
                 note=samples.ids[i],
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
                 true=samples.true[i] if samples.true else np.empty((0, 4)),
-                maps={name: _small(own[number], samples.placement(i)) for name, own in maps.items()}
+                maps={name: _small(own[number], made[name].placement(samples.sizes[i])) for name, own in maps.items()}
                 if with_maps
                 else {},
                 boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
@@ -119,30 +141,66 @@ def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
     return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
 
 
-def write_report(path: Path, results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> None:
+def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> bytes:
+    """The page, of the results and the pictures alone."""
     sections = [
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
-        Section("The same images under every method", figures=_named(pictures, "gallery-")),
+        Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
+        Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
+        *([Section("The same images under every method", figures=_named(pictures, "gallery-"))] if pictures else ()),
         *_quality_sections(results["quality"], pictures),
-        *(_case_sections(pictures) if "rows" in results else ()),
-        Section(
-            "The methods",
-            tables=[
-                Table(
-                    ("method", "what it shows", "sign", "source"),
-                    [_explained(row, METHODS[row["base"]]) for row in results["methods"] if row["base"]],
-                )
-            ],
-        ),
-        Section(
-            "What is fair to compare",
-            "Every method saw the same images, the same class and the same training boxes. The linear map learns its"
-            " weights from those boxes; the heuristic learns only its settings from them. Neither has seen a box that"
-            " it is scored on. The constant boxes look at no image: a method below them has found nothing.",
-        ),
+        *(_case_sections(results, pictures) if "rows" in results else ()),
+        *_method_sections(results["methods"]),
+        *([Section("What is fair to compare", " ".join(_fair(results)))] if "rows" in results else ()),
     ]
-    origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "predictions", "quality")}
-    write_page(path, "Where did the classifier look?", _lead(results), sections, origin, looks)
+    origin = {
+        key: value
+        for key, value in results.items()
+        if key not in ("rows", "paired", "predictions", "quality", "left_out", "notes")
+    }
+    return page_bytes("Where did the classifier look?", _lead(results), sections, origin, looks)
+
+
+def _hidden(results: Mapping[str, Any]) -> str:
+    """How many true boxes the entry cuts."""
+    if "cut_away" not in results:
+        return ""
+    cut, test = results["cut_away"], results["test"]
+    if not any(cut.values()):
+        return f" The largest true box of all {test} test images lies wholly within the input."
+    return (
+        f" Of {cut['wholly']} of {test} test images the largest true box lies wholly outside of the input, of"
+        f" {cut['partly']} in part: no map of ours can find what is not there."
+    )
+
+
+def _fair(results: Mapping[str, Any]) -> Iterator[str]:
+    """What may be concluded from the rows, as far as the data of this run allow it."""
+    theirs = [row["method"] for row in results["methods"] if row["base"] is None]
+    theirs += [row["method"] for row in results["rows"] if row["route"] == EXTERNAL]
+    if any(row["base"] for row in results["methods"]):
+        yield "Every method of ours saw the same images and explains the same class of each."
+    if results["methods"]:
+        yield (
+            "The linear map learns its weights from the training boxes; the heuristic learns only its settings from"
+            " them."
+        )
+        if results["folds"]:
+            yield (
+                f"The images are scored in {results['folds']} folds by photo, each by what everything outside of it"
+                " taught: no box comes from a photo with the same pixels."
+            )
+        else:
+            yield "No photo that is scored has the pixels of one that was learned from."
+    if theirs:
+        yield f"What {', '.join(dict.fromkeys(theirs))} saw and learned from is not known here."
+    yield "The constant boxes look at no image: a method below them has found nothing."
+
+
+def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"]]
+    if methods:
+        yield Section("The methods", tables=[Table(("method", "what it shows", "sign", "source"), methods)])
 
 
 def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
@@ -150,16 +208,18 @@ def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, s
 
 
 def _lead(results: Mapping[str, Any]) -> str:
-    learned = f"{results['folds']} folds" if results["folds"] else f"{results['train']} training images"
-    right = f", which is right on {results['accuracy']:.1%} of them" if "accuracy" in results else ""
-    said = f"{results['dataset']}, {results['test']} test images. Explained: {results['network']['name']}{right}."
+    train = f"{results['train']} training images"
+    learned = f"all but the scored one of {results['folds']} folds" if results["folds"] else train
+    explained = f"{results['network']['name']}{right(results, ', which is right on {share} of them')}"
+    photos = f" of {results['photos']} photos" if results["photos"] != results["test"] else ""
+    said = f"{results['dataset']}, {results['test']} test images{photos}. Explained: {explained}."
+    if results["notes"]:
+        said += " Not all was taken as it lies: see what was left out."
     if "rows" not in results:
         return said
     best = max(results["rows"], key=lambda row: row["corloc"])
-    return (
-        f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc"
-        f" {100 * best['corloc']:.1f}% [{100 * best['corloc_low']:.1f}, {100 * best['corloc_high']:.1f}]."
-    )
+    share = in_percent(best["corloc"], best["corloc_low"], best["corloc_high"])
+    return f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc {share}%."
 
 
 def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
@@ -187,7 +247,10 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
             "Class by class",
             "CorLoc of each class in percent, each method through its better route; the mean is that over classes."
             + (
-                " Below, as they were printed: the figures of seed 003's tables for this data set." if published else ""
+                " Below, as they were printed: the figures of the paper's tables for this data set, Fast Object"
+                " Localization via Sensitivity Analysis."
+                if published
+                else ""
             ),
             tables=[_classes(rows, classes, published)],
         )
@@ -252,12 +315,17 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
     )
 
 
-def _case_sections(pictures: Mapping[str, Figure]) -> Iterator[Section]:
-    yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
+def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    if "best" in pictures:
+        yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
+    if not _named(pictures, "weights-"):
+        return
+    folds = results["folds"]
+    which = f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
     yield Section(
         "What the linear map learned",
         "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
-        " Red pushes it right or down, blue left or up.",
+        f" Red pushes it right or down, blue left or up.{which}",
         figures=_named(pictures, "weights-"),
         wide=False,
     )
@@ -318,7 +386,11 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _galleries(
-    results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made], fits: Mapping[str, Fit]
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
 ) -> dict[str, tuple[Plot, str]]:
     """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its better route."""
     rng = np.random.default_rng(results["seed"])
@@ -333,12 +405,15 @@ def _galleries(
         plot = figures.gallery(
             [samples.photo(i) for i in chosen],
             {
-                name: [map_to_photo(m, samples.placement(int(i))) for m, i in zip(made[name].maps(chosen), chosen)]
+                name: [
+                    map_to_photo(own, made[name].placement(samples.sizes[i]))
+                    for own, i in zip(made[name].maps(chosen), chosen.tolist())
+                ]
                 for name in some
             },
             [samples.true[i] for i in chosen] if samples.true else [],
             {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
-            [_title(samples, int(i)) for i in chosen],
+            [titles[i] for i in chosen],
         )
         boxes = " Green: true boxes; red: those of the method's better box route." if fits else ""
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
@@ -354,5 +429,8 @@ def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np
     )
 
 
-def _title(samples: Samples, i: int) -> str:
-    return samples.labels[i] or samples.ids[i].rpartition("/")[2]
+def _title(samples: Samples, i: int, explained: str) -> str:
+    """The label, and the class whose score is explained where that is another."""
+    label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
+    same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
+    return label if same else f"{label}\nexplained: {explained}"
