@@ -59,7 +59,7 @@ class EvaluationOptions:
     folds: int = 0
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
-    """How a network's maps are made, as `scripts.compare --list` names it; A+B stacks two (default: the protocol's)."""
+    """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
     route: Literal["linear", "heuristic"] = "linear"
     """Without a saved linear map: what is learned on the training photos."""
     map_size: tuple[int, int] = (56, 56)

@@ -39,7 +39,7 @@ class MapOptions:
     """What the maps are, and how they are kept."""
 
     method: str = "gradient-max"
-    """A name from `scripts.compare --list`."""
+    """A name of `saliency.METHODS`."""
     target: Target = "predicted"
     """Class whose score is explained; "label" needs a network that knows the data set's labels."""
     settings: Options = field(default_factory=Options)

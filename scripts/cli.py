@@ -32,6 +32,7 @@ REMEDIES = {
 NEXT_STEPS = {  # by what the library says; only where a script has these options
     "no such split": "--split all --folds 10 scores every photo by what the others teach",
     "no photo has a box that counts": "boxes of a --dataset folder come from a boxes.csv in it: file,x0,y0,x1,y1,label",
+    "choose another folder": "--out names it",
     "among those that are scored": "name another --train-split, or none and --folds 10",
 }
 

@@ -65,18 +65,11 @@ def main(options: Options) -> int:
         linear = load_linear_map(options.bundle) if options.bundle and options.net.network else options.bundle
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
-                test,
-                boxes=options.boxes,
-                box_format=options.box_format,
-                maps=options.maps,
-                net=network(options, linear) if options.net.network else None,
-                linear=linear,
-                classes=options.net.classes,
-                train=training(options),
-                options=options.scoring,
-                strict=options.strict,
-                progress=progress,
-            )
+                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
+                net=network(options, linear) if options.net.network else None, linear=linear,
+                classes=options.net.classes, train=training(options), options=options.scoring,
+                strict=options.strict, progress=progress,
+            )  # fmt: skip
         written = result.save(options.out, command=cli.command())
     print(f"{result.table()}\nresults: {written}")
     return 0

@@ -30,6 +30,16 @@ class MovingDigits:
     boxes: np.ndarray
     instances: np.ndarray
 
+    @property
+    def images(self) -> np.ndarray:
+        """The frames, by the name that every data set has for its pictures."""
+        return self.frames
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return tuple("0123456789")
+
     def __len__(self) -> int:
         return len(self.frames)
 

@@ -40,6 +40,11 @@ class Scenes:
     boxes: np.ndarray
     digits: np.ndarray
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return tuple("0123456789")
+
     def __len__(self) -> int:
         return len(self.images)
 
