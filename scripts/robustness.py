@@ -32,8 +32,8 @@ from saliency._files import check_writable, complete, write_arrays
 from saliency._reading import read_back
 from saliency.models.classes import read_classes
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.models.network import Network
+from saliency.models.operators import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion import fill_images
 from saliency.report import content_hash, record, write_csv, write_json

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from saliency import InputError, Score, occlusion_maps
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import (
+from saliency.models.operators import (
     Add,
     AvgPool,
     Concat,
@@ -23,6 +23,7 @@ from saliency.models.layers import (
     MaxPool,
     Relu,
 )
+from saliency.models.operators.regions import maximum_outside
 from saliency.models.weights import random_network
 from saliency.models.zoo.alexnet import alexnet, alexnet_2012
 from saliency.models.zoo.resnet import resnet50
@@ -31,7 +32,7 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import BUDGET, Windows
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
+from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import _plan, macs, plan_for
 from saliency.occlusion.tuning import costliest, tuned_chunk
 

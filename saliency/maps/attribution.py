@@ -19,8 +19,8 @@ from jaxtyping import Float
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress, input_gradient, joined
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Parameters, Relu
 from saliency.models.network import Network, check_input
+from saliency.models.operators import Parameters, Relu
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
 
@@ -147,8 +147,8 @@ class OneWayRelu(Relu):
 
     rule: ReluRule
 
-    def __call__(self, parameters: Parameters, x: Array) -> Array:
-        return _one_way_relu(self.rule, x)
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return _one_way_relu(self.rule, xs[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -173,7 +173,5 @@ def with_relu(architecture: Architecture, rule: ReluRule) -> Architecture:
     """The same network with another backward rule in every ReLU."""
     if rule == "exact":
         return architecture
-    nodes = (
-        replace(node, layer=OneWayRelu(rule)) if isinstance(node.layer, Relu) else node for node in architecture.nodes
-    )
+    nodes = (replace(node, layer=OneWayRelu(rule)) if node.layer.rectifies else node for node in architecture.nodes)
     return replace(architecture, nodes=tuple(nodes))

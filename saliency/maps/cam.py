@@ -17,7 +17,6 @@ from saliency._checks import function, kind_of
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.models.network import Network, check_input
 from saliency.scores import Score, as_targets, class_count, default_batch, in_batches, settled_targets, spread
 
@@ -131,8 +130,8 @@ def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture,
 def local_head(architecture: Architecture) -> Architecture:
     """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
     *_, before, last = architecture.nodes
-    pool = before if isinstance(last.layer, Dense) else last
-    if not isinstance(pool.layer, GlobalAvgPool | GlobalMaxPool):
+    pool = before if last.layer.weighted else last
+    if not pool.layer.pools_globally:
         raise InputError(
             f"CAM needs a head of a global pool and at most one dense layer, which {architecture.name} has not;"
             " Grad-CAM takes any head"

@@ -5,13 +5,14 @@ Only the layers that a result needs are computed, so a score that stops at a con
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from jax import Array
 
 from saliency.errors import InputError
-from saliency.models.layers import Conv, Flatten, Image, Layer, Parameters, Relu
+from saliency.models.operators import Conv, Image, Operator, Parameters, Relu
+from saliency.models.operators.base import QUIET, described
 
 Weights = Mapping[str, Parameters]
 
@@ -21,11 +22,11 @@ class Node:
     """One named layer and the names of the layers that it reads."""
 
     name: str
-    layer: Layer
+    layer: Operator
     inputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Architecture:
     """Nodes in an order in which they can be computed; the first is the image, the last the logits.
 
@@ -39,20 +40,24 @@ class Architecture:
     gestalt_layer: str
     size: tuple[int, int]
     logit_bypass: tuple[str, ...] = ()
+    channels: int = field(default=3, metadata=QUIET)
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def __hash__(self) -> int:
         return self._hash
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.nodes, self.gestalt_layer, self.size, self.logit_bypass))
+        return hash((self.name, self.nodes, self.gestalt_layer, self.size, self.logit_bypass, self.channels))
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
 
     @property
-    def layers(self) -> dict[str, Layer]:
+    def layers(self) -> dict[str, Operator]:
         """Name -> layer, in order of computation, without the image."""
         return {node.name: node.layer for node in self.nodes[1:]}
 
@@ -63,7 +68,7 @@ class Architecture:
     @property
     def fixed_size(self) -> bool:
         """Whether a fully connected layer ties the network to one input size."""
-        return any(isinstance(node.layer, Flatten) for node in self.nodes)
+        return any(node.layer.one_size for node in self.nodes)
 
     def require(self, layer: str) -> str:
         """The layer's own name, or InputError naming those that there are."""
@@ -72,21 +77,21 @@ class Architecture:
         return layer
 
     def shapes(self, height: int, width: int, to: str | None = None) -> dict[str, tuple[int, ...]]:
-        """Activation shape of each layer that `to` needs, without the batch axis, for an RGB image.
+        """Activation shape of each layer that `to` needs, without the batch axis.
 
         Raises InputError where the image is too small, or not of the one size that a dense layer was trained for.
         """
         to = to or self.last
-        if (height, width) != self.size and any(isinstance(n.layer, Flatten) for n in self.ancestors(to)):
+        if (height, width) != self.size and any(n.layer.one_size for n in self.ancestors(to)):
             raise InputError(
                 f"{self.name} has a fully connected layer and takes images of {self.size[0]}x{self.size[1]} only,"
                 f" not {height}x{width}; resize them, or use a score of a layer before it"
             )
         shapes: dict[str, tuple[int, ...]] = {}
         for node in self.ancestors(to):
-            inputs = [shapes[name] for name in node.inputs] or [(height, width, 3)]
+            inputs = [shapes[name] for name in node.inputs] or [(height, width, self.channels)]
             shapes[node.name] = node.layer.shape(*inputs)
-            if min(shapes[node.name]) < 1:
+            if min(shapes[node.name], default=1) < 1:
                 raise InputError(
                     f"an image of {height}x{width} is too small for {self.name}: nothing is left at {node.name}"
                 )
@@ -95,11 +100,8 @@ class Architecture:
     def parameter_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Layer -> parameter name -> shape, of the layers that have any."""
         shapes = self.shapes(*self.size)
-        return {
-            node.name: node.layer.parameter_shapes(shapes[node.inputs[0]])
-            for node in self.nodes
-            if hasattr(node.layer, "parameter_shapes")
-        }
+        found = {node.name: node.layer.parameter_shapes(*(shapes[name] for name in node.inputs)) for node in self.nodes}
+        return {name: parameters for name, parameters in found.items() if parameters}
 
     def ancestors(self, to: str) -> list[Node]:
         """The nodes that the layer `to` needs, itself included, in order."""
@@ -158,7 +160,7 @@ class Builder:
     def __init__(self) -> None:
         self.nodes = [Node("image", Image())]
 
-    def add(self, name: str, layer: Layer, *inputs: str) -> str:
+    def add(self, name: str, layer: Operator, *inputs: str) -> str:
         self.nodes.append(Node(name, layer, inputs or (self.nodes[-1].name,)))
         return name
 

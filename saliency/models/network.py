@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
-from saliency.models.layers import Layer
+from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
 
 
@@ -66,7 +66,7 @@ class Network(nnx.Module):
         return digest.hexdigest()
 
     @property
-    def layers(self) -> dict[str, Layer]:
+    def layers(self) -> dict[str, Operator]:
         return self.architecture.layers
 
     def __call__(self, x: Float[ArrayLike, "n h w 3"]) -> Float[jax.Array, "n classes"]:

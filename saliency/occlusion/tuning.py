@@ -16,11 +16,9 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from saliency.models import winograd
 from saliency.models.graph import Node
-from saliency.models.layers import Conv
-from saliency.occlusion.incremental import by_winograd, chunk_for, convolved
-from saliency.occlusion.plan import Class, Plan, macs, needed
+from saliency.occlusion.incremental import chunk_for
+from saliency.occlusion.plan import Class, Plan, macs
 
 SHARE = 0.8  # of a class's multiplications: that of the convolutions which are timed
 FACTORS = (0.25, 0.5, 1, 2, 4)  # times the rule's chunk
@@ -51,7 +49,7 @@ def tuned_chunk(plan: Plan, group: Class, budget: int) -> int:
 def costliest(plan: Plan, group: Class) -> list[Node]:
     """The fewest convolutions that do SHARE of the multiplications within a class's panes."""
     pane = group.layout.pane
-    nodes = [node for node in plan.architecture.ancestors(plan.to) if isinstance(node.layer, Conv)]
+    nodes = [n for n in plan.architecture.ancestors(plan.to) if n.layer.weighted and n.name in pane]
     work = {node.name: macs(node, plan.shapes, pane[node.name]) for node in nodes}
     nodes.sort(key=lambda node: -work[node.name])
     done = np.cumsum([work[node.name] for node in nodes])
@@ -63,18 +61,11 @@ def _rounds(chunk: int) -> int:
 
 
 def _kernels(plan: Plan, nodes: Sequence[Node]) -> dict[str, Any]:
-    """Kernels of those sizes, on the device: an array each, or Winograd's matrices."""
+    """Kernels of those sizes, and what is prepared of them, on the device."""
     rng = np.random.default_rng(0)
-    kernels: dict[str, Any] = {}
-    for node in nodes:
-        layer, depth = node.layer, plan.shapes[node.inputs[0]][-1]
-        assert isinstance(layer, Conv)
-        if by_winograd(node, plan.shapes):
-            kernels[node.name] = [list(row) for row in rng.standard_normal((4, 4, depth, layer.features), np.float32)]
-        else:
-            shape = (*layer.kernel, depth // layer.groups, layer.features)
-            kernels[node.name] = rng.standard_normal(shape, np.float32)
-    return jax.device_put(kernels)
+    return jax.device_put(
+        {node.name: node.layer.drawn(rng, [plan.shapes[name] for name in node.inputs]) for node in nodes}
+    )
 
 
 def _call(plan: Plan, group: Class, chunk: int, nodes: tuple[Node, ...], kernels: Mapping[str, Any]) -> partial[Array]:
@@ -82,10 +73,8 @@ def _call(plan: Plan, group: Class, chunk: int, nodes: tuple[Node, ...], kernels
     rng = np.random.default_rng(0)
     inputs: dict[str, np.ndarray] = {}
     for node in nodes:
-        region, _ = needed(node.layer, group.layout.pane[node.name], np.zeros(2, int))
-        if isinstance(kernels[node.name], list):
-            region = winograd.whole_tiles(region)
-        shape = (chunk, *region, plan.shapes[node.inputs[0]][-1])
+        ready, _ = kernels[node.name]
+        shape = (chunk, *node.layer.region(group.layout.pane[node.name], ready), plan.shapes[node.inputs[0]][-1])
         inputs[node.name] = rng.standard_normal(shape, np.float32)
     rounds = np.arange(_rounds(chunk), dtype=np.float32)
     call = partial(_convolutions, *jax.device_put((inputs, kernels, rounds)), nodes)
@@ -105,12 +94,8 @@ def _convolutions(
     def total(shift: Array) -> Array:
         sums = []
         for node in nodes:
-            x, kernel = inputs[node.name] + shift, kernels[node.name]
-            if isinstance(kernel, list):
-                y = winograd.convolved(x, kernel)
-            else:
-                assert isinstance(node.layer, Conv)
-                y = convolved(node.layer, x, kernel)
+            ready, kernel = kernels[node.name]
+            y = node.layer.on_region(ready, kernel, inputs[node.name] + shift)
             sums.append(y.sum())
         return jnp.stack(sums).sum()
 

@@ -19,7 +19,7 @@ from captum.attr import (
 from torch import nn
 
 from saliency.methods import METHODS, Options
-from saliency.models import layers
+from saliency.models import operators as layers
 from saliency.models.network import Network
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
@@ -59,7 +59,7 @@ class Concat(nn.Module):
         return torch.cat(xs, 1)
 
 
-def step(layer: layers.Layer, weights: layers.Parameters) -> nn.Module:
+def step(layer: layers.Operator, weights: layers.Parameters) -> nn.Module:
     match layer:
         case layers.Conv(features, kernel, stride, ((top, _), (left, _))):
             return filled(nn.Conv2d(weights["kernel"].shape[2], features, kernel, stride, (top, left)), weights)
