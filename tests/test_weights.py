@@ -193,8 +193,8 @@ def test_no_weights(monkeypatch, tmp_path):
     message = refusal("vgg16", None)
     assert message.startswith("vgg16 comes without weights: pass a safetensors or Keras .h5 file")
     assert message.endswith("such as timm/vgg16.tv_in1k")
-    monkeypatch.setattr(weights, "_EMBEDDED", tmp_path)
-    assert "come with the repository, not with the package" in refusal("scenes_cnn", None)
+    monkeypatch.setattr(weights, "_EMBEDDED", (tmp_path,))
+    assert "the weights of scenes_cnn come with salbox: install it again" in refusal("scenes_cnn", None)
 
 
 def test_pickles_are_not_read(tmp_path):

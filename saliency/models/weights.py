@@ -38,7 +38,7 @@ ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
     "resnet50_v1": resnet50_v1,
 }
 _PACKAGE = Path(__file__).resolve().parents[1]
-_EMBEDDED = (_PACKAGE.parent / "data", _PACKAGE / "data")  # in a checkout; in a wheel
+_EMBEDDED = (_PACKAGE / "data", _PACKAGE.parent / "data")  # in a wheel; in a checkout
 _HUB_EXAMPLES = {"vgg16": "vgg16.tv_in1k", "vgg16_bn": "vgg16_bn.tv_in1k", "resnet50": "resnet50.tv_in1k"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
@@ -119,7 +119,7 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         paths = [folder / "scenes_cnn.safetensors" for folder in _EMBEDDED]
         path = next((path for path in paths if path.exists()), None)
         if path is None:
-            raise InputError(f"{paths[0]}: no such file; the weights of scenes_cnn come with salbox: install it again")
+            raise InputError(f"{paths[-1]}: no such file; the weights of scenes_cnn come with salbox: install it again")
         return path, None
     if weights is None:
         example = f" such as timm/{_HUB_EXAMPLES[name]}" if name in _HUB_EXAMPLES else ""
