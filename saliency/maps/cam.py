@@ -40,7 +40,7 @@ def grad_cam(
     architecture = net.architecture
     layer = architecture.require(layer or architecture.gestalt_layer)
     check_input(net, x)
-    shape = architecture.shapes(x.shape[1], x.shape[2])[layer]
+    shape = architecture.map_shape(layer, architecture.shapes(x.shape[1], x.shape[2]))
     if len(shape) != 3:
         raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
     targets = as_targets(target, len(x), class_count(architecture))
@@ -67,8 +67,8 @@ def _maps(
         logits = explained.after(weights, activation, layer)
         return jnp.take_along_axis(logits, targets[:, None], -1).sum()
 
-    weight = jax.grad(total)(activation).mean((1, 2), keepdims=True)
-    cam = jax.nn.relu((weight * activation).sum(-1))
+    weight = architecture.as_map(layer, jax.grad(total)(activation)).mean((1, 2), keepdims=True)
+    cam = jax.nn.relu((weight * architecture.as_map(layer, activation)).sum(-1))
     return jax.image.resize(cam, (len(cam), *size), "bilinear")
 
 
@@ -109,7 +109,7 @@ def activation_maps(
     """
     layer = net.architecture.require(layer or net.architecture.gestalt_layer)
     check_input(net, x, layer)
-    if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
+    if len(net.architecture.map_shape(layer, net.architecture.shapes(x.shape[1], x.shape[2], layer))) != 3:
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     parts = in_batches(
@@ -123,7 +123,8 @@ def activation_maps(
 
 @partial(jax.jit, static_argnames=("architecture", "layer"))
 def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture, layer: str) -> Array:
-    return jax.image.resize(architecture.upto(weights, x, layer).mean(-1), x.shape[:3], "bilinear")
+    activation = architecture.as_map(layer, architecture.upto(weights, x, layer))
+    return jax.image.resize(activation.mean(-1), x.shape[:3], "bilinear")
 
 
 @cache

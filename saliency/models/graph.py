@@ -5,8 +5,9 @@ Only the layers that a result needs are computed, so a score that stops at a con
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Literal
 
 from jax import Array
 
@@ -15,6 +16,8 @@ from saliency.models.operators import Conv, Image, Operator, Parameters, Relu
 from saliency.models.operators.base import QUIET, described
 
 Weights = Mapping[str, Parameters]
+Probabilities = Literal["softmax", "sigmoid"]
+Grid = tuple[str, int, int, int]  # a layer of tokens: its name, tokens before the grid, rows, columns
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Architecture:
     """Nodes in an order in which they can be computed; the first is the image, the last the logits.
 
     `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (seed 003, Eq. 3).
+    `probabilities` says what turns logits into probabilities: "sigmoid" for classes that do not exclude one another, or
+    for one logit, which tells two classes apart. `grids` says which layers' tokens lie in rows and columns.
     `logit_bypass` names layers that a class logit leaves out: SqueezeNet has a ReLU after its last convolution,
     behind which a gradient can be dead. `size` is the input (height, width) the network was trained at.
     """
@@ -41,6 +46,8 @@ class Architecture:
     size: tuple[int, int]
     logit_bypass: tuple[str, ...] = ()
     channels: int = field(default=3, metadata=QUIET)
+    probabilities: Probabilities = field(default="softmax", metadata=QUIET)
+    grids: tuple[Grid, ...] = field(default=(), metadata=QUIET)
 
     def __repr__(self) -> str:
         return described(self)
@@ -50,7 +57,7 @@ class Architecture:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.nodes, self.gestalt_layer, self.size, self.logit_bypass, self.channels))
+        return hash(tuple(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -71,7 +78,10 @@ class Architecture:
         return any(node.layer.one_size for node in self.nodes)
 
     def require(self, layer: str) -> str:
-        """The layer's own name, or InputError naming those that there are."""
+        """The layer's own name, or InputError naming those that there are. The name of a scope, which holds layers
+        named scope/layer, stands for the last of them."""
+        if isinstance(layer, str) and layer not in self.by_name:
+            layer = next((node.name for node in reversed(self.nodes) if node.name.startswith(f"{layer}/")), layer)
         if not isinstance(layer, str) or layer not in self.by_name:
             raise InputError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
         return layer
@@ -83,8 +93,9 @@ class Architecture:
         """
         to = to or self.last
         if (height, width) != self.size and any(n.layer.one_size for n in self.ancestors(to)):
+            why = "was traced" if self.nodes[0].layer.one_size else "has a fully connected layer"
             raise InputError(
-                f"{self.name} has a fully connected layer and takes images of {self.size[0]}x{self.size[1]} only,"
+                f"{self.name} {why} and takes images of {self.size[0]}x{self.size[1]} only,"
                 f" not {height}x{width}; resize them, or use a score of a layer before it"
             )
         shapes: dict[str, tuple[int, ...]] = {}
@@ -96,6 +107,19 @@ class Architecture:
                     f"an image of {height}x{width} is too small for {self.name}: nothing is left at {node.name}"
                 )
         return shapes
+
+    def as_map(self, layer: str, activation: Array) -> Array:
+        """A layer's activations with height and width `[n, h, w, c]`: tokens `[n, t, d]` in their rows and columns."""
+        for name, before, rows, columns in self.grids:
+            if name == layer and activation.ndim == 3:
+                grid = activation[:, before : before + rows * columns]
+                return grid.reshape(len(activation), rows, columns, -1)
+        return activation
+
+    def map_shape(self, layer: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """The shape of `as_map`, without the batch axis."""
+        grid = next((grid for grid in self.grids if grid[0] == layer), None)
+        return (*grid[2:], shapes[layer][-1]) if grid else shapes[layer]
 
     def parameter_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Layer -> parameter name -> shape, of the layers that have any."""

@@ -126,8 +126,9 @@ class Operator:
         """How all of the output changes with all of its inputs."""
         if self.linear:
             return self.linear_part(pane.parameters, *changes)
-        changed = self(pane.parameters, *(pane.before(i) + change for i, change in enumerate(changes)))
-        return changed - pane.after()
+        clean = [pane.before(i)[None] for i in range(len(changes))]
+        changed = self(pane.parameters, *(x + change for x, change in zip(clean, changes)))
+        return changed - (self(pane.parameters, *clean) if self.recomputed else pane.after())
 
 
 def described(value: Any) -> str:

@@ -1,6 +1,6 @@
 """What works at each place on its own: the image itself, ReLU, normalisation across channels, joins; and flattening."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import ClassVar
 
@@ -9,19 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency.models.operators.base import Operator
+from saliency.models.operators.base import QUIET, Operator
 from saliency.models.operators.regions import Parameters, Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image(Operator):
-    """The network's input."""
+    """The network's input; cast to `dtype`, and of one size only, where the network is a function that was traced."""
+
+    dtype: str = field(default="", metadata=QUIET)
+    traced: bool = field(default=False, metadata=QUIET)
 
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
 
+    @property
+    def one_size(self) -> bool:  # type: ignore[override]
+        return self.traced
+
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        return xs[0]
+        return xs[0].astype(self.dtype) if self.dtype else xs[0]
 
 
 @dataclass(frozen=True)
