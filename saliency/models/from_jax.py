@@ -195,6 +195,27 @@ def from_function(
     still draws random numbers, that mixes the images of a batch, or whose network differs by more than 1e-4 of the
     largest logit.
     """
+    return network_of(
+        apply, params, None, size=size, channels=channels, preprocess=preprocess, classes=classes, name=name,
+        source="a JAX function",
+    )  # fmt: skip
+
+
+def network_of(
+    apply: Callable[[Any, Array], Array],
+    params: Any,
+    oracle: Callable[[np.ndarray], Any] | None,
+    *,
+    size: int | tuple[int, int],
+    channels: int,
+    preprocess: Preprocessing | None,
+    classes: Sequence[str],
+    name: str,
+    source: str,
+    explain: Callable[[np.ndarray], str] | None = None,
+) -> Network:
+    """`from_function` for a function that stands for a model of `source`, whose own framework computes `oracle(x)` for
+    images `[n, h, w, channels]` (None: the function itself). `explain(x)` says where the two part."""
     function("apply", apply, "(params, images)")
     whole("channels", channels, least=1)
     size = pair("size", size)
@@ -220,9 +241,10 @@ def from_function(
     architecture, weights, output = graph.network(name, size, channels)
     if classes and len(classes) != (given := architecture.shapes(*size)[architecture.last][-1]):
         raise InputError(f"classes names {len(classes)} classes, but the function gives {given} logits")
-    provenance = {"from": "a JAX function", "output": output}
+    provenance = {"from": source, "output": output}
     net = Network(architecture, weights, preprocess, classes=classes, provenance=provenance)
-    _compare(net, jax.jit(call), leaves, output)
+    compiled = jax.jit(call)
+    _compare(net, oracle or (lambda x: compiled(leaves, x)), output, source, explain)
     return net
 
 
@@ -242,29 +264,41 @@ def _traced(call: Callable, leaves: list[Array], image: jax.ShapeDtypeStruct) ->
     return traced
 
 
-def _compare(net: Network, call: Callable, leaves: list[Array], output: str) -> None:
-    """On two random images: the function itself is the oracle."""
-    x = np.random.default_rng(0).normal(size=(2, *net.architecture.size, net.architecture.channels))
-    x = net.preprocess.normalise((255 * (0.5 + x / 6)).clip(0, 255))
-    image = net.architecture.nodes[0].layer
-    x = x.astype(image.dtype)  # type: ignore[attr-defined]
-    mine = np.asarray(_jitted(net.weights, x, net.architecture), float)
+def _compare(
+    net: Network, oracle: Callable[[np.ndarray], Any], output: str, source: str, explain: Callable[[np.ndarray], str] | None
+) -> None:
+    """On two random images."""
+    architecture = net.architecture
+    noise = np.random.default_rng(0).normal(size=(2, *architecture.size, architecture.channels))
+    x = np.asarray(net.preprocess.normalise((255 * (0.5 + noise / 6)).clip(0, 255)))
+    x = x.astype(architecture.nodes[0].layer.dtype)  # type: ignore[attr-defined]
+    mine = _published(np.asarray(_jitted(net.weights, x, architecture), float), output)
+
+    def theirs(x: np.ndarray) -> np.ndarray:
+        found = np.asarray(oracle(x), float)
+        if found.shape != (len(x), mine.shape[-1]):
+            raise ValueError(f"{found.shape} for {len(x)} images")
+        return found
+
+    single = np.concatenate([theirs(x[:1]), theirs(x[1:])])
+    if not np.isfinite(single).all():
+        raise InputError(f"{source} gives NaN or infinite values for random images")
+    limit = TOLERANCE * max(np.abs(single).max(), 1e-6)
+    if (worst := np.abs(mine - single).max()) > limit:
+        where = f"; {explain(x[:1])}" if explain else ""
+        raise InputError(
+            f"the network differs from {source} by {worst:.2g} on a random image, more than {TOLERANCE} of the largest"
+            f" output{where}"
+        )
     try:
-        theirs = np.asarray(call(leaves, jnp.asarray(x)), float)
+        together = theirs(x)
     except Exception:  # it takes one image at a time
-        theirs = np.concatenate([np.asarray(call(leaves, jnp.asarray(image[None])), float) for image in x])
-    if not np.isfinite(theirs).all():
-        raise InputError("apply gives NaN or infinite values for random images")
-    worst = np.abs(_published(mine, output) - theirs).max(-1)
-    limit = TOLERANCE * max(np.abs(theirs).max(), 1e-6)
-    if (worst > limit).any():
-        single = np.asarray(call(leaves, jnp.asarray(x[:1])), float)
-        if np.abs(single - theirs[:1]).max() > limit:
-            raise InputError(
-                "apply gives an image other logits when it comes with others (batch statistics?);"
-                " set the model to inference"
-            )
-        raise InputError(f"the network differs from the function by {worst.max():.2g}, more than {limit:.2g}")
+        return
+    if np.abs(together - single).max() > limit:
+        raise InputError(
+            f"{source} gives an image other logits when it comes with another one (batch statistics?);"
+            " set the model to inference"
+        )
 
 
 _jitted = jax.jit(lambda weights, x, architecture: architecture.upto(weights, x), static_argnums=2)

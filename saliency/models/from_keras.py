@@ -1,14 +1,13 @@
 """Keras 3 models on the JAX backend as networks. Needs the extra `keras`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from saliency.errors import InputError
-from saliency.models.from_jax import from_function
+from saliency.models.from_jax import network_of
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
@@ -25,7 +24,7 @@ def from_keras(
     `size` (height, width) is needed where the model states none. `preprocess` says how photos become what the model
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes `[n, h, w, c]`.
-    Raises InputError for another backend, for several inputs or outputs, and whatever `from_function` does.
+    Raises InputError for another backend, for several inputs or outputs, and whatever `from_function` does; Keras' own prediction is what the network is compared with.
     """
     try:
         import keras
@@ -51,30 +50,13 @@ def from_keras(
     trainable = [variable.value for variable in model.trainable_variables]
     fixed = [variable.value for variable in model.non_trainable_variables]
 
+    def given(x: Any) -> Any:
+        return jnp.transpose(x, (0, 3, 1, 2)) if first else x
+
     def apply(variables: Any, x: jax.Array) -> jax.Array:
-        with _named(model):
-            if first:
-                x = jnp.transpose(x, (0, 3, 1, 2))
-            return model.stateless_call(*variables, x, training=False)[0]
+        return model.stateless_call(*variables, given(x), training=False)[0]
 
-    return from_function(
-        apply, (trainable, fixed), size=size, channels=channels, preprocess=preprocess, classes=classes, name=model.name
-    )
-
-
-@contextmanager
-def _named(model: Any) -> Iterator[None]:
-    """Every layer runs within a scope of its name."""
-    layers = [layer for layer in model._flatten_layers(include_self=False)]
-    for layer in layers:
-
-        def call(*args: Any, _call: Any = layer.call, _name: str = layer.name, **options: Any) -> Any:
-            with jax.named_scope(_name):
-                return _call(*args, **options)
-
-        layer.__dict__["call"] = call
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("call", None)
+    return network_of(
+        apply, (trainable, fixed), lambda x: model.predict_on_batch(given(x)), size=size, channels=channels,
+        preprocess=preprocess, classes=classes, name=model.name, source="Keras",
+    )  # fmt: skip
