@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.ndimage import affine_transform
 
+from saliency._checks import as_array
 from saliency.errors import InputError
 from saliency.models.preprocessing import Placement
 
@@ -18,11 +19,10 @@ Boxes = Float[np.ndarray, "*n 4"]
 
 
 def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
-    """Boxes as float64 `[n, 4]`, or InputError."""
-    try:
-        array = np.asarray(boxes, float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be numbers [n, 4], rows x0 y0 x1 y1") from None
+    """Boxes as float64 `[n, 4]`, from an array of any library or rows of numbers, none too; InputError otherwise."""
+    array = as_array(name, boxes, "numbers [n, 4], rows x0 y0 x1 y1").astype(float)
+    if not array.size and array.ndim < 2:
+        return np.empty((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"{name} must be [n, 4], rows x0 y0 x1 y1, not {list(array.shape)}")
     return array

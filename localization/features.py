@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency._checks import kind_of, number, one_of, whole
+from saliency._checks import as_array, kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Normalise = Literal["none", "sum", "max", "standardised"]
@@ -98,7 +98,7 @@ class Features:
 
 def stacked(maps: Float[np.ndarray, "n *k h w"]) -> Float[np.ndarray, "n k h w"]:
     """Maps with an axis of methods, or InputError for another shape."""
-    maps = np.asarray(maps)
+    maps = as_array("maps", maps, "numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel")
     if maps.ndim not in (3, 4) or 0 in maps.shape[1:] or maps.dtype.kind not in "fiub":
         raise InputError(
             f"maps must be numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel,"

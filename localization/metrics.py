@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from localization.boxes import as_boxes, iou
 from localization.statistics import Estimate, bootstrap, one_each
-from saliency._checks import number
+from saliency._checks import as_array, described, number
 from saliency.errors import InputError
 
 Truth = np.ndarray | Sequence[np.ndarray]
@@ -24,9 +24,11 @@ def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
     """IoU of each predicted box with the true box of its sample that it overlaps best; 0 for NaN."""
     predicted = as_boxes(predicted, "predicted boxes")
     if not hasattr(true, "__len__"):
-        raise InputError(f"true boxes must be [n, 4], or n arrays [k, 4], not {true!r}")
+        raise InputError(f"true boxes must be [n, 4], or n arrays [k, 4], not {described(true)}")
     if len(predicted) != len(true):
         raise InputError(f"{len(predicted)} predicted boxes do not pair with the true boxes of {len(true)} samples")
+    if hasattr(true, "shape") or (len(true) and all(np.ndim(own) == 1 and len(own) for own in true)):  # one box each
+        true = as_array("true boxes", true, "[n, 4], or n arrays [k, 4]")
     if isinstance(true, np.ndarray) and true.ndim == 2:
         return iou(predicted, _finite(as_boxes(true, "true boxes")))
     targets = [_finite(as_boxes(boxes, "true boxes")) for boxes in true]
@@ -121,7 +123,7 @@ def _estimate(
 ) -> Estimate:
     """The mean with its interval over images, and how many samples have no box."""
     clusters = None if images is None else one_each("images", images, len(values))
-    missing = int(np.isnan(np.asarray(predicted, float)).any(-1).sum())
+    missing = int(np.isnan(as_boxes(predicted, "predicted boxes")).any(-1).sum())
     return replace(bootstrap(values, clusters=clusters, classes=classes, seed=seed), missing=missing)
 
 

@@ -6,14 +6,14 @@ Images are float `[n, h, w, 3]` as `net.preprocess` gives them, maps float32 `[n
 the target and the options alone, not on the other images of the call: what is random comes from `Options.seed`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, pair
+from saliency._checks import Pair, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
 from saliency.maps.attribution import (
     InputXGradient,
@@ -24,17 +24,18 @@ from saliency.maps.attribution import (
     Sensitivity,
     attribution_maps,
 )
-from saliency.maps.black_box import Classifier
 from saliency.maps.cam import activation_maps, cam, grad_cam, local_head
 from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
-from saliency.occlusion import Engine, occlusion_maps, passes_saved
+from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
 from saliency.occlusion.windows import Fill, Windows
+from saliency.scores import Target
 
 Sign = Literal["magnitude", "signed"]
-Target = int | Sequence[int] | np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,20 @@ class Options:
     step: float = 0.02
     """Finite differences: how far a square is moved, as a share of the image's range."""
     seed: int = 0
+    """What is random is drawn from it."""
+    preprocess: Preprocessing | None = None
+    """How pixels 0..255 become the images of a black box (None: they are pixels); a network knows its own."""
+
+    def __post_init__(self) -> None:
+        one_of("score", self.score, ("logit", "log_probability"))
+        one_of("engine", self.engine, get_args(Engine))
+        for name, least in {"samples": 1, "steps": 1, "masks": 2, "seed": 0}.items():
+            whole(name, getattr(self, name), least)
+        whole("cell", self.cell, least=1, optional=True)
+        number("noise", self.noise, least=0)
+        number("step", self.step, above=0)
+        if self.preprocess is not None:
+            kind_of("preprocess", self.preprocess, Preprocessing, "how pixels become the images of a black box")
 
     @property
     def gestalt(self) -> str:
@@ -104,8 +119,9 @@ DEFAULTS = Options()
 class Maps(Protocol):
     """Maps float32 `[n, h, w]`.
 
-    `target`: class indices, default the predicted class; Gestalt scores and controls have none, and a black box knows
-    its own. `net` is a network or, for some methods, any function from images `[k, h, w, 3]` to scores `[k]`.
+    `target`: class indices or names, default the predicted class; Gestalt scores and controls have none. `net` is a
+    network or, for some methods, any function from images `[k, h, w, c]` to scores `[k]`, or to `[k, classes]` of which
+    `target` says the column.
     Raises InputError for a network, image, target or option that does not suit.
     """
 
@@ -164,7 +180,10 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
         progress: Progress | None = None,
     ) -> np.ndarray:
         check(net)
-        return run(net, x, target, options, progress)
+        kind_of("options", options, Options, "what the methods share")
+        function("progress", progress, "(done, total)")
+        first = net.architecture.nodes[0].name if isinstance(net, Network) else None
+        return run(net, classifier_input(net, x, first), target, options, progress)
 
     def checked_cost(net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost:
         check(net)
@@ -195,13 +214,13 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
         return occlusion_maps(
             net,
             x,
-            patch=windows.patch,
-            stride=windows.stride,
+            windows,
             fill=o.fill,
-            engine=o.engine,
+            execution=Execution(o.engine),
             score=score(o),
             target=target,
             seed=o.seed,
+            preprocess=o.preprocess,
             progress=tell,
         ).maps
 
@@ -375,7 +394,15 @@ _MENU = (
         "Petsiuk et al. 2018",
         "How much better the score is than its mean where random masks show the pixel:\none forward pass a mask.",
         lambda net, x, target, o, tell: rise_maps(
-            net, x, masks=o.masks, fill=o.fill, seed=o.seed, score=o.score, target=target, progress=tell
+            net,
+            x,
+            masks=o.masks,
+            fill=o.fill,
+            seed=o.seed,
+            score=o.score,
+            target=target,
+            preprocess=o.preprocess,
+            progress=tell,
         ),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,

@@ -1,18 +1,16 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
 - logit: the target class's pre-softmax value (seed 003, Eq. 1).
-- log_probability: its log-softmax.
+- log_probability: its log-softmax; of a network with one output the log of its sigmoid.
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
   convolution's (seed 003, Eq. 3); it knows of no class.
 
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Literal, get_args
 
@@ -20,18 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from saliency._checks import one_of
+from saliency._batches import default_batch, map_batches, shard_batch
+from saliency._checks import as_array, described, one_of
 from saliency.errors import InputError
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
 
 Kind = Literal["logit", "log_probability", "gestalt"]
+Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
-CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
-BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,28 @@ class Score:
             return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
-        targets = jnp.where(targets < 0, logits.argmax(-1), targets)
+        targets = jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
         if self.kind == "logit" and architecture.logit_bypass:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
             bypassed = architecture.without(*architecture.logit_bypass)
             logits = bypassed.after(weights, activations[before], before)
         if self.kind == "log_probability":
-            logits = jax.nn.log_softmax(logits)
+            logits = log_probabilities(logits)
         return jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+
+
+def log_probabilities(logits: Float[Array, "*n classes"]) -> Float[Array, "*n classes"]:
+    """Log-softmax; of a single output, whose softmax would be 1 whatever it is, the log of its sigmoid."""
+    return jax.nn.log_sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.log_softmax(logits)
+
+
+def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
+    """Softmax in float64; of a single output its sigmoid."""
+    values = np.asarray(logits, float)
+    if values.shape[-1] == 1:
+        return np.exp(-np.logaddexp(0, -values))
+    powers = np.exp(values - values.max(-1, keepdims=True, initial=-np.inf))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def as_score(score: str | Score) -> Score:
@@ -88,90 +101,67 @@ def as_score(score: str | Score) -> Score:
     return Score(kind, layer or None)  # type: ignore[arg-type]
 
 
-def as_targets(target: int | Sequence[int] | np.ndarray | Array | None, n: int, classes: int) -> Int[np.ndarray, " n"]:
-    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range."""
-    targets = np.full(n, PREDICTED) if target is None else np.asarray(target)
+def last_layer(net: object, score: str | Score) -> str | None:
+    """The last layer of a network that a score needs; None for a black box."""
+    return as_score(score).layer_in(net.architecture) if isinstance(net, Network) else None
+
+
+def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) -> Int[np.ndarray, " n"]:
+    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range.
+
+    Where the classes have `names`, these do as well as indices: "dingo", or one for each image.
+    """
+    said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
+    if names and not isinstance(target, str) and _holds_names(target):
+        target = [_class_index(one, names) if isinstance(one, str) else one for one in list(target)]
+    if isinstance(target, str):
+        if not names:
+            raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
+        target = _class_index(target, names)
+    try:
+        targets = np.full(n, PREDICTED) if target is None else as_array("target", target)
+    except InputError:
+        raise InputError(said) from None
+    if not targets.size and not n:
+        return np.empty(0, np.int32)
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
-        raise InputError(f"target must be one class index or one for each of the {n} images, not {target!r}")
+        raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
         least, most = targets.min(), targets.max()
         raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
 
 
+def _holds_names(target: object) -> bool:
+    if isinstance(target, np.ndarray):
+        return target.dtype.kind in "UO" and target.ndim == 1
+    return isinstance(target, list | tuple) and any(isinstance(one, str) for one in target)
+
+
+def _class_index(name: str, names: Sequence[str]) -> int:
+    """The class that is called so (`saliency.models.classes.match_labels`), or InputError with those nearest to it."""
+    match = match_labels([name], names)
+    if name in match.ambiguous:
+        several = ", ".join(map(str, match.ambiguous[name]))
+        raise InputError(f"target {name!r} is the name of classes {several}: give the index")
+    if match.unknown:
+        near = get_close_matches(name, names, 3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise InputError(f"target {name!r} is no class of the network{hint}")
+    return int(match.indices[0])
+
+
 def class_count(architecture: Architecture) -> int:
     return architecture.shapes(*architecture.size)[architecture.last][-1]
-
-
-def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
-    return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
-
-
-def evenly(total: int, most: int) -> int:
-    """The size of as few parts as hold `total` with no more than `most` each, when they are as equal as can be."""
-    return math.ceil(total / math.ceil(total / most)) if total else 1
-
-
-def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
-    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: for each of this process's
-    devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
-    n, height, width = shape[:3]
-    each = 64
-    if jax.default_backend() == "cpu":
-        largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
-        each = evenly(n, min(max(CACHE // largest, 1), BATCH))
-    return each * jax.local_device_count()
-
-
-def in_batches(
-    function: Callable[[np.ndarray], Array | np.ndarray],
-    n: int,
-    size: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[np.ndarray]:
-    """What `function` makes of the indices of each batch, in order.
-
-    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
-    """
-    alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
-    indices, parts = batches(n, size), []
-    with workers(1 if alone else min(4, os.cpu_count() or 1)) as pool:
-        for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
-            parts.append(part)
-            if progress:
-                progress(min(int(index[-1]) + 1, n), n)
-    return parts
-
-
-def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
-    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-
-    def begin() -> None:
-        jax.enable_x64(x64).__enter__()
-        if precision is not None:
-            jax.default_matmul_precision(precision).__enter__()
-
-    return ThreadPoolExecutor(threads, initializer=begin)
-
-
-def spread(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
-    devices = jax.local_devices()
-    if len(x) % len(devices):
-        return jnp.asarray(x)
-    mesh = Mesh(np.array(devices), ("images",))
-    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("images")))
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, in batches of one compiled shape."""
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
-    weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
+    weights, classes = net.weights, class_count(net.architecture)
+    return map_batches(
+        lambda i: _logits(weights, shard_batch(x[i]), architecture=net.architecture), len(x), batch, (classes,)
+    )
 
 
 @partial(jax.jit, static_argnames="architecture")
@@ -184,11 +174,11 @@ def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, 
     return logits(net, x).argmax(-1).astype(np.int32)
 
 
-def settled_targets(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: int | Sequence[int] | np.ndarray | None
+def resolve_targets(
+    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture))
+    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets
@@ -198,13 +188,13 @@ def score_values(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
-    weights = net.weights
-    parts = in_batches(
-        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
-        len(x),
-        default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
+    weights, architecture = net.weights, net.architecture
+
+    def values(i: np.ndarray) -> Array:
+        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        return score_of_batch(weights, *inputs, architecture=architecture, score=score)
+
+    return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

@@ -17,7 +17,6 @@ import tyro
 from jaxtyping import Float
 from tqdm import tqdm
 
-from localization.datasets.photos import read_photo
 from localization.datasets.scenes import scenes
 from saliency import InputError, Score, load_network
 from saliency._files import check_writable, complete, written
@@ -25,6 +24,7 @@ from saliency._reading import read_arrays, read_json, read_rows
 from saliency.models.network import Network
 from saliency.occlusion import Engine, Windows, fill_images
 from saliency.occlusion.windows import Fill
+from saliency.photos import read_photo
 from saliency.report import content_hash
 from saliency.scores import score_values
 from saliency.zeiler_fergus import (
@@ -128,7 +128,7 @@ def load_subjects(options: Options, net: Network) -> list[Subject]:
     for path in options.photos:
         taken, stem = [name for name, *_ in photos], path.stem
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
-        photos.append((name, path.name, read_photo(path, exif=True), None, None))
+        photos.append((name, path.name, read_photo(path), None, None))
     if not photos:
         if options.scenes < 1:
             raise InputError("give photos, or a number of scenes of at least 1")

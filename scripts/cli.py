@@ -75,8 +75,8 @@ def reset_peak_memory() -> None:
 
     What has been freed goes back first: a compiler's leavings are not what the next computation takes.
     """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone; Windows names no library None
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from localization.datasets import load
 from saliency import load_network
+from saliency._batches import default_batch
 from saliency._files import alone, check_writable, complete, written
 from saliency._reading import read_json
 from saliency.errors import InputError
@@ -31,7 +32,7 @@ from saliency.methods import Options as MethodOptions
 from saliency.models.classes import read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record, write_csv, write_json
-from saliency.scores import default_batch, logits
+from saliency.scores import logits
 from scripts import cli
 from scripts.comparison import boxes
 from scripts.comparison.maps import SHARD, Task, external, keep, make, read_maps, shards, tasks

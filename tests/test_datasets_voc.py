@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from localization.datasets import load, photos
+from localization.datasets import load
 from localization.metrics import corloc, corloc_by_class
 from localization.protocols import samples
+from saliency import photos
 from saliency.errors import InputError
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 

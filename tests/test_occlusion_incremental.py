@@ -30,11 +30,10 @@ from saliency.models.zoo.resnet import resnet50
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
-from saliency.occlusion import BUDGET, Windows
+from saliency.occlusion import Execution, Windows
 from saliency.occlusion.dense import dense_scores
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
-from saliency.occlusion.plan import _plan, macs, plan_for
-from saliency.occlusion.tuning import costliest, tuned_chunk
+from saliency.occlusion.plan import _plan, plan_for
 
 LOGIT = Score()
 SMALL = {
@@ -198,7 +197,7 @@ def test_auto_takes_what_the_plan_finds_cheaper(rng):
     assert small.engine == "incremental"
     assert seen[-1] == (72, 72) and seen == sorted(seen)
     assert occlusion_maps(net, x[:1], patch=24, stride=24).engine == "dense"
-    dense = occlusion_maps(net, x, patch=4, stride=4, engine="dense")
+    dense = occlusion_maps(net, x, patch=4, stride=4, execution=Execution("dense"))
     assert dense.engine == "dense"
     assert_allclose(small.maps, dense.maps, atol=1e-5)
 
@@ -212,24 +211,3 @@ def test_maximum_outside_a_pane(rng):
             rest[start[0] : start[0] + pane[0], start[1] : start[1] + pane[1]] = -np.inf
             assert_allclose(found, rest.max((0, 1)), rtol=1e-6)
     assert (maximum_outside(jnp.asarray(x), jnp.zeros((1, 2), int), (5, 4)) == -np.inf).all()
-
-
-def test_a_tuned_chunk_fits_its_budget_is_found_once_and_changes_nothing(rng):
-    net = random_network(vgg16(((32, 32), (33,)), hidden=7, classes=3, size=(32, 26)))
-    x, sizes = rng.normal(size=(1, 32, 26, 3)).astype(np.float32), {"patch": (6, 5), "stride": (4, 3)}
-    dense = occlusion_maps(net, x, **sizes, engine="dense", chunk="tuned").scores
-    tuned = occlusion_maps(net, x, **sizes, engine="incremental", chunk="tuned").scores
-    assert_allclose(tuned, dense, atol=1e-5 * np.abs(dense).max())
-    plan = plan_for(net.architecture, Windows((32, 26), *sizes.values()), LOGIT, 1)  # the very plan used above
-    for group in plan.classes:
-        each, again = plan.position_bytes(group), tuned_chunk.cache_info().hits
-        assert 1 <= tuned_chunk(plan, group, BUDGET) <= len(group.positions)
-        assert tuned_chunk.cache_info().hits == again + 1
-        assert tuned_chunk(plan, group, 2 * each) <= 2
-        work = {
-            node.name: macs(node, plan.shapes, group.layout.pane[node.name])
-            for node in plan.architecture.ancestors(plan.to)
-            if isinstance(node.layer, Conv)
-        }
-        timed = [work[node.name] for node in costliest(plan, group)]
-        assert sum(timed) >= 0.8 * sum(work.values()) > sum(timed) - min(timed)

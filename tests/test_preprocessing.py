@@ -98,7 +98,7 @@ def test_batches():
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_not_a_photo(bad):
-    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, not"):
+    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, a Pillow image or a path, not"):
         Preprocessing((8, 8)).place(bad)
 
 

@@ -7,24 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saliency._batches import balanced_size, batches, in_batches
 from saliency.errors import InputError
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
-from saliency.occlusion import occluded_logits
+from saliency.occlusion import Execution, occluded_logits
 from saliency.occlusion.windows import Windows
-from saliency.scores import (
-    Score,
-    as_score,
-    as_targets,
-    batches,
-    evenly,
-    in_batches,
-    logits,
-    predicted,
-    score_values,
-    settled_targets,
-)
+from saliency.scores import Score, as_score, as_targets, logits, predicted, resolve_targets, score_values
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +61,9 @@ def test_contexts_hold_for_all_threads(net, x):
         double, x = random_network(net.architecture, dtype=np.float64), x.astype(np.float64)
         assert logits(double, x, batch=1).dtype == np.float64
         windows = [Windows(x.shape[1:3], (4, 5), (3, 4))]
-        dense, incremental = (occluded_logits(double, x[0], windows, engine=e)[0] for e in ("dense", "incremental"))
+        dense, incremental = (
+            occluded_logits(double, x[0], windows, execution=Execution(e))[0] for e in ("dense", "incremental")
+        )
     np.testing.assert_allclose(incremental, dense, rtol=1e-12, atol=1e-12)
 
 
@@ -114,7 +106,7 @@ def test_targets(net, x):
     for bad in (10, -2, [0, 0, 10]):
         with pytest.raises(InputError, match=r"target must lie in 0\.\.9"):
             as_targets(bad, 3, 10)
-    np.testing.assert_array_equal(settled_targets(net, x, Score(), [4, -1, 0]), [4, predicted(net, x)[1], 0])
+    np.testing.assert_array_equal(resolve_targets(net, x, Score(), [4, -1, 0]), [4, predicted(net, x)[1], 0])
 
 
 def test_batches_are_equal_and_complete():
@@ -128,7 +120,7 @@ def test_batches_are_equal_and_complete():
 
 @given(st.integers(1, 500), st.integers(1, 60))
 def test_parts_are_few_and_equal(total, most):
-    size = evenly(total, most)
+    size = balanced_size(total, most)
     parts = -(-total // size)
     assert size <= most and parts == -(-total // most)
     assert size == 1 or -(-total // (size - 1)) > parts  # none of the same number would be smaller

@@ -13,7 +13,7 @@ from saliency.models.operators import Conv, Dense, Flatten, Relu
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.occlusion import Windows, fill_images, occluded_logits
+from saliency.occlusion import Execution, Windows, fill_images, occluded_logits
 from saliency.zeiler_fergus import (
     correspondence,
     feature_layers,
@@ -299,10 +299,11 @@ def test_both_engines_give_every_logit(rng, shape):
     image = rng.normal(size=(18, 22, 3)).astype(np.float32)
     sizes = [Windows((18, 22), side, (3, 4), shape) for side in ((5, 4), (6, 7))]
     fast, slow = (
-        occluded_logits(net, image, sizes, fill="noise", engine=engine) for engine in ("incremental", "dense")
+        occluded_logits(net, image, sizes, fill="noise", execution=Execution(engine))
+        for engine in ("incremental", "dense")
     )
     for windows, one, other in zip(sizes, fast, slow, strict=True):
         assert one.shape == (*windows.grid, 10)
         np.testing.assert_allclose(one, other, atol=1e-4)
     with pytest.raises(InputError, match="engine must be one of"):
-        occluded_logits(net, image, sizes, engine="quick")
+        occluded_logits(net, image, sizes, execution=Execution("quick"))

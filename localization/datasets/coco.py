@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
 from saliency._reading import read_json
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "val2017"
 
@@ -45,7 +45,7 @@ def read(
     for name, shown in drawn(entries, None if classes else limit, seed):
         photo = inside(photos, name, table)
         try:
-            reader.add(Path(name).stem, read_header(photo).size, shown, partial(read_photo, photo))
+            reader.add(Path(name).stem, read_header(photo).size, shown, partial(read_photo, photo, False))
         except InputError as error:
             reader.note(name, f"photo cannot be read: {error}", "left out")
     occurring = {label for a in reader.annotations for label in a.labels}

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import SUFFIXES, read_header, read_photo
 from saliency._reading import read_rows
 from saliency.errors import InputError
+from saliency.photos import SUFFIXES, read_header, read_photo
 
 DEFAULT_SPLIT = "all"
 COLUMNS = ("file", "x0", "y0", "x1", "y1", "label")
@@ -44,8 +44,8 @@ def read(
         except InputError as error:
             reader.note(source, f"photo cannot be read: {error}", "left out")
             continue
-        size = header.size[::-1] if header.turned else header.size
-        reader.add(source, size, objects.get(source, []), partial(read_photo, folder / source, exif=True))
+        size = header.upright
+        reader.add(source, size, objects.get(source, []), partial(read_photo, folder / source))
     return reader.dataset()
 
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
 from localization.datasets.voc import add_annotated
 from saliency._reading import read_rows, read_text
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "val"
 
@@ -87,6 +87,6 @@ def _solution(path: Path, reader: Reader, nested: bool) -> dict[str, list[Object
 
 def _add(reader: Reader, source: str, photo: Path, objects: list[Object]) -> None:
     try:
-        reader.add(source, read_header(photo).size, objects, partial(read_photo, photo))
+        reader.add(source, read_header(photo).size, objects, partial(read_photo, photo, False))
     except InputError as error:
         reader.note(source, f"photo cannot be read: {error}", "left out")

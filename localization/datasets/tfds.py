@@ -11,8 +11,8 @@ from pathlib import Path
 
 from localization.boxes import from_tfds
 from localization.datasets.dataset import Dataset, Object, Reader, drawn
-from localization.datasets.photos import decode_header, decode_photo
 from saliency.errors import InputError
+from saliency.photos import decode_header, decode_photo
 
 DEFAULT_SPLIT = "train+validation"
 
@@ -65,7 +65,7 @@ def read(
 
 
 def _decoded(records, i: int, source: str):
-    return decode_photo(records[i]["image"], source)
+    return decode_photo(records[i]["image"], source, False)
 
 
 def _text(value: str | bytes) -> str:

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
 from saliency._reading import read_text
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "val"
 
@@ -39,7 +39,7 @@ def read(
             continue
         try:
             item = Object(label, (left, top, right, bottom))
-            reader.add(source, read_header(photo).size, [item], partial(read_photo, photo))
+            reader.add(source, read_header(photo).size, [item], partial(read_photo, photo, False))
         except InputError as error:
             reader.note(source, f"photo cannot be read: {error}", "left out")
     return reader.dataset()

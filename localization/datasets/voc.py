@@ -14,9 +14,9 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import SUFFIXES, read_header, read_photo
 from saliency._reading import check_size, read_text
 from saliency.errors import InputError
+from saliency.photos import SUFFIXES, read_header, read_photo
 
 DEFAULT_SPLIT = "trainval"
 MAX_XML = 2**24  # bytes: a hundred thousand objects on one photo
@@ -102,7 +102,7 @@ def add_annotated(reader: Reader, source: str, xml: Path, photo: Path | None) ->
     if min(said) <= 0:
         reader.note(source, "size missing: taken from the photo", "repaired")
     elif said != size:
-        if header.turned and said == size[::-1]:
+        if said == header.upright:
             size, turned = size[::-1], True
             reader.note(source, "annotated on the photo as EXIF turns it", "repaired")
         elif abs(said[0] * size[1] / (said[1] * size[0]) - 1) < 0.02:

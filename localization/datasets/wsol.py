@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
 from saliency._reading import read_text
 from saliency.errors import InputError
+from saliency.photos import read_header, read_photo
 
 DEFAULT_SPLIT = "test"
 
@@ -53,7 +53,7 @@ def read(
         if sizes.get(source, size) != size:
             reader.note(source, "size is another than the photo's", "left out")
             continue
-        reader.add(source, size, objects[source], partial(read_photo, photo))
+        reader.add(source, size, objects[source], partial(read_photo, photo, False))
     return reader.dataset()
 
 

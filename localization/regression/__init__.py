@@ -9,10 +9,11 @@ from jaxtyping import Float
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
 from localization.regression import lad, overlap, ridge, sgd
-from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
+from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map
 from localization.regression.rows import in_memory
 from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
+from saliency.maps.status import status
 
 Method = Literal["ridge", "lad", "iou", "sgd"]
 

@@ -13,14 +13,16 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
 from saliency._checks import one_of
 from saliency._files import write_tensors
 from saliency._reading import read_tensors, refusing
+from saliency.devices import precision
 from saliency.errors import InputError
+from saliency.maps.status import usable
 
 Coding = Literal["corners", "centre"]
 FORMAT = 2
@@ -60,7 +62,7 @@ class LinearMap:
         Raises InputError for maps of another size or number, or of another `source` where both sides state it.
         """
         maps = self.checked(maps, source or {})
-        return np.where((status(maps) == "ok")[:, None], self.predict_features(self.features(maps)), np.nan)
+        return np.where(usable(maps)[:, None], self.predict_features(self.features(maps)), np.nan)
 
     def predict_features(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 4"]:
         """The same from features that were computed before."""
@@ -92,7 +94,11 @@ class LinearMap:
         weights themselves."""
         weights = jnp.asarray(self.weights, jnp.float32)
         return np.asarray(
-            jax.jacrev(lambda maps: transformed(maps[None], features=self.features)[0] @ weights)(self.typical)
+            jax.jacrev(
+                lambda maps: jnp.matmul(
+                    transformed(maps[None], features=self.features)[0], weights, precision=precision()
+                )
+            )(self.typical)
         )
 
     def save(self, path: Path | str) -> None:
@@ -130,15 +136,6 @@ def load_linear_map(path: Path | str) -> LinearMap:
         if not all(np.isfinite(tensors[name]).all() for name in ("weights", "intercept", "typical")):
             raise ValueError("numbers that are not finite")
     return linear
-
-
-def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
-    """Whether a map says anything, per image: "ok", "not finite" or "constant", which is all stacked ones being so."""
-    maps = stacked(maps)
-    axes = (1, 2, 3)
-    finite: Bool[np.ndarray, " n"] = np.isfinite(maps).all(axes)
-    constant = (maps == maps[..., :1, :1]).all(axes)
-    return np.select([~finite, constant], ["not finite", "constant"], "ok")
 
 
 def encoded(boxes: Float[np.ndarray, "n 4"], coding: Coding, size: tuple[int, int]) -> Float[np.ndarray, "n 4"]:

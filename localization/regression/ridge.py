@@ -6,9 +6,13 @@ the centred Gram matrix, alpha = penalty * trace / d, so that one list of them s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jax import Array
 from jaxtyping import Float
 
 from localization.regression.moments import Moments
@@ -84,6 +88,11 @@ def polished(
         left, sums = np.zeros_like(weights), np.zeros_like(centred)
         for where, block in rows.sliced():
             targets = rows.targets[where]
+            if isinstance(block, Array):
+                with jax.enable_x64(True):
+                    parts = _left_on_device(block, factored.mean_x, targets, centred, weights)
+                    left, sums = (whole + np.asarray(part) for whole, part in zip((left, sums), parts))
+                continue
             for start in range(0, len(block), SWEEP):
                 x = block[start : start + SWEEP] - factored.mean_x
                 residual = targets[start : start + SWEEP] - centred[:, None] - x @ weights
@@ -97,6 +106,17 @@ def polished(
             break
     intercepts = centred - factored.mean_x @ weights
     return [Solution(w, b, old.penalty, old.trace) for w, b, old in zip(weights, intercepts, solutions)]
+
+
+@jax.jit
+def _left_on_device(
+    x: Float[Array, "b d"], mean_x: Array, targets: Array, centred: Float[Array, "s t"], weights: Float[Array, "s d t"]
+) -> tuple[Float[Array, "s d t"], Float[Array, "s t"]]:
+    """What a block adds to every solution's gradient and residual; in float64, where x64 is on."""
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    x = x.astype(mean_x.dtype) - mean_x
+    residual = targets - centred[:, None] - product(x, weights)
+    return product(x.T, residual), residual.sum(1)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 class Rows:
     """`blocks()` gives the features in the order of `targets`, the same ones at every call; `width` is d.
 
+    Blocks that are JAX arrays are used on the device that holds them, by `moments` and `ridge.polished`.
     With several processes each holds rows of its own.
     """
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from localization.regression.rows import Rows
 from localization.regression.solution import Solution
+from saliency.devices import precision
 
 BATCH = 2048
 RATE = 0.1
@@ -73,8 +74,10 @@ def _step(
     mean_x, mean_y, scale = constants
     parameters, inner = state
 
+    product = partial(jnp.matmul, precision=precision())
+
     def loss(parameters: dict[str, Array]) -> Array:
-        residual = (x - mean_x) / scale @ parameters["w"] + parameters["b"] - (y - mean_y)
+        residual = product((x - mean_x) / scale, parameters["w"]) + parameters["b"] - (y - mean_y)
         return 0.5 * ((residual**2).sum(-1).mean() + decay * (parameters["w"] ** 2).sum())
 
     updates, inner = optimizer.update(jax.grad(loss)(parameters), inner, parameters)

@@ -4,7 +4,6 @@ Maps are float32 `[n, h, w]`. Grad-CAM (Selvaraju et al. 2017) takes the score's
 weight, and is at least 0; CAM (Zhou et al. 2016) reads the weights off the head, and is signed.
 """
 
-from collections.abc import Sequence
 from functools import cache, partial
 
 import jax
@@ -13,12 +12,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import function, kind_of
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, as_targets, class_count, default_batch, in_batches, settled_targets, spread
+from saliency.scores import Score, Target, as_targets, class_count, resolve_targets
 
 
 def grad_cam(
@@ -26,7 +26,7 @@ def grad_cam(
     x: Float[np.ndarray, "n h w 3"],
     *,
     layer: str | None = None,
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     resize: bool = True,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
@@ -39,19 +39,20 @@ def grad_cam(
     function("progress", progress, "(done, total)")
     architecture = net.architecture
     layer = architecture.require(layer or architecture.gestalt_layer)
-    check_input(net, x)
+    x = check_input(net, x)
     shape = architecture.map_shape(layer, architecture.shapes(x.shape[1], x.shape[2]))
     if len(shape) != 3:
         raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
-    targets = as_targets(target, len(x), class_count(architecture))
+    targets = as_targets(target, len(x), class_count(architecture), net.classes)
     weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
 
     def maps(i: np.ndarray) -> Array:
-        return _maps(weights, spread(x[i]), spread(targets[i]), architecture=architecture, layer=layer, size=size)
+        return _maps(
+            weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture, layer=layer, size=size
+        )
 
     batch = default_batch(architecture, x.shape, architecture.last)
-    parts = in_batches(maps, len(x), batch, progress)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, *size), np.float32)
+    return map_batches(maps, len(x), batch, size, progress).astype(np.float32, copy=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "layer", "size"))
@@ -76,24 +77,26 @@ def cam(
     net: Network,
     x: Float[np.ndarray, "n h w 3"],
     *,
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
     """The class's logit at each place: the head without its global pool. Its mean is the logit, for an average pool.
 
     Raises InputError where the head is not a global pool with at most one dense layer behind it.
     """
-    check_input(net, x)
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
+    x = check_input(net, x)
     architecture = local_head(net.architecture)
-    targets = settled_targets(net, x, Score(), target)
+    targets = resolve_targets(net, x, Score(), target)
     weights = net.weights
-    parts = in_batches(
-        lambda i: _local_logits(weights, spread(x[i]), spread(targets[i]), architecture=architecture),
+    return map_batches(
+        lambda i: _local_logits(weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
+        x.shape[1:3],
         progress,
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    ).astype(np.float32, copy=False)
 
 
 def activation_maps(
@@ -107,18 +110,20 @@ def activation_maps(
     averaged over places. One forward pass; it knows of no class. Raises InputError for an unknown layer, or for one
     without a height and width.
     """
+    kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
     layer = net.architecture.require(layer or net.architecture.gestalt_layer)
-    check_input(net, x, layer)
+    x = check_input(net, x, layer)
     if len(net.architecture.map_shape(layer, net.architecture.shapes(x.shape[1], x.shape[2], layer))) != 3:
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
-    parts = in_batches(
-        lambda i: _mean_activations(weights, spread(x[i]), architecture=architecture, layer=layer),
+    return map_batches(
+        lambda i: _mean_activations(weights, shard_batch(x[i]), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
+        x.shape[1:3],
         progress,
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    ).astype(np.float32, copy=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "layer"))

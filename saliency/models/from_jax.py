@@ -709,7 +709,7 @@ def _of_image(operand: Any) -> bool:
 
 def _relu(graph: _Graph, e: _Equation) -> bool:
     value = next((v for v in map(graph._value, e.inputs) if isinstance(v, _Value)), None)
-    if value is None or ((e.primitive.name == "custom_jvp_call" and _function_name(e) != "relu")):
+    if value is None or (e.primitive.name == "custom_jvp_call" and _function_name(e) != "relu"):
         return False
     return graph._named(e, Relu(), [value], value.shape, value.spatial)
 

@@ -6,17 +6,20 @@ space. The recipe belongs to a checkpoint, is stored with it and recorded in eve
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from jax import Array
 from PIL import Image
 
-from saliency._checks import number, one_of, whole
+from saliency._checks import described, number, one_of, whole
 from saliency.errors import InputError
+from saliency.photos import as_photo
 
 Pixels = TypeVar("Pixels", np.ndarray, Array)
-Photos = np.ndarray | Iterable[np.ndarray]
+Photo = np.ndarray | Image.Image | Path | str
+Photos = Photo | Iterable[Photo]
 Mode = Literal["stretch", "crop", "letterbox"]
 Order = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -77,17 +80,21 @@ class Preprocessing:
             )
 
     def __call__(self, photos: Photos) -> np.ndarray:
-        """Photos uint8 `[h, w, 3]` of any sizes (a list, or one array `[n, h, w, 3]`) -> float32 `[n, H, W, 3]`.
+        """Photos -> float32 `[n, H, W, 3]` in the network's space.
 
-        Raises InputError for anything that is not 8-bit RGB.
+        A photo is uint8 `[h, w, 3]` RGB, a Pillow image of any mode or a path; `photos` are several, of any sizes, in a
+        list or an array `[n, h, w, 3]`, or a single one. Raises InputError for anything else, and for a file that
+        cannot be read.
         """
+        if isinstance(photos, str | Path | Image.Image) or (hasattr(photos, "shape") and np.ndim(photos) == 3):
+            photos = [photos]
+        if isinstance(photos, Mapping) or not isinstance(photos, Iterable):
+            raise InputError(f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}")
         return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
 
-    def place(self, photo: np.ndarray) -> np.ndarray:
-        """One photo uint8 `[h, w, 3]`, resized and cropped to uint8 `[H, W, 3]`."""
-        photo = np.asarray(photo)
-        if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-            raise InputError(f"a photo must be uint8 [h, w, 3] RGB, not {photo.dtype} {list(photo.shape)}")
+    def place(self, photo: Photo) -> np.ndarray:
+        """One photo, resized and cropped to uint8 `[H, W, 3]`."""
+        photo = as_photo(photo)
         height, width = self._resized(photo.shape[:2])
         image, resampling = Image.fromarray(photo), Image.Resampling[self.interpolation.upper()]
         left, top = self._corner((height, width))

@@ -56,6 +56,7 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
     tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    tensors = _unwrapped(tensors)
     scheme = _scheme(name, tensors, header, path)
     architecture = _fitted(scheme, tensors)
     return Network(
@@ -133,6 +134,10 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         raise InputError(
             f"{path}: pickles are not read; turn it into safetensors with python -m scripts.convert_weights {path.name}"
         )
+    if path.suffix == ".keras":
+        raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
+    if path.is_dir():
+        raise InputError(f"{path}: no such file of weights but a folder: name the file in it")
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
     return path, None
@@ -188,6 +193,15 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with refusing(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
         file.get("model_weights", file).visititems(visit)
     return tensors, {}
+
+
+def _unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors without what torch.compile, DataParallel and Lightning put before the names of all of them."""
+    named = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+    for wrapper in ("module.", "model."):
+        if named and all(name.startswith(wrapper) for name in named):
+            named = {name.removeprefix(wrapper): tensor for name, tensor in named.items()}
+    return named
 
 
 def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, str], path: Path) -> Scheme:

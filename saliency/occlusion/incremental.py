@@ -8,7 +8,7 @@ Panes never stick out of their layers, so borders need no care beyond the paddin
 Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,14 +20,18 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency._batches import balanced_size
+from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.operators import Pane, is_map
 from saliency.models.operators.regions import cut, placed
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, column_layer, is_local
-from saliency.scores import Score, evenly
+from saliency.scores import Score, log_probabilities
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
+MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
+NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
 LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 
 
@@ -124,7 +128,7 @@ def class_scores(
     if target is None:
         return logits
     if score.kind == "log_probability":
-        logits = jax.nn.log_softmax(logits)
+        logits = log_probabilities(logits)
     return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
 
 
@@ -246,29 +250,28 @@ class Job:
 def chunk_for(plan: Plan, group: Class, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
-    if jax.default_backend() == "cpu":
-        budget = min(budget, max(CACHE, LEAST * each))
-    return max(1, budget // each)
+    if on_cpu():
+        return max(1, min(budget, max(CACHE, LEAST * each)) // each)
+    return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
 
 
-def jobs(
-    plan: Plan, budget: int, chunk: int | None = None, choose: Callable[[Plan, Class, int], int] = chunk_for
-) -> list[Job]:
-    """A plan's positions, `chunk` at a time or what `choose` says, in as few calls as stay below `budget` bytes.
+def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
+    """A plan's positions, `chunk` at a time or what `chunk_for` says, in as few calls as stay below `budget` bytes.
 
     Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
     a class compiles once.
     """
     made = []
+    place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
     for group in plan.classes:
         total = len(group.positions)
-        at_once = evenly(total, chunk or choose(plan, group, budget))
-        chunks = evenly(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
+        at_once = balanced_size(total, chunk or chunk_for(plan, group, budget))
+        chunks = balanced_size(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))
         for first in range(0, total, chunks * at_once):
             index = np.arange(first, min(total, first + chunks * at_once))
             filled = np.pad(index, (0, chunks * at_once - len(index)), mode="edge").reshape(chunks, at_once)
             made.append(
-                Job(group.positions[index], {name: x[filled] for name, x in group.starts.items()}, group.layout)
+                Job(group.positions[index], place({name: x[filled] for name, x in group.starts.items()}), group.layout)
             )
     return made
 
@@ -289,15 +292,64 @@ def incremental_scores(
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
-    template = jnp.asarray(plan.windows.template, image.dtype)
-    clean = clean_activations(ready.weights, image, target, architecture=plan.architecture, to=plan.to, score=score)
+    calls = _calls(plan, ready, image, fill, score, target)
+    values = (pool.map if pool else map)(lambda job: np.asarray(calls(job)), work)
+    return collected(plan, work, values, image.dtype, step)
 
-    def done(job: Job) -> np.ndarray:
-        scores = class_scores(
+
+Launched = list[Float[Array, "p ..."]]  # a job each
+
+
+def launched(
+    plan: Plan,
+    ready: Prepared,
+    image: Float[np.ndarray, "h w 3"],
+    fill: Float[np.ndarray, "h w 3"],
+    *,
+    score: Score,
+    target: int | None,
+    work: Sequence[Job],
+) -> Launched:
+    """What `collected` makes scores of: all jobs under way, none of them waited for."""
+    return list(map(_calls(plan, ready, image, fill, score, target), work))
+
+
+def collected(
+    plan: Plan,
+    work: Sequence[Job],
+    values: Iterable[Float[Array | np.ndarray, "p ..."]],
+    dtype: np.dtype,
+    step: Step = lambda count: None,
+) -> Float[np.ndarray, "p ..."]:
+    """The scores of all positions from those of each job."""
+    scores = np.empty(0, dtype)
+    for job, some in zip(work, map(np.asarray, values)):
+        if not scores.size:
+            scores = np.empty((len(plan.windows.positions), *some.shape[1:]), dtype)
+        scores[job.positions] = some[: len(job.positions)]
+        step(len(job.positions))
+    return scores
+
+
+def at_once(work: Sequence[Job]) -> int:
+    """The most positions that a job computes at once."""
+    return max(job.starts[WINDOW].shape[1] for job in work)
+
+
+def _calls(
+    plan: Plan, ready: Prepared, image: np.ndarray, fill: np.ndarray, score: Score, target: int | None
+) -> Callable[[Job], Array]:
+    """What starts a job, the untouched image's own pass done."""
+    template = jnp.asarray(plan.windows.template, image.dtype)
+    shown, hidden = jnp.asarray(image), jnp.asarray(fill)  # carried to the device once, for all jobs
+    clean = clean_activations(ready.weights, shown, target, architecture=plan.architecture, to=plan.to, score=score)
+
+    def call(job: Job) -> Array:
+        return class_scores(
             ready,
             clean,
-            image,
-            fill,
+            shown,
+            hidden,
             template,
             target,
             job.starts,
@@ -306,11 +358,5 @@ def incremental_scores(
             score=score,
             layout=job.layout,
         )
-        return np.asarray(scores)[: len(job.positions)]
 
-    classes = plan.shapes[plan.to][-1:] if target is None else ()
-    scores = np.empty((len(plan.windows.positions), *classes), image.dtype)
-    for job, values in zip(work, (pool.map if pool else map)(done, work)):
-        scores[job.positions] = values
-        step(len(job.positions))
-    return scores
+    return call

@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import Int
 
 from saliency._checks import Pair
+from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node
 from saliency.models.operators import Interval, Range, is_map, stays_local
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most
-COMPILATION = 1.5e10  # multiplications that could be done while one more class is compiled, for each convolution
+COMPILATION = 1.5e10  # multiplications that a CPU could do while one more class is compiled, for each convolution
+TUNING = 5e12  # ... and an accelerator, which tries several algorithms for each
 WORTHWHILE = 0.05  # a further class has to save this share of the work
 WINDOW = "window"  # stands for the hidden window among layers' names
 
@@ -168,7 +170,8 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
     work = images * len(windows.positions)
     shapes = architecture.shapes(*windows.image, score.layer_in(architecture))
-    class_cost = COMPILATION * sum(is_map(s) and architecture.by_name[n].layer.weighted for n, s in shapes.items())
+    convolutions = sum(is_map(shape) and architecture.by_name[name].layer.weighted for name, shape in shapes.items())
+    class_cost = convolutions * (COMPILATION if on_cpu() else TUNING)
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + class_cost * len(plan.classes))
 
 

@@ -10,16 +10,16 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.ndimage import gaussian_filter
 
-from saliency._checks import Pair, one_of
+from saliency._checks import Pair, as_array, as_images, described, one_of, pair
 from saliency.errors import InputError
 from saliency.models.preprocessing import Preprocessing
 
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
-Fill = str | float | tuple[float, float, float]
+Fill = str | float | tuple[float, ...]
 GREY = 127.5
+FAR = 10  # times the images' range: a fill further away from them is stated in another space
 BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 
 
@@ -42,6 +42,8 @@ class Windows:
     convention: Convention = "captum"
 
     def __post_init__(self) -> None:
+        for name in ("image", "patch", "stride"):  # one number stands for both
+            object.__setattr__(self, name, pair(name, getattr(self, name)))
         one_of("convention", self.convention, get_args(Convention))
         one_of("shape", self.shape, get_args(Shape))
         for image, patch, stride, axis in zip(self.image, self.patch, self.stride, ("high", "wide")):
@@ -130,34 +132,62 @@ class Windows:
 
 
 def fill_images(
-    x: Float[np.ndarray, "n h w 3"], fill: Fill | np.ndarray, preprocess: Preprocessing, seed: int = 0
-) -> Float[np.ndarray, "n h w 3"]:
-    """What shows through the windows, in the network's space. Levels are stated as pixels, 0..255 RGB.
+    x: Float[np.ndarray, "n h w c"], fill: Fill | np.ndarray, preprocess: Preprocessing | None, seed: int = 0
+) -> Float[np.ndarray, "n h w c"]:
+    """What shows through the windows, in the images' own space. Levels are stated as pixels, 0..255.
 
-    "grey" (127.5), a number, (r, g, b), "mean" (each image's mean colour), "blur" (the image, blurred by a tenth of
-    its shorter side), "noise" (uniform pixels from `seed`, the same for every image). Images `[n, h, w, 3]` that are in
-    that space already are taken as they are.
+    "grey" (127.5), a number, (r, g, b) or one number a channel, "mean" (each image's own mean colour), "blur" (the
+    image, blurred by a tenth of its shorter side), "noise" (uniform pixels from `seed`, the same for every image).
+    `preprocess` takes levels to the images' space; None: it is not known, and `x` is taken for pixels 0..255. Images
+    `[n, h, w, c]` that are in that space already are taken as they are.
+
+    Raises InputError for another fill, and, where the space is not known, for one that lies far outside the images'
+    range: 127.5 is no grey among images of 0..1.
     """
+    channels = x.shape[-1]
     if np.ndim(fill) == 4:
-        if np.shape(fill) != x.shape:
-            raise InputError(f"fill must be {list(x.shape)} as the images are, not {list(np.shape(fill))}")
-        return np.asarray(fill, np.float32)
-    if isinstance(fill, str):
-        match fill:
-            case "grey":
-                colour = np.full(3, GREY)
-            case "mean":
-                return np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape).astype(np.float32)
-            case "blur":
-                sigma = BLUR * min(x.shape[1:3])
-                return gaussian_filter(np.asarray(x, np.float32), (0, sigma, sigma, 0), mode="nearest")
-            case "noise":
-                noise = np.random.default_rng(seed).uniform(0, 255, x.shape[1:])
-                return np.broadcast_to(preprocess.normalise(noise), x.shape)
-            case _:
-                raise InputError(f"fill must be grey, mean, blur, noise, a level 0..255 or r,g,b, not {fill!r}")
+        images = as_images("fill", fill, x.dtype)
+        if images.shape != x.shape:
+            raise InputError(f"fill must be {list(x.shape)} as the images are, not {list(images.shape)}")
+        return images
+    if isinstance(fill, str) and fill == "mean":
+        return np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape).astype(x.dtype)
+    if isinstance(fill, str) and fill == "blur":
+        from scipy.ndimage import gaussian_filter  # on use: it takes longer to import than all of ours
+
+        sigma = BLUR * min(x.shape[1:3])
+        return gaussian_filter(x, (0, sigma, sigma, 0), mode="nearest")
+    pixels = _pixels(fill, x.shape[1:], seed)
+    if preprocess is None:
+        _check_range(x, fill, pixels)
+    elif channels != len(preprocess.mean):
+        raise InputError(f"fill: preprocess is for {len(preprocess.mean)} channels, and x has {channels}")
     else:
-        colour = np.broadcast_to(np.asarray(fill, float), (3,)) if np.size(fill) in (1, 3) else np.full(3, np.nan)
-    if not ((colour >= 0) & (colour <= 255)).all():
-        raise InputError(f"fill must be one level 0..255 or three (r, g, b), not {fill!r}")
-    return np.broadcast_to(np.asarray(preprocess.normalise(colour), np.float32), x.shape)
+        pixels = preprocess.normalise(pixels)
+    return np.broadcast_to(pixels.astype(x.dtype), x.shape)
+
+
+def _pixels(fill: Fill, shape: tuple[int, ...], seed: int) -> Float[np.ndarray, "*hw c"]:
+    """A fill that looks at no image, as pixels 0..255: a colour `[c]`, or noise `[h, w, c]`."""
+    if isinstance(fill, str):
+        if fill not in ("grey", "noise"):
+            raise InputError(f"fill must be grey, mean, blur, noise, a level 0..255 or r,g,b, not {fill!r}")
+        return np.random.default_rng(seed).uniform(0, 255, shape) if fill == "noise" else np.full(shape[-1], GREY)
+    levels = as_array("fill", fill, "grey, mean, blur, noise, a level 0..255 or one for each channel")
+    if levels.ndim > 1 or levels.size not in (1, shape[-1]) or not ((levels >= 0) & (levels <= 255)).all():
+        raise InputError(f"fill must be one level 0..255 or one for each channel (r, g, b), not {described(fill)}")
+    return np.broadcast_to(levels.astype(float).reshape(-1), shape[-1:])
+
+
+def _check_range(x: np.ndarray, fill: object, pixels: np.ndarray) -> None:
+    """InputError where pixels of the fill lie more than FAR times the images' range away from them."""
+    if not x.size or x.min() == x.max() == 0:
+        return
+    low, high = float(x.min()), float(x.max())
+    room = FAR * max(high - low, abs(high), abs(low))
+    if pixels.min() < low - room or pixels.max() > high + room:
+        said = f"{fill} is {pixels.min():g}" if pixels.ndim == 1 else f"{fill} reaches {pixels.max():.4g}"
+        raise InputError(
+            f"fill {said} in pixels, far outside of the images' range {low:.4g} to {high:.4g}: say by preprocess how"
+            " pixels 0..255 become such images, or give the fill as images"
+        )

@@ -13,11 +13,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from saliency._batches import batches, default_batch, shard_batch
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
 from saliency.robustness.calibration import Sampled
-from saliency.scores import batches, default_batch, spread
+from saliency.scores import class_count
 
 
 def masked_log_probabilities(
@@ -29,8 +30,11 @@ def masked_log_probabilities(
 ) -> Float[np.ndarray, "n t k"]:
     """Log-probabilities of every frame with the fill, in normalised units, where it is hidden.
 
-    Raises InputError where the masks are not of the frames' shape.
+    Raises InputError where the masks are not of the frames' shape, and for a network with one output: it has no other
+    class to mistake a frame for.
     """
+    if class_count(net.architecture) < 2:
+        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
     if x.ndim != 5 or hidden.shape != x.shape[:4]:
         raise InputError(f"videos must be [n, t, h, w, 3] and masks [n, t, h, w], not {x.shape} and {hidden.shape}")
     n, t, height, width, channels = x.shape
@@ -39,7 +43,7 @@ def masked_log_probabilities(
     weights = net.weights
     parts = [
         np.asarray(
-            _masked(weights, spread(frames[i]), spread(masks[i]), spread(fills[i]), architecture=net.architecture)
+            _masked(weights, *(shard_batch(part[i]) for part in (frames, masks, fills)), architecture=net.architecture)
         )
         for i in batches(n * t, batch or default_batch(net.architecture, frames.shape, net.architecture.last))
     ]

@@ -4,6 +4,7 @@ One photo is a normalised float32 `[h, w, 3]`; probabilities are softmax values 
 `x0 y0 x1 y1` in pixels of the network's input; what fills a hidden part is an image of the same shape.
 """
 
+from saliency.maps.ranks import rank_correlations
 from saliency.zeiler_fergus.interactions import interactions, separate
 from saliency.zeiler_fergus.regions import (
     Measure,
@@ -13,7 +14,7 @@ from saliency.zeiler_fergus.regions import (
     region_table,
     sign_change,
 )
-from saliency.zeiler_fergus.sweep import Sweep, probabilities, rank_correlations, ranked, sweep
+from saliency.zeiler_fergus.sweep import Sweep, probabilities, ranked, sweep
 
 __all__ = [
     "Measure",

@@ -28,11 +28,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency._batches import batches
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
-from saliency.scores import batches
 
 NOISE = 1e-5
 JITTER = 0.1

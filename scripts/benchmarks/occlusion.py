@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from saliency import report
 from saliency._checks import pair
+from saliency.devices import default_budget
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.weights import ARCHITECTURES, random_network
-from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
@@ -186,7 +186,7 @@ def peak_mib() -> float:
 
 def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score) -> Maps:
     plan = plan_for(net.architecture, windows, score, OFTEN)
-    work = jobs(plan, BUDGET)
+    work = jobs(plan, default_budget())
 
     def maps() -> np.ndarray:
         weights = prepared(plan, net.weights)  # counted: a caller with one image pays for it
@@ -198,7 +198,7 @@ def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score)
 
 
 def dense(net: Network, image: np.ndarray, windows: Windows, score: Score, every: int) -> Maps:
-    chunk = positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), BUDGET)
+    chunk = positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), default_budget())
     return lambda: dense_scores(
         net.architecture, net.weights, image, np.zeros_like(image), sampled(windows, every),
         score=score, target=TARGET, chunk=chunk, step=lambda count: None,

@@ -101,14 +101,6 @@ class Operator:
     def prepares(self, shapes: Sequence[Shape]) -> bool:
         return False
 
-    def drawn(self, rng: np.random.Generator, shapes: Sequence[Shape]) -> tuple[Any, Any]:
-        """Random values in place of (what it prepares, its kernel), for timing; of weighted operators."""
-        raise NotImplementedError
-
-    def on_region(self, ready: Any, kernel: Any, x: Array) -> Array:
-        """What a weighted operator's kernel makes of a region that holds its padding."""
-        raise NotImplementedError
-
     def change(self, pane: Pane, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
         """How the output's window changes with its inputs' changes, which cover the pane's region."""
         if self.linear:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from saliency._checks import Pair
+from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.operators.base import QUIET, Operator, Sliding
 from saliency.models.operators.pool import NO_PADDING, output_size
@@ -68,7 +69,7 @@ class Conv(Operator):
         return self.convolve(parameters["kernel"], xs[0])
 
     def convolve(self, kernel: Array, x: Array) -> Array:
-        if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and jax.default_backend() == "cpu":
+        if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and on_cpu():
             return winograd.convolution(self.padding, x, kernel)
         return lax.conv_general_dilated(
             x,
@@ -78,6 +79,7 @@ class Conv(Operator):
             rhs_dilation=self.dilation,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.groups,
+            precision=precision(),
         )
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
@@ -86,7 +88,7 @@ class Conv(Operator):
     def prepares(self, shapes: Sequence[Shape]) -> bool:
         """Whether windows are computed by Winograd's algorithm; an accelerator's own convolutions are better."""
         wide = min(shapes[0][-1], self.features) >= WINOGRAD_WINDOWS
-        return self.square and wide and jax.default_backend() == "cpu"
+        return self.square and wide and on_cpu()
 
     def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
         return winograd.transformed(parameters["kernel"]) if self.prepares(shapes) else None
@@ -94,21 +96,13 @@ class Conv(Operator):
     def region(self, size: Pair, ready: Any = None) -> Pair:
         return super().region(size) if ready is None else winograd.whole_tiles(super().region(size))
 
-    def drawn(self, rng: np.random.Generator, shapes: Sequence[Shape]) -> tuple[Any, Any]:
-        if self.prepares(shapes):
-            return [list(row) for row in rng.standard_normal((4, 4, shapes[0][-1], self.features), np.float32)], None
-        return None, rng.standard_normal(self.parameter_shapes(*shapes)["kernel"], np.float32)
-
-    def on_region(self, ready: Any, kernel: Any, x: Array) -> Array:
-        if ready is not None:
-            return winograd.convolved(x, ready)
-        if self.kernel == self.stride == (1, 1) and self.groups == 1:
-            return x @ kernel[0, 0]
-        return replace(self, padding=NO_PADDING).convolve(kernel, x)
-
     def change(self, pane: Pane, *changes: Array) -> Array:
-        y = self.on_region(pane.ready, pane.parameters["kernel"], changes[0])
-        return y[:, : pane.size[0], : pane.size[1]]
+        (x,), kernel = changes, pane.parameters["kernel"]
+        if pane.ready is not None:
+            return winograd.convolved(x, pane.ready)[:, : pane.size[0], : pane.size[1]]
+        if self.kernel == self.stride == (1, 1) and self.groups == 1:
+            return jnp.matmul(x, kernel[0, 0], precision=precision())
+        return replace(self, padding=NO_PADDING).convolve(kernel, x)
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,17 +125,11 @@ class Dense(Operator):
         return {"kernel": kernel, "bias": (self.features,)} if self.bias else {"kernel": kernel}
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        y = xs[0] @ parameters["kernel"]
+        y = jnp.matmul(xs[0], parameters["kernel"], precision=precision())
         return y + parameters["bias"] if self.bias else y
 
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
-        return xs[0] @ parameters["kernel"]
+        return jnp.matmul(xs[0], parameters["kernel"], precision=precision())
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return int(np.prod(places)) * shapes[0][-1] * self.features
-
-    def drawn(self, rng: np.random.Generator, shapes: Sequence[Shape]) -> tuple[Any, Any]:
-        return None, rng.standard_normal((shapes[0][-1], self.features), np.float32)
-
-    def on_region(self, ready: Any, kernel: Any, x: Array) -> Array:
-        return x @ kernel

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency.devices import precision
 from saliency.models.operators.base import Operator
 from saliency.models.operators.regions import Pane, Parameters, Shape, cut, is_map
 
@@ -80,6 +81,8 @@ class Step:
             name: getattr(value, "value", value) if type(value).__name__ == "_Held" else value
             for name, value in self.params
         }
+        if "precision" in params and params["precision"] is None and (wanted := precision()) is not None:
+            params["precision"] = (wanted, wanted)
         bound = self.primitive.get_bind_params(params)
         functions, params = bound if isinstance(bound, tuple) else ([], bound)  # older versions of JAX give both
         result = self.primitive.bind(*functions, *values, **params)
