@@ -1,4 +1,4 @@
-"""Flax models, nnx and linen, as networks: their functions are traced, in inference mode, and their modules name layers."""
+"""Flax models, nnx and linen, as networks: their functions are traced in inference mode; modules name layers."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ def _inference(function: Callable) -> dict[str, bool]:
 
 def _linen(model: linen.Module) -> Callable:
     switch = _inference(model.__call__)  # type: ignore[operator]
-    return lambda variables, x: model.apply(variables, x, **switch)
+    return lambda variables, x: model.apply(variables, x, **switch)  # type: ignore[arg-type]
 
 
 def _nnx(model: nnx.Module) -> tuple[Callable, Any]:

@@ -23,8 +23,9 @@ def from_keras(
 
     `size` (height, width) is needed where the model states none. `preprocess` says how photos become what the model
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
-    ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes `[n, h, w, c]`.
-    Raises InputError for another backend, for several inputs or outputs, and whatever `from_function` does; Keras' own prediction is what the network is compared with.
+    ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
+    `[n, h, w, c]`. It is compared with Keras' own prediction. Raises InputError for another backend, for several inputs
+    or outputs, and whatever `from_function` does.
     """
     try:
         import keras

@@ -50,9 +50,11 @@ def network_of_model(model: "Model", source: str, oracle: Any = None, **options:
     """A network of a model that was read; `source` is what messages call it."""
     channels_last = model.image[1] not in (1, 2, 3, 4) and model.image[3] in (1, 2, 3, 4)
     channels, height, width = (model.image[i] for i in ((3, 1, 2) if channels_last else (1, 2, 3)))
-    size = options.pop("size") or (height, width)
-    if None in np.atleast_1d(np.array(size, object)):
-        raise InputError(f"{source} takes images of any size: state size")
+    size = options.pop("size")
+    if size is None:
+        if height is None or width is None:
+            raise InputError(f"{source} takes images of any size: state size")
+        size = height, width
     if channels is None:
         raise InputError(f"{source} states no number of channels")
 
@@ -151,7 +153,9 @@ def _read(path: Path) -> Model:
         import onnx
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise InputError(f"{path}: ONNX files are read with onnx and onnxruntime; pip install 'salbox[onnx]'") from error
+        raise InputError(
+            f"{path}: ONNX files are read with onnx and onnxruntime; pip install 'salbox[onnx]'"
+        ) from error
     if not path.is_file():
         raise InputError(f"{path}: no such ONNX file")
     if path.stat().st_size > MAX_BYTES:
@@ -197,7 +201,9 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
                 raise InputError(f"{source}: the constant of node {name} holds nothing that can be read")
             constants[each.output[0]] = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
             continue
-        nodes.append(Node(_named(name), each.op_type, tuple(each.input), tuple(each.output), {**attributes, "opset": opset}))
+        nodes.append(
+            Node(_named(name), each.op_type, tuple(each.input), tuple(each.output), {**attributes, "opset": opset})
+        )
     if graph.output[0].name not in there:
         raise InputError(f"{source}: no node gives its output {graph.output[0].name}")
     weights = {name: x for name, x in constants.items() if x.dtype.kind == "f" and x.size > KNOWN}

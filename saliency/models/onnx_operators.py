@@ -222,7 +222,9 @@ def clip(a: Attributes, x: Any, low: Any = None, high: Any = None) -> Any:
     low = a.get("min") if low is None else low
     high = a.get("max") if high is None else high
     x = x if low is None else _of(x, low).maximum(x, np.asarray(low, x.dtype) if isinstance(low, float) else low)
-    return x if high is None else _of(x, high).minimum(x, np.asarray(high, x.dtype) if isinstance(high, float) else high)
+    return (
+        x if high is None else _of(x, high).minimum(x, np.asarray(high, x.dtype) if isinstance(high, float) else high)
+    )
 
 
 def gelu(a: Attributes, x: Any) -> Any:

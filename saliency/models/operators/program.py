@@ -22,32 +22,14 @@ from saliency.devices import precision
 from saliency.models.operators.base import Operator
 from saliency.models.operators.regions import Pane, Parameters, Shape, cut, is_map
 
-# primitives of which a chain of operands that depend on the image is linear, if it is but one operand
-LINEAR = frozenset(
-    [
-        "add",
-        "add_any",
-        "sub",
-        "neg",
-        "mul",
-        "div",
-        "reduce_sum",
-        "broadcast_in_dim",
-        "reshape",
-        "transpose",
-        "slice",
-        "squeeze",
-        "expand_dims",
-        "convert_element_type",
-        "copy",
-        "dot_general",
-        "split",
-        "concatenate",
-    ]
-)
-CHEAP = LINEAR - {"dot_general", "reduce_sum"} | set(
-    ["max", "min", "abs", "sign", "select_n", "clamp", "gt", "lt", "ge", "le", "eq", "ne", "and", "or", "not"]
-)
+# primitives that are linear in an operand that depends on the image, if no other does (but for sums)
+LINEAR = {
+    "add", "add_any", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "div", "dot_general",
+    "expand_dims", "mul", "neg", "reduce_sum", "reshape", "slice", "split", "squeeze", "sub", "transpose",
+}  # fmt: skip
+CHEAP = LINEAR - {"dot_general", "reduce_sum"} | {
+    "abs", "and", "clamp", "eq", "ge", "gt", "le", "lt", "max", "min", "ne", "not", "or", "select_n", "sign",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
