@@ -18,7 +18,7 @@ from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_targets, class_count, resolve_targets
+from saliency.scores import Score, Target, as_targets, class_count, class_logits, resolve_targets
 
 
 def grad_cam(
@@ -60,13 +60,12 @@ def _maps(
     weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layer: str, size: tuple[int, int]
 ) -> Array:
     activation = architecture.upto(weights, x, layer)
-    predicted = architecture.after(weights, activation, layer).argmax(-1)
+    predicted = class_logits(architecture, architecture.after(weights, activation, layer)).argmax(-1)
     targets = jnp.where(targets < 0, predicted, targets)
-    explained = architecture.without(*architecture.logit_bypass)
 
     def total(activation: Array) -> Array:
-        logits = explained.after(weights, activation, layer)
-        return jnp.take_along_axis(logits, targets[:, None], -1).sum()
+        logits = architecture.after(weights, activation, layer)
+        return Score().of_logits(architecture, logits, targets).sum()
 
     weight = architecture.as_map(layer, jax.grad(total)(activation)).mean((1, 2), keepdims=True)
     cam = jax.nn.relu((weight * architecture.as_map(layer, activation)).sum(-1))
@@ -142,11 +141,11 @@ def local_head(architecture: Architecture) -> Architecture:
             f"CAM needs a head of a global pool and at most one dense layer, which {architecture.name} has not;"
             " Grad-CAM takes any head"
         )
-    return architecture.without(pool.name, *architecture.logit_bypass)
+    return architecture.without(pool.name)
 
 
 @partial(jax.jit, static_argnames="architecture")
 def _local_logits(weights: Weights, x: Array, targets: Array, *, architecture: Architecture) -> Array:
-    logits = architecture.upto(weights, x)
+    logits = class_logits(architecture, architecture.upto(weights, x))
     local = jnp.take_along_axis(logits, targets[:, None, None, None], -1)[..., 0]
     return jax.image.resize(local, x.shape[:3], "bilinear")

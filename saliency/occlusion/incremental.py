@@ -27,7 +27,7 @@ from saliency.models.operators import Pane, is_map
 from saliency.models.operators.regions import cut, placed
 from saliency.occlusion.dense import Step
 from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, column_layer, is_local
-from saliency.scores import Score, log_probabilities
+from saliency.scores import Score
 
 CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
 MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
@@ -127,9 +127,9 @@ def class_scores(
     logits = before + changes[to]
     if target is None:
         return logits
-    if score.kind == "log_probability":
-        logits = log_probabilities(logits)
-    return logits[:, 0] if logits.shape[-1] == 1 else logits[:, target]
+    if column_layer(architecture, score):
+        return logits[:, 0]
+    return score.of_logits(architecture, logits, jnp.full(len(logits), target))
 
 
 def _inside(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
@@ -230,8 +230,8 @@ def _kept(architecture: Architecture, name: str) -> str:
 
 def _of_target(architecture: Architecture, score: Score, weights: Weights, target: Array | int | None) -> Weights:
     """Weights as the plan's architecture takes them: for a class logit, only the target's column of the last layer."""
-    name = column_layer(architecture)
-    if score.kind != "logit" or name is None or target is None:
+    name = column_layer(architecture, score)
+    if name is None or target is None:
         return weights
     index = jnp.asarray(target)
     column = {key: lax.dynamic_slice_in_dim(weights[name][key], index, 1, -1) for key in weights[name]}

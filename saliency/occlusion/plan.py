@@ -177,11 +177,9 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
 
 def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
     """With at most so many classes of rows, and of columns."""
-    run = dense = architecture
-    if score.kind == "logit":
-        run = dense = architecture.without(*architecture.logit_bypass)
-        if column := column_layer(run):
-            run = with_features(run, column, 1)
+    run = dense = score.explained(architecture)
+    if column := column_layer(run, score):
+        run = with_features(run, column, 1)
     to = score.layer_in(run)
     shapes = run.shapes(*windows.image, to)
     nodes = [node for node in run.ancestors(to) if is_map(shapes[node.name])]
@@ -193,8 +191,10 @@ def _plan(architecture: Architecture, windows: Windows, score: Score, most: int)
     return Plan(run, to, windows, classes, dense)
 
 
-def column_layer(architecture: Architecture) -> str | None:
-    """The layer whose features are the logits: everything after it keeps channels apart."""
+def column_layer(architecture: Architecture, score: Score) -> str | None:
+    """The layer whose features are the logits, where one alone is scored: everything after it keeps channels apart."""
+    if not score.of_one_logit or architecture.probabilities == "sigmoid":
+        return None
     readers = Counter(name for node in architecture.nodes for name in node.inputs)
     node = architecture.by_name[architecture.last]
     while node.layer.channelwise and readers[node.inputs[0]] == 1:
