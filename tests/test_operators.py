@@ -208,9 +208,11 @@ def test_pieces_of_functions(name, patch, stride, rng):
                 return (x**2).mean((1, 2)).reshape(len(x), -1)
 
         net = from_function(apply, p, size=size, channels=2)
-        assert type(net.layers["it"]).__name__ == kind
+        assert type(net.layers[net.architecture.require("it")]).__name__ == kind
         assert net.dtype == np.float64
-        check(net.architecture, net.weights, Windows(size, patch, stride), net.architecture.last, 2)
+        check(
+            net.architecture, net.weights, Windows(size, patch, stride, convention="xplique"), net.architecture.last, 2
+        )
 
 
 def test_multiplications_are_counted():

@@ -77,12 +77,14 @@ def _nnx(model: nnx.Module) -> tuple[Callable, Any]:
 
 def _name_modules(model: nnx.Module) -> None:
     """Every submodule runs within a scope that bears its name within the module that holds it."""
-    modules = {path: node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module) and path}
+    modules = {
+        path: node
+        for path, node in nnx.iter_graph(model)
+        if path and isinstance(node, nnx.Module) and callable(node) and not isinstance(node, nnx.List | nnx.Dict)
+    }
     for path, module in modules.items():
         holder = max((len(other) for other in modules if other == path[: len(other)] and other != path), default=0)
         kind, name = type(module), ".".join(map(str, path[holder:]))
-        if not callable(module) or isinstance(module, nnx.List | nnx.Dict):
-            continue
 
         def call(self: Any, *args: Any, _kind: Any = kind, _name: str = name, **options: Any) -> Any:
             with jax.named_scope(_name):

@@ -73,6 +73,8 @@ def network_of(
     if preprocess is None:
         preprocess = Preprocessing(size, "stretch", scale=1.0, mean=(0.0,) * channels, std=(1.0,) * channels)  # type: ignore[arg-type]
     kind_of("preprocess", preprocess, Preprocessing, "how photos become images")
+    if preprocess.channels != channels:
+        raise InputError(f"preprocess is for {preprocess.channels} channels, and the images have {channels}")
     leaves, tree = jax.tree.flatten(params)
     try:
         leaves = [jnp.asarray(leaf) for leaf in leaves]

@@ -43,6 +43,16 @@ class Scalar:
         return jnp.asarray(self.value, self.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A parameter of a primitive that cannot be hashed: itself alone is equal to it."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
 @dataclass(frozen=True)
 class Step:
     """One primitive: `inputs` are slots or constants, `outputs` how many slots it fills."""
@@ -59,10 +69,7 @@ class Step:
     def run(self, slots: list[Any]) -> None:
         """Its results, appended to the slots."""
         values = [i.array() if isinstance(i, Scalar) else slots[i] for i in self.inputs]
-        params = {
-            name: getattr(value, "value", value) if type(value).__name__ == "_Held" else value
-            for name, value in self.params
-        }
+        params = {name: value.value if isinstance(value, Held) else value for name, value in self.params}
         if "precision" in params and params["precision"] is None and (wanted := precision()) is not None:
             params["precision"] = (wanted, wanted)
         bound = self.primitive.get_bind_params(params)

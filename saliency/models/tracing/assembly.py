@@ -1,8 +1,8 @@
 """From pieces to nodes: pieces without an operator that follow one another within a scope become one."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 
 from saliency.models.graph import Node
 from saliency.models.operators import Operator, Shape, is_map
-from saliency.models.operators.program import Opaque, Pointwise, Scalar, Step
+from saliency.models.operators.program import Held, Opaque, Pointwise, Scalar, Step
 from saliency.models.tracing.pieces import Piece, Value, inner, view
 
 Key = tuple[Piece, int]
@@ -128,16 +128,6 @@ def _operator(key: Key, read: set[Key]) -> tuple[Operator, list[Value], dict[str
     return operator, inputs, {f"p{i}": array for i, (array, _) in enumerate(constants)}
 
 
-@dataclass(frozen=True, eq=False)
-class Held:
-    """A parameter of a primitive that cannot be hashed: itself alone is equal to it."""
-
-    value: Any
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-
 def _frozen(params: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     def hashable(value: Any) -> bool:
         try:
@@ -158,6 +148,7 @@ def _named_keys(keys: list[Key]) -> dict[Key, str]:
     used: Counter[str] = Counter()
     for piece, i in keys:
         scope = "/".join(piece.scope.split("/")[common:]) if piece.inputs else piece.scope
+        scope = re.sub(r"[^\w./>-]", "_", scope)  # names stand in options, lists and files
         own = scope if last[piece.scope] == (piece, i) else f"{scope}/{piece.kind}"
         base = own if scope else piece.kind
         used[base] += 1
@@ -169,11 +160,11 @@ def _named_keys(keys: list[Key]) -> dict[Key, str]:
 
 
 def _common(paths: list[list[str]]) -> int:
-    """How many first parts all paths share, each keeping at least one of its own."""
-    if len(paths) < 2:
-        return 0
+    """How many first parts all paths share; what remains tells some of them apart."""
     count = 0
-    while all(len(path) > count + 1 for path in paths) and len({path[count] for path in paths}) == 1:
+    while all(len(path) > count for path in paths) and any(len(path) > count + 1 for path in paths):
+        if len({path[count] for path in paths}) > 1:
+            break
         count += 1
     return count
 
