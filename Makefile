@@ -2,13 +2,14 @@
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
+# make slow      the tests that take a minute or more, and those for an accelerator in their small form
 # make benchmark speed, as ratios
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: compare test parity real benchmark clean
+.PHONY: compare test parity real slow benchmark clean
 
 compare: .venv/.ready
 	.venv/bin/python -m scripts.compare $(ARGS)
@@ -17,13 +18,16 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 -m "not parity and not real" $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m "not parity and not real and not gpu and not slow" $(ARGS)
 
 parity: .venv-parity/.ready
 	.venv-parity/bin/pytest --numprocesses 2 -m parity tests/parity $(ARGS)
 
 real: .venv/.tested
 	.venv/bin/pytest --numprocesses 2 -m real tests/real $(ARGS)
+
+slow: .venv/.tested
+	.venv/bin/pytest --numprocesses 2 -m "gpu or slow" $(ARGS)
 
 benchmark: .venv-parity/.ready
 	.venv-parity/bin/python -m scripts.benchmark gradient

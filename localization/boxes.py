@@ -38,6 +38,14 @@ def below_half(boxes: Float[np.ndarray, "n 4"], sizes: ArrayLike) -> Bool[np.nda
     return area(boxes) < np.reshape(sizes, (-1, 2)).prod(1) / 2
 
 
+def same_aspect(a: ArrayLike, b: ArrayLike) -> Bool[np.ndarray, "*n"]:
+    """Whether sizes (height, width) `[..., 2]` may be those of one photo before and after it was resized: widths and
+    heights are rounded then, so that two aspects may differ by 2%."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    with np.errstate(all="ignore"):  # a size of nothing, or without end, is no size of a photo
+        return np.abs(a[..., 0] / a[..., 1] * (b[..., 1] / b[..., 0]) - 1) < 0.02
+
+
 def iou(a: Boxes, b: Boxes) -> Float[np.ndarray, "*n"]:
     """Intersection over union, elementwise with broadcasting; 0 where a box is empty or NaN.
 

@@ -125,6 +125,12 @@ def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> McNemar:
     return McNemar(p, only_first, only_second)
 
 
+def in_percent(value: float, low: float, high: float, width: int = 0) -> str:
+    """A share of 1 with its interval as text, in percent; numbers are padded to `width` where they stand in columns."""
+    inner = max(0, width - 1)
+    return f"{100 * value:{width}.1f} [{100 * low:{inner}.1f}, {100 * high:{inner}.1f}]"
+
+
 def one_each(name: str, labels: ArrayLike, n: int) -> np.ndarray:
     """Labels `[n]` of any kind, or InputError."""
     array = np.asarray(labels)

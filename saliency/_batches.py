@@ -2,14 +2,17 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from saliency.devices import in_turn, on_cpu
 from saliency.models.graph import Architecture
@@ -17,9 +20,18 @@ from saliency.models.graph import Architecture
 CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
 BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
 
+_SETTINGS: Mapping[str, Callable[[Any], AbstractContextManager]] = {  # by the names in jax.config
+    "enable_x64": jax.enable_x64,
+    "default_matmul_precision": jax.default_matmul_precision,
+    "default_device": jax.default_device,
+    "numpy_dtype_promotion": jax.numpy_dtype_promotion,
+    "numpy_rank_promotion": jax.numpy_rank_promotion,
+    "debug_nans": jax.debug_nans,
+}
+
 
 def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
+    """Indices of equal batches; the last batch is padded with its last image, so that one compiled shape serves all."""
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 
@@ -61,7 +73,7 @@ def in_batches(
     if not on_cpu() or jax.local_device_count() > 1:
         return in_turn(function, n, size, done)
     indices, parts = batches(n, size), []
-    with workers(min(4, os.cpu_count() or 1)) as pool:
+    with workers(min(4, cores())) as pool:
         for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
             parts.append(part)
             done(min(int(index[-1]) + 1, n) - told)
@@ -81,20 +93,19 @@ def map_batches(
 
 
 def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
-    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    """Threads that compute as the caller does: what is set in a context of JAX's holds for one thread alone."""
+    settings = [(state, getattr(jax.config, f"jax_{name}")) for name, state in _SETTINGS.items()]
 
     def begin() -> None:
-        jax.enable_x64(x64).__enter__()
-        if precision is not None:
-            jax.default_matmul_precision(precision).__enter__()
+        for state, value in settings:
+            state(value).__enter__()
 
     return ThreadPoolExecutor(threads, initializer=begin)
 
 
-def shard_batch(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
+def shard_batch(x: np.ndarray, i: Int[np.ndarray, " k"]) -> Array:
+    """Rows of `x`, dealt out to this process's devices where their number allows: a jitted function runs on all."""
+    x = x[i[0] : i[-1] + 1] if len(i) and i[-1] - i[0] + 1 == len(i) else x[i]  # a batch in a row needs no copy
     devices = jax.local_devices()
     if len(x) % len(devices):
         return jnp.asarray(x)

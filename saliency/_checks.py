@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def _in_memory(value: object) -> object:
         tensor = value.detach().cpu()
         return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
     if isinstance(value, np.ma.MaskedArray):
-        return value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+        return np.ma.filled(value.astype(float), np.nan) if np.ma.is_masked(value) else value.data
     if isinstance(value, list | tuple) and any(hasattr(one, "detach") or np.ma.isMaskedArray(one) for one in value):
         return [_in_memory(one) for one in value]
     return value
@@ -60,11 +61,13 @@ def as_images(
     *,
     channels: int | None = None,
     normalised: bool = False,
+    within: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Images `[n, h, w, c]` as finite floats of `dtype`, or InputError with what is wrong with them.
 
     `dtype` None: float32, or float64 for images that are, where JAX has it enabled.
-    `channels`: how many there must be. `normalised`: they must be floats, as `net.preprocess` gives them.
+    `channels`: how many there must be. `normalised`: they must be floats, as `net.preprocess` gives them; `within`:
+    between these bounds.
     """
     wanted = f"[n, h, w, {channels or 'c'}]{' as net.preprocess gives it' * normalised}"
     if isinstance(value, list | tuple) and len({np.shape(one) for one in value if hasattr(one, "shape")}) > 1:
@@ -81,9 +84,14 @@ def as_images(
         dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype == np.float64 else np.float32)
     with np.errstate(over="ignore"):  # what the precision cannot hold is infinite, and told below
         images = array.astype(dtype, copy=False)
-    bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
-    if len(bad):
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):  # as cheap as a check can be: one that passes looks no further
+        bad = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
         raise InputError(f"{name} holds NaN or infinite values in image {bad[0]} ({len(bad)} of {shape[0]} images)")
+    if within and not within[0] <= low <= high <= within[1]:
+        raise InputError(
+            f"{name} holds {low:.4g} to {high:.4g}, far from what net.preprocess makes of photos: pass them through it"
+        )
     return images
 
 
@@ -99,6 +107,8 @@ def _misplaced(shape: tuple[int, ...], channels: int | None) -> str:
 
 def as_maps(name: str, value: object) -> np.ndarray:
     """Maps as numbers `[n, h, w]` of at least one pixel, or InputError. NaN may be among them: a status says so."""
+    if isinstance(value, list | tuple) and not len(value):
+        return np.empty((0, 1, 1))
     maps = as_array(name, value, "numbers [n, h, w]")
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise InputError(f"{name} must be [n, h, w], of at least one pixel, not {list(maps.shape)}")
@@ -146,3 +156,29 @@ def function(name: str, value: object, of: str) -> None:
     """Something to call, or None; `of` says with what."""
     if value is not None and not callable(value):
         raise InputError(f"{name} must be a function of {of}, or None, not {described(value)}")
+
+
+def text(name: str, value: object) -> None:
+    """Words for a page."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be text, not {described(value)}")
+
+
+def texts(name: str, values: object) -> None:
+    """Several, as a list or tuple."""
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{name} must be a list of texts, not {described(values)}")
+
+
+def folder(name: str, value: object) -> Path | None:
+    """A folder to write in, which need not exist, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name} must be the path of a folder, or None, not {described(value)}")
+    path = Path(value)
+    if any(one.exists() and not one.is_dir() for one in (path, *path.parents)):
+        raise InputError(
+            f"{name} must be a folder, which need not exist, not {str(value)!r}, where a file is in the way"
+        )
+    return path

@@ -20,13 +20,14 @@ from safetensors import safe_open
 from saliency.errors import InputError
 
 MAX_BYTES = 2**30  # of arrays in one compressed file: a few kB can unfold into more than there is memory
+MARKS = ",;\t|"  # what may separate the cells of a table
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is parsed takes several times as much memory
 
 
 @contextmanager
 def refusing(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
     except InputError:
@@ -70,8 +71,8 @@ def read_text(path: Path | str) -> str:
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
         text = Path(path).read_text(encoding="utf-8-sig")
-    if text.startswith("version https://git-lfs"):
-        raise InputError(f"{path}: {placeholder(path)}")
+    if text and (said := placeholder(path)):
+        raise InputError(f"{path}: {said}")
     return text
 
 
@@ -97,12 +98,9 @@ def numbered_rows(
     path: Path | str, columns: Sequence[str], *, optional: Sequence[str] = (), aliases: Mapping[str, str] = NO_ALIASES
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of `read_rows`, each with the number of its line, from 1 on."""
-    text = read_text(path)
-    first = 1
-    if text[:4].lower() == "sep=":  # how Excel is told what separates the cells
-        text, first = text.partition("\n")[2], 2
+    text, first = _table(path)
     known = {name.lower(): name for name in (*columns, *optional)}
-    heads = {mark: _head(text, mark, known, aliases) for mark in ",;\t|"}
+    heads = {mark: _head(text, mark, known, aliases) for mark in MARKS}
     # what separates is what gives most of the columns, and then most cells
     mark = max(heads, key=lambda mark: (len(set(heads[mark]) & set(columns)), len(heads[mark])))
     head = heads[mark]
@@ -127,6 +125,18 @@ def numbered_rows(
                 )
             row = dict.fromkeys(optional, "") | dict(zip(head, cells + [""] * (len(head) - len(cells))))
             yield line, row
+
+
+def columns_of(path: Path | str) -> frozenset[str]:
+    """The names in a table's first line, in lower case."""
+    text, _ = _table(path)
+    return frozenset(name.lower() for name in max((_head(text, mark, {}, NO_ALIASES) for mark in MARKS), key=len))
+
+
+def _table(path: Path | str) -> tuple[str, int]:
+    """A table's text from its first line on, and the number of that line: Excel is told above what separates cells."""
+    text = read_text(path)
+    return (text.partition("\n")[2], 2) if text[:4].lower() == "sep=" else (text, 1)
 
 
 def _head(text: str, mark: str, known: Mapping[str, str], aliases: Mapping[str, str]) -> list[str]:

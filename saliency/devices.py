@@ -12,13 +12,16 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax import Array, lax
+from jax import lax
 from jax.errors import JaxRuntimeError
+from jax.typing import ArrayLike
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CPU_BUDGET = 256 * 2**20  # bytes of activations at once
 SHARE = 0.5  # of an accelerator's free memory: the rest is for what a library's convolutions want besides
+NO_MEMORY = ("resource_exhausted", "out of memory", "failed to allocate")  # what XLA's errors of that kind say
 UNDER_WAY = 2  # calls: one that computes, and the next one
 
 
@@ -67,7 +70,7 @@ def under_way(launch: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
 
 def in_turn(
-    function: Callable[[np.ndarray], Array | np.ndarray],
+    function: Callable[[np.ndarray], ArrayLike],
     total: int,
     size: int,
     done: Callable[[int], None],
@@ -94,7 +97,7 @@ def in_turn(
 
 def halved(size: int, error: JaxRuntimeError, what: str) -> int:
     """Half of what was too much for the device's memory, with a warning; any other error is raised again."""
-    if size == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+    if size == 1 or not any(sign in str(error).lower() for sign in NO_MEMORY):
         raise error
     half = -(-size // 2)
     warnings.warn(

@@ -2,4 +2,12 @@
 
 
 class InputError(ValueError):
-    """Bad input from outside. Scripts print its message and exit with code 2, without a traceback."""
+    """Bad input from outside. Scripts print its message and exit with code 2, without a traceback.
+
+    >>> import saliency
+    >>> try:
+    ...     saliency.Score("loss")
+    ... except saliency.InputError as error:
+    ...     print(error)
+    kind must be one of logit, log_probability, gestalt, not 'loss'
+    """

@@ -94,7 +94,16 @@ def deletion(
 
     `target` is by default the class predicted for the whole image. A black box's scores are taken as they are, and
     `preprocess` says how a fill in pixels enters its images (default: they are pixels 0..255). A map that says nothing
-    has scores of NaN. Raises InputError as `occlusion_maps` does, and for maps that do not fit the images.
+    has scores of NaN. Raises InputError as `occlusion_maps` does, and for maps that do not fit the images. After
+    Petsiuk et al. 2018.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> brightness = lambda images: images.mean((1, 2, 3))
+    >>> curves = faithfulness.deletion(brightness, np.full((1, 4, 6, 3), 100.0), maps, steps=4, fill=0)
+    >>> curves.scores.tolist(), curves.auc.tolist()
+    ([[100.0, 75.0, 50.0, 25.0, 0.0]], [50.0])
     """
     x = classifier_input(net, x, last_layer(net, "log_probability"))
     hidden = fill_images(x, fill, entry(net, preprocess), seed)
@@ -113,7 +122,16 @@ def insertion(
     preprocess: Preprocessing | None = None,
     progress: Progress | None = None,
 ) -> Curves:
-    """The same while pixels of the image come back into `fill`."""
+    """The same while pixels of the image come back into `fill`, the map's highest first.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> brightness = lambda images: images.mean((1, 2, 3))
+    >>> curves = faithfulness.insertion(brightness, np.full((1, 4, 6, 3), 100.0), maps, steps=4, fill=0)
+    >>> curves.scores.tolist()
+    [[0.0, 25.0, 50.0, 75.0, 100.0]]
+    """
     x = classifier_input(net, x, last_layer(net, "log_probability"))
     hidden = fill_images(x, fill, entry(net, preprocess), seed)
     return _replacement(net, x, maps, hidden, x, target, steps, progress)
@@ -156,8 +174,18 @@ def _mixed(start: np.ndarray, end: np.ndarray, rank: np.ndarray, replaced: np.nd
 
 
 def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: float = 15.0) -> PerImage:
-    """1 where the map's maximum (the first of several) lies within `tolerance` pixels of a box, else 0."""
-    maps = _checked(maps)
+    """1 where the map's maximum (the first of several) lies within `tolerance` pixels of a box, else 0.
+
+    Maps float `[n, h, w]`, boxes `[n, 4]` or for each image `[m, 4]`, `x0 y0 x1 y1` in pixel edges of the map; NaN for
+    an image without a box and for a map that says nothing. Zhang et al. 2016. Raises InputError for other shapes.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.pointing_game(maps, [[4, 2, 6, 4]], tolerance=0).tolist()
+    [1.0]
+    """
+    maps = as_maps("maps", maps)
     number("tolerance", tolerance, least=0)
     hits = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
@@ -169,8 +197,17 @@ def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: flo
 
 
 def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerImage:
-    """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part."""
-    maps = _checked(maps)
+    """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part.
+
+    Arguments and NaN as for `pointing_game`. Wang et al. 2020.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.energy_pointing_game(maps, [[0, 2, 6, 4]]).round(3).tolist()
+    [0.761]
+    """
+    maps = as_maps("maps", maps)
     shares = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
         positive = np.maximum(maps[i], 0).astype(float)
@@ -194,12 +231,8 @@ def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarra
             yield i, targets
 
 
-def _checked(maps: np.ndarray) -> np.ndarray:
-    return as_maps("maps", maps) if np.size(maps) or np.ndim(maps) == 3 else np.empty((0, 1, 1))
-
-
 def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _checked(a), _checked(b)
+    a, b = as_maps("maps", a), as_maps("maps", b)
     if a.shape != b.shape:
         raise InputError(f"maps to compare must be of the same images, not {list(a.shape)} and {list(b.shape)}")
     return a, b
@@ -216,22 +249,45 @@ def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h 
 
 
 def sparsity(maps: Float[np.ndarray, "n h w"]) -> PerImage:
-    """Gini index of the absolute values."""
-    maps = _checked(maps)
-    values = np.sort(np.abs(maps.reshape(len(maps), -1)).astype(float))
-    size = values.shape[1]
+    """Gini index of the absolute values of maps `[n, h, w]`: 0 where all are equal, near 1 where one pixel has all.
+
+    Chalasani et al. 2020. NaN for a map that says nothing.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.sparsity(maps).round(3).tolist()
+    [0.347]
+    """
+    maps = as_maps("maps", maps)
+    size = maps[0].size if len(maps) else 1
+    values = np.sort(np.abs(maps.reshape(len(maps), size)).astype(float))
     with np.errstate(invalid="ignore"):
         gini = (2 * np.arange(1, size + 1) - size - 1) @ values.T / (size * values.sum(1))
     return np.where(usable(maps), gini, np.nan)
 
 
 def rank_correlation(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"]) -> PerImage:
-    """Spearman's correlation of each pair of maps; ties share their mean rank."""
+    """Spearman's correlation of each pair of maps `[n, h, w]`; ties share their mean rank. NaN where one says nothing.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.rank_correlation(maps, -maps).round(6).tolist()
+    [-1.0]
+    """
     return np.array([rank_correlations(np.stack(pair))[0, 1] for pair in zip(*_pairs(a, b))], float)
 
 
 def top_overlap(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"], share: float = 0.1) -> PerImage:
-    """How many of the top `share` of pixels two maps have in common, as a share of them."""
+    """How many of the top `share` of pixels two maps `[n, h, w]` have in common, as a share of them.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.top_overlap(maps, maps**2).tolist(), faithfulness.top_overlap(maps, -maps).tolist()
+    ([1.0], [0.0])
+    """
     number("share", share, above=0, below=1)
     return np.array([top_overlaps(np.stack(pair), share)[0, 1] for pair in zip(*_pairs(a, b))], float)
 
@@ -246,7 +302,15 @@ class Agreement:
 
 
 def agreement(maps: Mapping[str, Float[np.ndarray, "n h w"]], share: float = 0.1) -> Agreement:
-    """All pairs of methods; images that a method has no usable map for do not count for its pairs."""
+    """All pairs of methods, by name; images that a method has no usable map for do not count for its pairs.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> found = faithfulness.agreement({"up": maps, "down": -maps})
+    >>> found.names, found.correlation.round(6).tolist()
+    (('up', 'down'), [[1.0, -1.0], [-1.0, 1.0]])
+    """
     number("share", share, above=0, below=1)
     each = [as_maps(f"maps of {name}", own) for name, own in maps.items()]
     if len({own.shape for own in each}) != 1 or not len(each[0]):
@@ -279,6 +343,14 @@ def stability(
     """Rank correlation of a method's `maps` with those of the same images under Gaussian noise.
 
     `noise` is its deviation as a share of each image's range. The class explained stays that of the clean image.
+    After Yeh et al. 2019.
+
+    >>> import numpy as np, saliency
+    >>> net, method = saliency.load_network("scenes_cnn"), saliency.METHODS["edges"]
+    >>> photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    >>> x = net.preprocess([photo])
+    >>> bool(saliency.faithfulness.stability(method, net, x, method.maps(net, x))[0] > 0.9)
+    True
     """
     number("noise", noise, least=0)
     x = classifier_input(net, x, last_layer(net, Score()))
@@ -301,6 +373,15 @@ def sanity(
     """Rank correlation of a method's `maps` with those of the network randomised from the logits down to each layer.
 
     A map that survives this does not show what the network learned. The class explained stays the trained network's.
+    Adebayo et al. 2018.
+
+    >>> import numpy as np, saliency
+    >>> net, method = saliency.load_network("scenes_cnn"), saliency.METHODS["edges"]
+    >>> photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    >>> x = net.preprocess([photo])
+    >>> found = saliency.faithfulness.sanity(method, net, x, method.maps(net, x))
+    >>> list(found)[:2], found["logits"].round(6).tolist()  # edges do not look at the network
+    (['logits', 'conv4_2'], [1.0])
     """
     kind_of("net", net, Network, "as load_network gives it: a black box has no weights to randomise")
     x = check_input(net, x)

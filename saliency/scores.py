@@ -31,7 +31,7 @@ from saliency._checks import as_array, described, one_of, whole
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network
+from saliency.models.network import Network, check_input
 
 Kind = Literal["logit", "logit_before_relu", "log_probability", "probability", "contrast", "gestalt", "function"]
 Function = Callable[[Float[Array, "n classes"]], Float[Array, " n"]]
@@ -156,8 +156,15 @@ def log_probabilities(
 
 
 def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
-    """Softmax in float64; of a single output its sigmoid."""
-    values = np.asarray(logits, float)
+    """Class probabilities of logits `[..., classes]`, in float64: their softmax; of a single output its sigmoid.
+
+    >>> import saliency
+    >>> saliency.probabilities([[0.0, 0.0], [-1000.0, 1000.0]]).tolist(), saliency.probabilities([[0.0]]).tolist()
+    ([[0.5, 0.5], [0.0, 1.0]], [[0.5]])
+    """
+    values = as_array("logits", logits, "numbers [..., classes]").astype(float)
+    if not values.ndim or not values.shape[-1]:
+        raise InputError(f"logits must be numbers [..., classes], not {list(values.shape)}")
     if values.shape[-1] == 1:
         return np.exp(-np.logaddexp(0, -values))
     powers = np.exp(values - values.max(-1, keepdims=True, initial=-np.inf))
@@ -190,8 +197,8 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     Where the classes have `names`, these do as well as indices: "dingo", or one for each image.
     """
     said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
-    if names and not isinstance(target, str) and _holds_names(target):
-        target = [_class_index(one, names) if isinstance(one, str) else one for one in list(target)]
+    if names and isinstance(target, list | tuple | np.ndarray) and any(isinstance(one, str) for one in target):
+        target = [_class_index(one, names) if isinstance(one, str) else one for one in target]
     if isinstance(target, str):
         if not names:
             raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
@@ -208,12 +215,6 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
         least, most = targets.min(), targets.max()
         raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
-
-
-def _holds_names(target: object) -> bool:
-    if isinstance(target, np.ndarray):
-        return target.dtype.kind in "UO" and target.ndim == 1
-    return isinstance(target, list | tuple) and any(isinstance(one, str) for one in target)
 
 
 def _class_index(name: str, names: Sequence[str]) -> int:
@@ -236,12 +237,22 @@ def class_count(architecture: Architecture) -> int:
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
-    """The published logits of normalised images, in batches of one compiled shape."""
+    """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
+    suit the machine); the last batch is padded.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.logits(net, x).shape
+    (1, 10)
+    """
+    x = check_input(net, x)
+    whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
     classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
     return map_batches(
-        lambda i: _logits(weights, shard_batch(x[i]), architecture=net.architecture), len(x), batch, (classes,)
+        lambda i: _logits(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
     )
 
 
@@ -273,7 +284,7 @@ def score_values(
     weights, architecture = net.weights, net.architecture
 
     def values(i: np.ndarray) -> Array:
-        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        inputs = shard_batch(x, i), shard_batch(targets, i)
         return score_of_batch(weights, *inputs, architecture=architecture, score=score)
 
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())

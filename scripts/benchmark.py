@@ -1,10 +1,8 @@
-"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit --help`."""
+"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit|gpu --help`."""
 
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
-
-import tyro
 
 from scripts import benchmarks, cli
 
@@ -16,7 +14,7 @@ def main(arguments: list[str]) -> None:
         print(f"usage: python -m scripts.benchmark {'|'.join(names)} [options]", file=None if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
     benchmark = import_module(f"scripts.benchmarks.{arguments[0]}")
-    cli.run(benchmark.main, tyro.cli(benchmark.Options, args=arguments[1:], prog=f"scripts.benchmark {arguments[0]}"))
+    cli.run(benchmark.main, cli.parse(benchmark.Options, arguments[1:], f"scripts.benchmark {arguments[0]}"))
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from localization.boxes_file import read_boxes
 from localization.datasets import load
-from localization.datasets.dataset import inside
+from localization.datasets.names import inside
 from localization.report import figures
 from saliency import InputError, load_network, report
 from saliency import _reading as reading
 from saliency._reading import read_arrays, read_json, read_map, read_rows
 from saliency.models.preprocessing import Preprocessing
 from saliency.photos import read_header, read_photo
-from scripts.boxes_file import read_boxes
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
 PRODUCT = [path for top in ("saliency", "localization", "scripts") for path in Path(top).rglob("*.py")]

@@ -12,7 +12,7 @@ from localization.boxes import iou
 from localization.regression import lad, overlap, ridge, sgd, status
 from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
-from localization.regression.rows import Rows, in_memory
+from localization.regression.rows import FeatureBlocks, in_memory
 from saliency.errors import InputError
 
 SIZE = (20, 30)  # height, width
@@ -38,7 +38,7 @@ def bright():
 
 
 def chunked(x, y, parts):
-    return Rows(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
+    return FeatureBlocks(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
@@ -74,7 +74,7 @@ def test_rows_made_on_the_device_stay_there_and_give_the_same(problem):
     """Blocks of unlike lengths, longer and shorter than those that are multiplied."""
     x, y = problem
     cuts = [5, 48, 50]
-    there = Rows(lambda: iter(map(jnp.asarray, np.split(x, cuts))), y, x.shape[1])
+    there = FeatureBlocks(lambda: iter(map(jnp.asarray, np.split(x, cuts))), y, x.shape[1])
     here, sums = moments(chunked(x, y, 7), block=16), moments(there, block=16)
     assert sums.n == len(x)
     for one, other in zip(sums.centred(), here.centred()):

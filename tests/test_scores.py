@@ -124,3 +124,30 @@ def test_parts_are_few_and_equal(total, most):
     parts = -(-total // size)
     assert size <= most and parts == -(-total // most)
     assert size == 1 or -(-total // (size - 1)) > parts  # none of the same number would be smaller
+
+
+def test_threads_keep_what_the_caller_has_set():
+    """A context of JAX's holds for its own thread: without care a batch would be computed by other rules."""
+
+    def seen(i):
+        names = (
+            "enable_x64",
+            "default_matmul_precision",
+            "numpy_dtype_promotion",
+            "numpy_rank_promotion",
+            "debug_nans",
+        )
+        found.append([getattr(jax.config, f"jax_{name}") for name in names])
+        return np.zeros(1)
+
+    found: list = []
+    with (
+        jax.enable_x64(True),
+        jax.default_matmul_precision("highest"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("raise"),
+        jax.debug_nans(True),
+        jax.default_device(jax.devices()[0]),
+    ):
+        in_batches(seen, 3, 1)
+    assert found == 3 * [[True, "highest", "standard", "raise", True]]

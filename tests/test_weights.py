@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from types import ModuleType
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -119,6 +120,33 @@ def test_half_precision_is_read(tmp_path):
     kernel = loaded.weights["conv1"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_allclose(kernel, net.weights["conv1"]["kernel"], rtol=1e-3)
+
+
+def test_bfloat16_is_read(tmp_path):
+    net = random_network(ARCHITECTURES["squeezenet1_1"]())
+    tensors = exported(net.architecture, SCHEMES["squeezenet1_1"][0], net.weights)
+    save_file({name: value.astype(ml_dtypes.bfloat16) for name, value in tensors.items()}, tmp_path / "b.safetensors")
+    loaded = load_network("squeezenet1_1", tmp_path / "b.safetensors")
+    assert loaded.dtype == np.float32
+    np.testing.assert_allclose(loaded.weights["conv1"]["kernel"], net.weights["conv1"]["kernel"], rtol=1e-2)
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module.", "model."])
+def test_names_are_unwrapped(wrapper, tmp_path):
+    """As torch.compile, DataParallel and Lightning save them."""
+    net = random_network(ARCHITECTURES["vgg16"]())
+    tensors = exported(net.architecture, SCHEMES["vgg16"][0], net.weights)
+    save_file({wrapper + name: value for name, value in tensors.items()}, tmp_path / "net.safetensors")
+    same_weights(load_network("vgg16", tmp_path / "net.safetensors").weights, net.weights)
+    inside = {name.replace("features.", "features._orig_mod."): value for name, value in tensors.items()}
+    save_file(inside, tmp_path / "net.safetensors")
+    same_weights(load_network("vgg16", tmp_path / "net.safetensors").weights, net.weights)
+
+
+def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path):
+    (tmp_path / "net.keras").write_bytes(b"PK")
+    assert "a Keras 3 archive" in refusal("vgg16", tmp_path / "net.keras")
+    assert "no such file of weights but a folder" in refusal("vgg16", tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The analysis of seed 000: each figure against its formula, written out by hand."""
+"""The analysis after Zeiler & Fergus: each figure against its formula, written out by hand."""
 
 from itertools import combinations, product
 
@@ -80,8 +80,8 @@ def test_averages_of_a_sweep(rng):
     assert one.mean == pytest.approx(sum(values) / len(values))
     assert one.spread**2 == pytest.approx(sum((v - one.mean) ** 2 for v in values) / len(values))
     assert values[one.worst] == min(values)
-    assert one.kept == sum(top == target for top in one.top.ravel()) / len(values)
-    assert 0 < one.kept < 1
+    assert one.predicted_share == sum(top == target for top in one.top.ravel()) / len(values)
+    assert 0 < one.predicted_share < 1
 
 
 def test_drop_map_is_the_mean_over_the_windows_that_hide_a_pixel(rng):

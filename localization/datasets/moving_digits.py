@@ -1,4 +1,4 @@
-"""Moving digits: short videos of handwritten digits that bounce about a dark canvas (seed 004's data, made offline).
+"""Moving digits: short videos of handwritten digits that bounce about a dark canvas, as Moving MNIST has them, made offline.
 
 Frames uint8 `[n, t, h, w, 3]` RGB (grey); labels int64 `[n, digits]` in 0..9; boxes float64 `[n, t, digits, 4]`,
 `x0 y0 x1 y1` in continuous pixel edges, tight on the digit's ink. The splits share no digit instance. Everything is
@@ -31,6 +31,15 @@ class MovingDigits:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __repr__(self) -> str:
+        n, frames, height, width, _ = self.frames.shape
+        return f"MovingDigits({n:,} videos of {frames} frames, {width}x{height} px, {self.labels.shape[1]} digits each)"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels, by label."""
+        return tuple(map(str, range(10)))
 
 
 def moving_digits(

@@ -1,4 +1,4 @@
-"""The linear map of seed 003, Eq. 4, as it is applied and stored: maps `[n, (k,) h, w]` to boxes `[n, 4]`.
+"""The linear map as it is applied and stored: maps `[n, (k,) h, w]` to boxes `[n, 4]`.
 
 A bundle is a safetensors file with the weights and, in its header, JSON: which features, which coding, what the maps
 were, how it was fitted. It applies to maps of the same origin only.

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 
 BLOCK = 4096  # rows a device multiplies at once
 PANELS = 12  # of columns: only those on and above the diagonal are computed, 13/24 of the work
@@ -67,7 +67,7 @@ class Moments:
         return float(np.trace(own - 2 * weights.T @ cross + weights.T @ gram @ weights)) / (2 * self.n)
 
 
-def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: int = BLOCK) -> Moments:
+def moments(rows: FeatureBlocks, *, shift: Float[np.ndarray, " d"] | None = None, block: int = BLOCK) -> Moments:
     """Over the rows of all processes, on all devices. `shift` (default: the first block's mean) keeps what is summed
     small; moments to be added need the same one."""
     mesh = Mesh(np.array(jax.devices()), ("rows",))
@@ -105,7 +105,9 @@ def together(
         yield next(blocks, np.zeros(shape, np.float32))
 
 
-def augmented(rows: Rows, shift: Float[np.ndarray, " d"], size: int) -> Iterator[Float[np.ndarray | Array, "size z"]]:
+def augmented(
+    rows: FeatureBlocks, shift: Float[np.ndarray, " d"], size: int
+) -> Iterator[Float[np.ndarray | Array, "size z"]]:
     """Rows `z` in blocks of one size, filled up with zeros, which add nothing: the last one, and any that was made on
     this process's devices (a JAX array), where it stays unless there are other processes to keep step with."""
     z, filled = np.zeros((size, 1 + rows.width + rows.targets.shape[1]), np.float32), 0
@@ -137,7 +139,7 @@ def _on_device(x: Array, shift: Array, y: Array, *, size: int) -> Float[Array, "
     return jnp.pad(z, ((0, size - len(x)), (0, 0)))
 
 
-def first_mean(rows: Rows) -> Float[np.ndarray, " d"]:
+def first_mean(rows: FeatureBlocks) -> Float[np.ndarray, " d"]:
     """The mean of the first block of the first process, as float32 can hold it."""
     mean = np.asarray(next(rows.blocks())).mean(0, dtype=np.float64).astype(np.float32)
     return np.asarray(multihost_utils.broadcast_one_to_all(mean)) if jax.process_count() > 1 else mean

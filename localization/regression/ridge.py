@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from localization.regression.moments import Moments
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 from localization.regression.solution import Solution
 
 SWEEP = 512  # rows in float64 at once
@@ -72,7 +72,7 @@ def kept(squares: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "d d"]) ->
 
 
 def polished(
-    factored: "Spectrum | Cholesky", rows: Rows, solutions: Sequence[Solution], *, steps: int = 4
+    factored: "Spectrum | Cholesky", rows: FeatureBlocks, solutions: Sequence[Solution], *, steps: int = 4
 ) -> list[Solution]:
     """Solutions from float32 products, to nearly float64's precision, by iterative refinement.
 
@@ -134,7 +134,7 @@ class Cholesky:
         return scipy.linalg.cho_solve(self.factor, right, check_finite=False)
 
 
-def one_penalty(moments: Moments, penalty: float, rows: Rows) -> Solution:
+def one_penalty(moments: Moments, penalty: float, rows: FeatureBlocks) -> Solution:
     """A single solution, of the rows that the moments are of."""
     gram, cross, _ = moments.centred()
     added = penalty * float(np.trace(gram)) / len(gram)
@@ -171,7 +171,7 @@ def cross_validated(
     return spectrum, Solution(best.weights, best.intercept, best.penalty, {"left_out": figures})
 
 
-def conjugate_gradients(rows: Rows, penalty: float, *, tolerance: float = 1e-6, steps: int = 500) -> Solution:
+def conjugate_gradients(rows: FeatureBlocks, penalty: float, *, tolerance: float = 1e-6, steps: int = 500) -> Solution:
     """Without any d x d matrix: every step is one sweep over the rows. Stops at this relative residual."""
     n = total(np.array([float(len(rows))]))[0]
     mean_x = total(sum(x.sum(0, dtype=np.float64) for x in rows.blocks())) / n

@@ -87,7 +87,9 @@ class NoisyGradients:
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """(x - baseline) * the mean gradient on the straight way there (Sundararajan et al. 2017), summed over channels.
+    """(x - baseline) * the mean gradient along the line from the baseline, summed over channels.
+
+    Sundararajan et al. 2017.
 
     A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points.
     """
@@ -131,8 +133,8 @@ def attribution_maps(
     size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
-        gradient = partial(_gradient, weights, shard_batch(targets[i]), architecture, score)
-        return recipe(gradient, shard_batch(x[i]), shard_batch(baseline[i]))
+        gradient = partial(_gradient, weights, shard_batch(targets, i), architecture, score)
+        return recipe(gradient, shard_batch(x, i), shard_batch(baseline, i))
 
     return map_batches(maps, len(x), size, x.shape[1:3], progress).astype(np.float32, copy=False)
 

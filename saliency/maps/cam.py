@@ -30,10 +30,27 @@ def grad_cam(
     resize: bool = True,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
-    """relu(sum over channels of mean(d logit / d activation) * activation) at `layer` (default: the Gestalt layer).
+    """relu(sum over channels of mean(d logit / d activation) * activation) at a layer (Selvaraju et al. 2017).
 
-    With `resize=False` at the layer's own size. Raises InputError for an unknown layer, for one without a height and
-    width, or for one that some of the computation goes round.
+    Args:
+        net: a network.
+        x: float `[n, h, w, 3]` as `net.preprocess` gives it.
+        layer: where the channels are weighed (default: the Gestalt layer, behind the last convolution).
+        target: class indices or names, one or one for each image (default: the predicted class).
+        resize: bilinearly to the image's size; without it the map has the layer's own.
+        progress: called with (done, total) images.
+
+    Returns:
+        float32 `[n, h, w]`, at least 0.
+
+    Raises InputError for an unknown layer, for one without a height and width, and for one that a skip connection
+    bypasses.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.grad_cam(net, x, target=3).shape, saliency.grad_cam(net, x, resize=False).shape
+    ((1, 96, 96), (1, 12, 12))
     """
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")
@@ -48,7 +65,7 @@ def grad_cam(
 
     def maps(i: np.ndarray) -> Array:
         return _maps(
-            weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture, layer=layer, size=size
+            weights, shard_batch(x, i), shard_batch(targets, i), architecture=architecture, layer=layer, size=size
         )
 
     batch = default_batch(architecture, x.shape, architecture.last)
@@ -61,7 +78,7 @@ def _maps(
 ) -> Array:
     activation = architecture.upto(weights, x, layer)
     predicted = class_logits(architecture, architecture.after(weights, activation, layer)).argmax(-1)
-    targets = jnp.where(targets < 0, predicted, targets)
+    targets = jnp.where(targets < 0, predicted.astype(targets.dtype), targets)
 
     def total(activation: Array) -> Array:
         logits = architecture.after(weights, activation, layer)
@@ -79,9 +96,17 @@ def cam(
     target: Target = None,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
-    """The class's logit at each place: the head without its global pool. Its mean is the logit, for an average pool.
+    """The class's logit at each place: the head without its global pool (Zhou et al. 2016). Signed.
 
+    For an average pool its mean before it is enlarged is the logit. `x` is float `[n, h, w, 3]` as `net.preprocess`
+    gives it, `target` class indices or names (default: the predicted class); maps are float32 `[n, h, w]`.
     Raises InputError where the head is not a global pool with at most one dense layer behind it.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.cam(net, x, target=3).shape
+    (1, 96, 96)
     """
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")
@@ -90,7 +115,7 @@ def cam(
     targets = resolve_targets(net, x, Score(), target)
     weights = net.weights
     return map_batches(
-        lambda i: _local_logits(weights, shard_batch(x[i]), shard_batch(targets[i]), architecture=architecture),
+        lambda i: _local_logits(weights, shard_batch(x, i), shard_batch(targets, i), architecture=architecture),
         len(x),
         default_batch(architecture, x.shape, architecture.last),
         x.shape[1:3],
@@ -106,8 +131,16 @@ def activation_maps(
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
     """The mean over channels of a layer's activations (default: the Gestalt layer's): the Gestalt total before it is
-    averaged over places. One forward pass; it knows of no class. Raises InputError for an unknown layer, or for one
-    without a height and width.
+    averaged over places. One forward pass; it knows of no class.
+
+    `x` is float `[n, h, w, 3]` as `net.preprocess` gives it; maps are float32 `[n, h, w]`. Raises InputError for an
+    unknown layer, and for one that has no spatial axes.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.activation_maps(net, x, layer="relu2_1").shape
+    (1, 96, 96)
     """
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")
@@ -117,7 +150,7 @@ def activation_maps(
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     return map_batches(
-        lambda i: _mean_activations(weights, shard_batch(x[i]), architecture=architecture, layer=layer),
+        lambda i: _mean_activations(weights, shard_batch(x, i), architecture=architecture, layer=layer),
         len(x),
         default_batch(architecture, x.shape, layer),
         x.shape[1:3],

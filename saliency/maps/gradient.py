@@ -1,4 +1,4 @@
-"""Sensitivity maps by one backward pass: |d score / d pixel|, channels reduce_channels (seed 003, Eq. 1-3).
+"""Gradient maps by one backward pass: |d score / d pixel|, reduced over the channels (Simonyan et al. 2013).
 
 Images are float `[n, h, w, 3]` in the network's normalised space, so the derivative is per normalised unit.
 Maps are float32 `[n, h, w]`, at least 0.
@@ -34,11 +34,33 @@ def gradient_maps(
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """One backward pass per image: float32 `[n, h, w]`, or `[n, h, w, 3]` with the sign for aggregate="signed".
+    """How much the score answers to the smallest change of each pixel: one backward pass an image.
 
-    `target` holds class indices (default: the predicted class, found in the same forward pass); a Gestalt score
-    ignores it. `batch` images are taken at once (default: what a CPU's cache holds, or 64 for each accelerator).
+    Simonyan et al. 2013; Fast Object Localization via Sensitivity Analysis, Eq. 1 (a class score) and 3 (Gestalt).
+
+    Args:
+        net: a network.
+        x: float `[n, h, w, 3]` as `net.preprocess` gives it.
+        score: "logit", "log_probability", "gestalt", "gestalt:LAYER", or a `Score`.
+        target: class indices or names, one or one for each image; default: the predicted class, found in the same
+            forward pass. A Gestalt score has none.
+        aggregate: of the channels' derivatives the largest ("max") or mean absolute value, the Euclidean norm ("l2"),
+            or all of them with their sign ("signed").
+        batch: images at once (default: what a CPU's cache holds, or 64 for each accelerator).
+        progress: called with (done, total) images.
+
+    Returns:
+        float32 `[n, h, w]`, at least 0, a derivative per normalised unit; `[n, h, w, 3]` for "signed".
+
     Raises InputError for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.gradient_maps(net, x, target=3).shape
+    (1, 96, 96)
+    >>> saliency.gradient_maps(net, x, score="gestalt", aggregate="signed").shape
+    (1, 96, 96, 3)
     """
     one_of("aggregate", aggregate, get_args(Aggregate))
     whole("batch", batch, least=1, optional=True)
@@ -51,7 +73,7 @@ def gradient_maps(
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
     def maps(i: np.ndarray) -> Array:
-        inputs = shard_batch(x[i]), shard_batch(targets[i])
+        inputs = shard_batch(x, i), shard_batch(targets, i)
         return reduce_channels(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
     each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]
@@ -68,7 +90,7 @@ def input_gradient(
 
 @partial(jax.jit, static_argnames="aggregate")
 def reduce_channels(gradient: Float[Array, "n h w c"], aggregate: Aggregate) -> Array:
-    """Channels reduce_channels: the largest or mean absolute value, or the Euclidean norm; "signed" leaves them."""
+    """One number a pixel: the largest or mean absolute value, or the Euclidean norm; "signed" leaves them."""
     match aggregate:
         case "max":
             return jnp.abs(gradient).max(-1)

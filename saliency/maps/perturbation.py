@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, number, whole
+from saliency._checks import Pair, function, number, whole
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.gradient import Progress
 from saliency.models.black_box import Classifier, classifier_input, entry
@@ -38,14 +38,23 @@ def rise_maps(
 
     Positive where showing a pixel raises the score. Taking the mean score off changes the expected map by a
     constant only, and takes away most of its noise. Each mask is a coarse grid of `cells` a side, a share `keep` of
-    them visible, enlarged bilinearly and shifted at random; all images get the same masks. `preprocess` says how a
-    fill, stated in pixels, enters the images of a black box (default: they are pixels). Raises InputError as
-    `occlusion_maps` does.
+    them visible, enlarged bilinearly and shifted at random; all images get the same masks, drawn from `seed`.
+
+    `net`, `x`, `fill`, `score`, `target` and `preprocess` are those of `occlusion_maps`, and so are the errors; maps
+    are float32 `[n, h, w]`. `progress(done, total)` counts images.
+
+    >>> import numpy as np, saliency
+    >>> photos = np.random.default_rng(0).integers(0, 256, (1, 8, 6, 3))
+    >>> top_left = lambda images: images[:, :4, :3].mean((1, 2, 3))
+    >>> found = saliency.rise_maps(top_left, photos, masks=64, cells=4, fill=0)
+    >>> found.shape, bool(found[0, :4, :3].mean() > found[0, 4:, 3:].mean())
+    ((1, 8, 6), True)
     """
     whole("masks", masks, least=2)
     whole("cells", cells, least=1)
     number("keep", keep, above=0, below=1)
     whole("seed", seed)
+    function("progress", progress, "(done, total)")
     preprocess = entry(net, preprocess)
     x = classifier_input(net, x, last_layer(net, score))
     functions = probes(net, x, score, target)
@@ -103,9 +112,21 @@ def finite_difference_maps(
 
     One channel of a square of `cell` pixels goes up and down by `step` times the image's range; the map is the largest
     absolute derivative of the channels, per pixel. At `cell=1` it is the gradient map: 2 passes a pixel and channel.
+    (Fast Object Localization via Sensitivity Analysis, section 4.)
+
+    `net`, `x`, `score` and `target` are those of `occlusion_maps`, and so are the errors; maps are float32 `[n, h, w]`,
+    a derivative per unit of `x`. `progress` counts images of a black box, positions of a network.
+
+    >>> import numpy as np, saliency
+    >>> photos = np.random.default_rng(0).integers(0, 256, (1, 8, 6, 3))
+    >>> top_left = lambda images: images[:, :4, :3].mean((1, 2, 3))
+    >>> found = saliency.finite_difference_maps(top_left, photos, cell=2)
+    >>> found.shape, bool(found[0, 0, 0] > 0), bool(found[0, 7, 5] > 0)
+    ((1, 8, 6), True, False)
     """
     whole("cell", cell, least=1)
     number("step", step, above=0)
+    function("progress", progress, "(done, total)")
     score = as_score(score)
     x = classifier_input(net, x, last_layer(net, score))
     height, width = x.shape[1:3]

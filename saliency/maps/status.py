@@ -11,6 +11,9 @@ def status(maps: Shaped[np.ndarray, "n *k h w"]) -> Shaped[np.ndarray, " n"]:
     """Of each map "ok", "not finite" or "constant"; of k stacked ones "constant" where all of them are.
 
     Raises InputError for what is no maps `[n, h, w]` or `[n, k, h, w]` of at least one pixel.
+
+    >>> status([[[1, 2]], [[3, 3]], [[0, np.nan]]]).tolist()
+    ['ok', 'constant', 'not finite']
     """
     maps = as_array("maps", maps, "numbers [n, h, w], or [n, k, h, w] for k methods stacked")
     if maps.ndim not in (3, 4) or 0 in maps.shape[1:]:

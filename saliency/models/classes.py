@@ -20,6 +20,8 @@ from saliency._reading import read_json, read_rows, read_text
 from saliency.errors import InputError
 
 WNID = re.compile(r"n\d{8}")
+WNID_AND_NAMES = re.compile(r"(n\d{8})(?:[\s,:;]+(.*))?")
+_INDEX = re.compile(r"\{?\s*['\"]?(\d{1,9})['\"]?\s*[:,;\s]\s*(.*?)\s*,?\s*\}?")  # {0: 'tench, Tinca tinca',
 _FORMS = (
     "LOC_synset_mapping.txt, plain text with a name on each line, JSON (a list, or an object of indices and names, as"
     " Keras has it), a CSV with index and name, perhaps wnid"
@@ -145,17 +147,28 @@ def _class_list(source: object, entries: Sequence[tuple[str, str]], empty: bool 
 
 
 def _of_text(path: Path) -> list[tuple[str, str]]:
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    split = [line.partition(" ") for line in lines]
-    with_wnid = [bool(WNID.fullmatch(first)) for first, _, _ in split]
-    if not any(with_wnid):
+    """Lines of names, or of wnid and names, perhaps with their index before them, as a printed dictionary has it."""
+    lines = _indexed([line.strip() for line in read_text(path).splitlines() if line.strip(" \t{}")])
+    split = [WNID_AND_NAMES.fullmatch(line) for line in lines]
+    if not any(split):
         return [("", line) for line in lines]
-    if all(with_wnid) and all(names.strip() for _, _, names in split):
-        return [(wnid, names.strip()) for wnid, _, names in split]
-    if all(with_wnid) and not any(names.strip() for _, _, names in split):
-        return [(wnid, wnid) for wnid, _, _ in split]
-    odd = next(line for line, (first, _, names) in zip(lines, split) if not (WNID.fullmatch(first) and names.strip()))
-    raise InputError(f"{path}: each line must hold a wnid and names, or none a wnid; one holds {odd[:60]!r}")
+    if odd := [line for line, parts in zip(lines, split) if parts is None]:
+        raise InputError(f"{path}: each line must hold a wnid and names, or none a wnid; one holds {odd[0][:60]!r}")
+    entries = [(parts[1], (parts[2] or "").strip()) for parts in split if parts]
+    named = [names for _, names in entries if names]
+    if named and len(named) < len(entries):
+        bare = next(wnid for wnid, names in entries if not names)
+        raise InputError(f"{path}: each line must hold a wnid and names, or each a wnid alone; {bare} has no name")
+    return entries if named else [(wnid, wnid) for wnid, _ in entries]
+
+
+def _indexed(lines: list[str]) -> list[str]:
+    """The lines in the order of the numbers that they begin with, without these, if those are 0, 1, 2 and so on."""
+    parts = [_INDEX.fullmatch(line) for line in lines]
+    found = {int(part[1]): part[2] for part in parts if part}
+    if len(lines) < 2 or len(found) < len(lines) or found.keys() != set(range(len(lines))):
+        return lines
+    return [re.sub(r"^(['\"])(.*)\1$", r"\2", found[i]) for i in range(len(lines))]
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from saliency._checks import as_images
-from saliency.errors import InputError
+from saliency._checks import as_images, kind_of
 from saliency.models.graph import Architecture
 from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
@@ -23,7 +23,14 @@ class Network(nnx.Module):
     """An architecture with weights, for inference.
 
     `net(x)` gives pre-softmax logits `[n, classes]` for normalised float32 images `[n, h, w, 3]`; `net.upto(x, layer)`
-    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order.
+    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order;
+    `net.preprocess(photos)` what photos become; `net.classes` the classes' names, if they are known.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((2, 60, 80, 3), np.uint8))
+    >>> x.shape, net(x).shape, net.upto(x, "pool2").shape
+    ((2, 96, 96, 3), (2, 10), (2, 24, 24, 24))
     """
 
     def __init__(
@@ -106,17 +113,18 @@ def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndar
     `net.preprocess` has not seen, for NaN and infinities, for an image that is too small, and for values so far from
     what pixels 0..255 become that they cannot have been normalised.
     """
+    kind_of("net", net, Network, "as load_network gives it")
     channels = net.architecture.channels
     if isinstance(x, list | tuple) and not len(x):
         x = np.empty((0, *net.architecture.size, channels), np.float32)
-    images = as_images("x", x, net.dtype, channels=channels, normalised=True)
+    images = as_images("x", x, net.dtype, channels=channels, normalised=True, within=_plausible(net.preprocess))
     net.architecture.shapes(images.shape[1], images.shape[2], to)
-    ends = net.preprocess.normalise(np.array([[0.0] * channels, [255.0] * channels]))
-    low, high = float(ends.min()), float(ends.max())
-    room = FAR * (high - low)
-    if images.size and not low - room <= images.min() <= images.max() <= high + room:
-        raise InputError(
-            f"x holds {images.min():.4g} to {images.max():.4g}, and photos as net.preprocess gives them lie in"
-            f" {low:.4g} to {high:.4g}: pass photos through net.preprocess first"
-        )
     return images
+
+
+@lru_cache
+def _plausible(preprocess: Preprocessing) -> tuple[float, float]:
+    """Bounds of what can have come out of it: FAR times the range of pixels beyond black and white."""
+    ends = preprocess.normalise(np.array([[0.0] * preprocess.channels, [255.0] * preprocess.channels]))
+    low, high = float(ends.min()), float(ends.max())
+    return low - FAR * (high - low), high + FAR * (high - low)

@@ -47,7 +47,12 @@ class Preprocessing:
     `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
     rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
     then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is antialiased, as Pillow and
-    torchvision do it.
+    torchvision do it. Raises InputError for other values.
+
+    >>> import numpy as np
+    >>> entry = Preprocessing((8, 8), mode="letterbox")
+    >>> entry(np.zeros((4, 6, 3), np.uint8)).shape, entry.placement((4, 6)).scale
+    ((1, 8, 8, 3), (1.3333333333333333, 1.25))
     """
 
     size: tuple[int, int]
@@ -87,13 +92,14 @@ class Preprocessing:
         cannot be read. For one channel photos are made grey; for other numbers than 1 and 3 images are uint8 arrays
         `[h, w, c]`.
         """
-        if isinstance(photos, str | Path | Image.Image) or (hasattr(photos, "shape") and np.ndim(photos) == 3):
+        if isinstance(photos, str | Path | Image.Image):
             photos = [photos]
         if isinstance(photos, Mapping) or not isinstance(photos, Iterable):
             raise InputError(f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}")
-        return self.normalise(
-            np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, self.channels)
-        )
+        if isinstance(photos, np.ndarray) and photos.ndim == 3:
+            photos = photos[None]
+        placed = np.array([self.place(photo) for photo in photos], np.uint8)
+        return self.normalise(placed.reshape(-1, *self.size, self.channels))
 
     @property
     def channels(self) -> int:
@@ -176,6 +182,26 @@ class Preprocessing:
         shorter = self.shorter and round(self.shorter * min(size) / min(self.size))
         mode = mode or self.mode
         return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
+
+    def seen(self, photo: tuple[int, int]) -> float:
+        """The share of a photo of (height, width) that is in the input: 1 but for a crop."""
+        placed, share = self.placement(photo), 1.0
+        for axis, side in ((0, photo[1]), (1, photo[0])):
+            first, last = ((edge - placed.offset[axis]) / placed.scale[axis] for edge in (0, placed.input[1 - axis]))
+            share *= (min(side, last) - max(0, first)) / side
+        return share
+
+    def summary(self, photos: Iterable[tuple[int, int]]) -> str:
+        """One sentence for a page: how photos of these (height, width) enter, and what is cut away of them."""
+        size = f"{self.size[1]} x {self.size[0]} px"
+        if self.mode == "stretch":
+            return f"Photos are stretched to {size}: nothing is cut away."
+        if self.mode == "letterbox":
+            return f"Photos are fitted into {size}, the rest is filled: nothing is cut away."
+        lost = [100 * (1 - self.seen(photo)) for photo in photos]
+        said = f", {np.mean(lost):.0f}% of a photo is cut away on average, {max(lost):.0f}% at most" if lost else ""
+        shorter = self.shorter or max(self.size)
+        return f"Photos are scaled to a shorter side of {shorter} px and cropped to the centre's {size}{said}."
 
     def record(self) -> dict[str, object]:
         return asdict(self)

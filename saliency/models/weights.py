@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from saliency._checks import described, kind_of
 from saliency._files import write_tensors, written
 from saliency._reading import MAX_BYTES, read_json, read_tensors, refusing
 from saliency.errors import InputError
@@ -45,12 +46,22 @@ _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|movin
 
 
 def load_network(name: str, weights: str | Path | None = None, *, classes: str | Path | None = None) -> Network:
-    """A classifier by name: "scenes_cnn" comes with weights, the others need `weights`.
+    """A classifier by name, with its weights, preprocessing and class names.
 
-    These are a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging Face
-    repository such as "timm/vgg16.tv_in1k". `classes` is a file of class names (see `saliency.models.classes`).
+    Args:
+        name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, the others need them.
+        weights: a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging
+            Face repository such as "timm/vgg16.tv_in1k".
+        classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
 
     Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
+
+    >>> import saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> net
+    Network('scenes_cnn', 19 layers, 165,914 weights, trained at 96x96 px)
+    >>> net.classes[:3], net.preprocess.size
+    (('0', '1', '2'), (96, 96))
     """
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
@@ -69,7 +80,19 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
 
 
 def save_network(net: Network, path: Path | str, provenance: Mapping[str, object]) -> None:
-    """Write a network in our own format, and its provenance beside it as JSON; neither is ever left half-written."""
+    """Write a network in our own format, and its provenance beside it as JSON; neither is ever left half-written.
+
+    >>> import tempfile, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saliency.save_network(net, f"{folder}/mine.safetensors", {"trained": "yesterday"})
+    ...     saliency.load_network("scenes_cnn", f"{folder}/mine.safetensors").digest == net.digest
+    True
+    """
+    kind_of("net", net, Network, "as load_network gives it")
+    if not isinstance(path, str | Path):
+        raise InputError(f"path must be a path, not {described(path)}")
+    kind_of("provenance", provenance, Mapping, "where the weights are from")
     path = Path(path)
     tensors = {
         f"{layer}.{name}": np.ascontiguousarray(value)
@@ -105,7 +128,7 @@ def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Arc
     """The classes that a checkpoint's header names, or a file of class names."""
     count = architecture.shapes(*architecture.size)[architecture.last][-1]
     if header is None:
-        names = [name for _, name in read_classes(file)]
+        names = list(read_classes(file).names)
     else:
         with refusing(file, "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]

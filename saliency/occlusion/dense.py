@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from saliency._batches import balanced_size
 from saliency.devices import in_turn, on_cpu
+from saliency.models.black_box import ScoreFunction
 from saliency.models.graph import Architecture, Weights
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
-ScoreFunction = Callable[[Float[Array, "n h w c"]], Float[Array, " n"]]
 Step = Callable[[int], None]  # told how many positions were done
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 MOST = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
@@ -139,7 +140,9 @@ def black_box_scores(
     )
 
 
-def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, step: Step) -> Float[np.ndarray, "p ..."]:
+def chunked(
+    function: Callable[[np.ndarray], ArrayLike], total: int, chunk: int, step: Step
+) -> Float[np.ndarray, "p ..."]:
     """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
     chunk = balanced_size(total, chunk)  # so that little is computed in vain
     return np.concatenate(in_turn(function, total, chunk, step, "positions"))[:total]

@@ -113,7 +113,7 @@ def class_scores(
             if node.name in inside:
                 changes[node.name] = panes.change(node, changes)
         if not behind:
-            return {to: changes[to].sum((1, 2, 3)) / np.prod(shapes[to])}
+            return {to: changes[to].sum((1, 2, 3)) / float(np.prod(shapes[to]))}
         return {node.name: panes.change(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
@@ -292,8 +292,11 @@ def incremental_scores(
 
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
-    calls = _calls(plan, ready, image, fill, score, target)
-    values = (pool.map if pool else map)(lambda job: np.asarray(calls(job)), work)
+    if pool is None and not on_cpu():  # all are under way before the first is read
+        values: Iterable[Array] = launched(plan, ready, image, fill, score=score, target=target, work=work)
+    else:
+        call = _calls(plan, ready, image, fill, score, target)
+        values = (pool.map if pool else map)(lambda job: call(job).block_until_ready(), work)
     return collected(plan, work, values, image.dtype, step)
 
 

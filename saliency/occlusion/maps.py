@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size, batches, cores, workers
-from saliency._checks import Pair, function, kind_of, one_of, whole
+from saliency._checks import Pair, function, kind_of, one_of, pair, whole
 from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
@@ -68,6 +68,9 @@ class Execution:
     CPU, half of an accelerator's free memory; where even that is too much, a warning says so and fewer are held).
     `chunk` is the number of positions at once, set by hand (None: as many as suit the machine). Raises InputError for
     other values.
+
+    >>> Execution("dense", chunk=8)
+    Execution(engine='dense', budget=None, chunk=8)
     """
 
     engine: Engine = "auto"
@@ -95,6 +98,13 @@ class OcclusionMaps:
     `maps` float32 `[n, h, w]`; `scores` float32 `[n, rows, cols]`, the score itself under each window; `base` float32
     `[n]`, the untouched image's; `coverage` `[h, w]`, how many windows hide each pixel; `windows`, where they lie;
     `engine`, "dense" or "incremental", what ran.
+
+    >>> import numpy as np, saliency
+    >>> found = saliency.occlusion_maps(lambda x: x.mean((1, 2, 3)), np.ones((1, 4, 6, 3)), patch=2, stride=2, fill=0)
+    >>> found
+    OcclusionMaps(1 maps [4, 6] from 2x3 windows, dense engine)
+    >>> found.drops.sum().round(4).item()
+    1.0
     """
 
     maps: Float[np.ndarray, "n h w"]
@@ -163,8 +173,8 @@ def occlusion_maps(
     (1, 3, 3)
     >>> brightness = lambda images: images.mean((1, 2, 3))
     >>> found = occlusion_maps(brightness, photo[None], patch=48, stride=48, fill=0)
-    >>> found.drops.round(2).tolist()
-    [[[14.39, 9.59], [0.8, 0.53]]]
+    >>> found.drops.astype(float).round(1).tolist()
+    [[[13.9, 9.3], [1.0, 0.7]]]
     """
     function("progress", progress, "(done, total)")
     whole("seed", seed)
@@ -199,7 +209,8 @@ def occlusion_maps(
 def _windows(windows: Windows | None, patch: int | Pair | None, stride: int | Pair | None, size: Pair) -> Windows:
     """The windows that are given, checked against the images, or rectangles of patch and stride."""
     if windows is None:
-        return Windows(size, PATCH if patch is None else patch, STRIDE if stride is None else stride)
+        given = pair("patch", PATCH if patch is None else patch), pair("stride", STRIDE if stride is None else stride)
+        return Windows(size, *given)
     kind_of("windows", windows, Windows, "of the images' size; or leave it out and give patch and stride")
     if patch is not None or stride is not None:
         raise InputError("windows have their own patch and stride: leave patch and stride out, or windows")

@@ -18,6 +18,7 @@ from saliency.models.preprocessing import Preprocessing
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
 Fill = str | float | tuple[float, ...]
+FILLS = ("grey", "mean", "blur", "noise")
 GREY = 127.5
 FAR = 10  # times the images' range: a fill further away from them is stated in another space
 BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
@@ -27,12 +28,23 @@ BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 class Windows:
     """All positions of a sliding window over an image.
 
-    `convention` says where windows start and how a pixel's value is made of theirs (all are drops, base - occluded):
+    `image`, `patch` and `stride` are (height, width) in pixels, or one number for both. `shape` says what of the patch
+    is hidden: "rectangle", "disc" (the inscribed ellipse) or "gaussian" (fading out, sigma a quarter of the side).
+
+    `convention` says where windows start and how a pixel's value is made of theirs. All are drops: the whole image's
+    score less the score under the window, as captum and MATLAB have it.
 
     - captum: the last window is cut off at the border; a pixel is the mean over the windows that hide it.
     - xplique: windows that do not fit are left out; a pixel is the sum.
     - pair: the sum too, at every start but the last of each axis (PAIR's loop ends one early).
-    - grid: windows that do not fit are left out; a pixel is interpolated between the centres of the windows.
+    - grid: windows that do not fit are left out; a pixel is interpolated bilinearly between the windows' centres. The
+      nearest to MATLAB's occlusionSensitivity, which enlarges the grid of scores too, and whose fill is "mean".
+
+    Raises InputError for a patch larger than the image, a stride that leaves pixels uncovered, and unknown names.
+
+    >>> windows = Windows((17, 13), patch=5, stride=(4, 3))
+    >>> windows.grid, windows.coverage.min().item()
+    ((4, 4), 1.0)
     """
 
     image: Pair
@@ -144,6 +156,7 @@ def fill_images(
     Raises InputError for another fill, and, where the space is not known, for one that lies far outside the images'
     range: 127.5 is no grey among images of 0..1.
     """
+    check_fill(fill)
     channels = x.shape[-1]
     if np.ndim(fill) == 4:
         images = as_images("fill", fill, x.dtype)
@@ -157,7 +170,7 @@ def fill_images(
 
         sigma = BLUR * min(x.shape[1:3])
         return gaussian_filter(x, (0, sigma, sigma, 0), mode="nearest")
-    pixels = _pixels(fill, x.shape[1:], seed)
+    pixels = _pixels(fill, x.shape[1:], seed)  # type: ignore[arg-type]
     if preprocess is None:
         _check_range(x, fill, pixels)
     elif channels != len(preprocess.mean):
@@ -167,16 +180,25 @@ def fill_images(
     return np.broadcast_to(pixels.astype(x.dtype), x.shape)
 
 
+def check_fill(fill: Fill | np.ndarray) -> None:
+    """InputError for what is no fill, whatever the images."""
+    if isinstance(fill, str):
+        if fill not in FILLS:
+            raise InputError(f"fill must be {', '.join(FILLS)}, a level 0..255 or one for each channel, not {fill!r}")
+    elif np.ndim(fill) != 4:
+        levels = as_array("fill", fill, f"{', '.join(FILLS)}, a level 0..255 or one for each channel")
+        if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 255)).all():
+            raise InputError(f"fill must be one level 0..255 or one for each channel (r, g, b), not {described(fill)}")
+
+
 def _pixels(fill: Fill, shape: tuple[int, ...], seed: int) -> Float[np.ndarray, "*hw c"]:
     """A fill that looks at no image, as pixels 0..255: a colour `[c]`, or noise `[h, w, c]`."""
     if isinstance(fill, str):
-        if fill not in ("grey", "noise"):
-            raise InputError(f"fill must be grey, mean, blur, noise, a level 0..255 or r,g,b, not {fill!r}")
         return np.random.default_rng(seed).uniform(0, 255, shape) if fill == "noise" else np.full(shape[-1], GREY)
-    levels = as_array("fill", fill, "grey, mean, blur, noise, a level 0..255 or one for each channel")
-    if levels.ndim > 1 or levels.size not in (1, shape[-1]) or not ((levels >= 0) & (levels <= 255)).all():
-        raise InputError(f"fill must be one level 0..255 or one for each channel (r, g, b), not {described(fill)}")
-    return np.broadcast_to(levels.astype(float).reshape(-1), shape[-1:])
+    levels = np.asarray(fill, float).reshape(-1)
+    if levels.size not in (1, shape[-1]):
+        raise InputError(f"fill must be one level or one for each of {shape[-1]} channels, not {described(fill)}")
+    return np.broadcast_to(levels, shape[-1:])
 
 
 def _check_range(x: np.ndarray, fill: object, pixels: np.ndarray) -> None:

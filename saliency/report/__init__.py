@@ -1,6 +1,18 @@
 """Results as files: data first (record), then pictures and one HTML page (page)."""
 
-from saliency.report.page import Figure, Look, Section, Table, fragment, jpeg, lossy, png, write_page
+from saliency.report.page import (
+    Figure,
+    Look,
+    Section,
+    Table,
+    fragment,
+    jpeg,
+    listed_notes,
+    lossy,
+    page_bytes,
+    png,
+    write_page,
+)
 from saliency.report.record import content_hash, plain, record, versions, write_bytes, write_csv, write_json
 
 __all__ = [
@@ -11,7 +23,9 @@ __all__ = [
     "content_hash",
     "fragment",
     "jpeg",
+    "listed_notes",
     "lossy",
+    "page_bytes",
     "plain",
     "png",
     "record",

@@ -132,6 +132,17 @@ def write_page(
     looks: Sequence[Look] = (),
 ) -> None:
     """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
+    write_bytes(path, page_bytes(title, lead, sections, origin, looks))
+
+
+def page_bytes(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    origin: Mapping[str, object] | None = None,
+    looks: Sequence[Look] = (),
+) -> bytes:
+    """The same in memory."""
     labels = list(dict.fromkeys(label for look in looks for label in look.boxes))
     html = (
         _environment()
@@ -144,12 +155,20 @@ def write_page(
             looks={"labels": labels, "looks": [{**one.record(), "found": one.found(labels)} for one in looks]},
         )
     )
-    write_bytes(path, html.encode())
+    return html.encode()
 
 
 def fragment(sections: Sequence[Section]) -> str:
     """Sections as HTML without a page around them, as a notebook shows a result (`_repr_html_`)."""
     return _environment().get_template("sections.html").render(sections=sections)
+
+
+def listed_notes(notes: Sequence[str], most: int) -> list[str]:
+    """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
+    if not notes:
+        return []
+    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
+    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
 
 
 @cache

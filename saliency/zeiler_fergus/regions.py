@@ -2,7 +2,7 @@
 
 For photo i, let x_i be the features of a layer and y_i those with a box hidden. Both measures lie in 0..1:
 
-- sign change ("mean feature sign change" of seed 000): the share of features f with sign(x_i[f]) != sign(y_i[f]),
+- sign change ("mean feature sign change"): the share of features f with sign(x_i[f]) != sign(y_i[f]),
   averaged over the photos. Behind a ReLU a sign is 1 (on) or 0 (off).
 - correspondence (Zeiler & Fergus 2014, section 4.4): with e_i = x_i - y_i, the Hamming distance between sign(e_i) and
   sign(e_j), as a share of the features, averaged over all pairs of photos i < j. Small: hiding this part moves
@@ -37,7 +37,7 @@ from saliency.models.network import Network
 NOISE = 1e-5
 JITTER = 0.1
 SWAPS = 4999
-DEPTHS = (5 / 8, 7 / 8)  # AlexNet has eight layers with weights; seed 000 looks at the fifth and the seventh
+DEPTHS = (5 / 8, 7 / 8)  # AlexNet has eight layers with weights; its fifth and seventh are looked at
 BATCH = 8
 Box = Int[np.ndarray, " 4"]
 

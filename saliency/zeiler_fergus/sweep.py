@@ -1,4 +1,4 @@
-"""A mask slid over one photo: what the classifier believes at every position, for masks of several sizes."""
+"""A mask slid over one photo: the class probabilities at every position, for masks of several sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ class Sweep:
         return float(self.probability.std())
 
     @property
-    def kept(self) -> float:
-        """Share of the positions at which the target is the predicted class."""
+    def predicted_share(self) -> float:
+        """Share of the positions at which the target is the predicted class, right or wrong."""
         return float((self.top == self.target).mean())
 
     @property
@@ -84,11 +84,11 @@ def sweep(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Sweep]:
-    """The classifier's belief under each window of each size. Errors are those of `occluded_logits`."""
+    """The class probabilities under each window of each size. Errors are those of `occluded_logits`."""
     base = float(probabilities(net, image[None])[0, target])
     every = occluded_logits(net, image, sizes, fill=fill, execution=Execution(engine), seed=seed, progress=progress)
     sweeps = []
     for windows, values in zip(sizes, every):
-        belief = scores.probabilities(values)
-        sweeps.append(Sweep(windows, target, base, belief[..., target], belief.argmax(-1), belief.max(-1)))
+        every_p = scores.probabilities(values)
+        sweeps.append(Sweep(windows, target, base, every_p[..., target], every_p.argmax(-1), every_p.max(-1)))
     return sweeps

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from saliency import report
 from saliency._checks import pair
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency.devices import default_budget
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
@@ -176,12 +177,12 @@ def serve(connection: Connection, name: str, options: Options, cores: list[int])
         started = True
         first = {"first": times["cpu"] / every, "first_peak_mib": peak_mib()}
         connection.send({**first, "scores": scores, "every": every})
-        cli.reset_peak_memory()  # of compiling, which is not what a map takes
+        reset_peak_memory()  # of compiling, which is not what a map takes
     connection.send(peak_mib())
 
 
 def peak_mib() -> float:
-    return (cli.peak_memory() or 0) / 2**20
+    return (peak_memory() or 0) / 2**20
 
 
 def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score) -> Maps:

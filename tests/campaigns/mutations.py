@@ -31,20 +31,20 @@ import numpy as np
 import tyro
 
 from localization import datasets, load_linear_map
+from localization.boxes_file import read_boxes
+from localization.comparison.result import saved
 from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
-from saliency import InputError, load_network
+from saliency import InputError, _memory, load_network
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
-from scripts import cli, compare
-from scripts.analyze_occlusion import _placed, read_regions
-from scripts.boxes_file import read_boxes
+from saliency.zeiler_fergus.subjects import placed, read_regions
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -229,8 +229,8 @@ def regions(folder: Path) -> None:
 def read_region(folder: Path, name: str) -> None:
     seen = np.zeros((*SIZE, 3), np.uint8)
     subject = SimpleNamespace(seen=seen, placement=Preprocessing(SIZE, mode="stretch").placement(SIZE), file="a.png")
-    for _, region, corners in read_regions(folder / name):
-        _placed(f"{folder / name}: region {region!r}", corners, subject)
+    for region in read_regions(folder / name):
+        placed(f"{folder / name}: region {region.name!r}", region.corners, subject)
 
 
 def classes(folder: Path) -> None:
@@ -286,7 +286,7 @@ FORMATS = {
     "store's JSON": Format(
         store, ("store/store.json", "store/index.json"), read_store, "fit_boxes --stores {folder}/store"
     ),
-    "results.json": Format(results, ("results.json",), lambda folder: compare.finished(folder / "results.json", "abc")),
+    "results.json": Format(results, ("results.json",), lambda folder: saved(folder, "abc")),
     "region CSV": Format(
         regions,
         ("regions.csv",),
@@ -358,8 +358,8 @@ class Cases:
     def outcome(self, number: int) -> str:
         """What becomes of a case: accepted, refused, or a failure in words."""
         victim, whole = self.alter(number)
-        cli.reset_peak_memory()
-        before, start = cli.peak_memory() or 0, time.process_time()
+        _memory.reset_peak_memory()
+        before, start = _memory.peak_memory() or 0, time.process_time()
         try:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
@@ -371,7 +371,7 @@ class Cases:
             victim.write_bytes(whole)
         if time.process_time() - start > SECONDS:
             return f"slow: {time.process_time() - start:.1f} s"
-        grown = (cli.peak_memory() or 0) - before
+        grown = (_memory.peak_memory() or 0) - before
         return f"large: {grown:,} bytes" if grown > BYTES else said
 
 

@@ -92,7 +92,7 @@ class Operator:
     def origin(self, start: Any) -> Any:
         """Where that part starts, for windows that start there; int `[..., 2]`."""
         _, stride, before = self.slides
-        return start * np.array(stride) - np.array(before)
+        return start * np.array(stride, np.int32) - np.array(before, np.int32)
 
     def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
         """What is made of the parameters once for all positions, or None."""

@@ -57,7 +57,9 @@ class MaxPool(Pool):
         return _max_pool(self, xs[0])
 
     def change(self, pane: Pane, *changes: Array) -> Array:
-        clean = cut(self._framed(pane.before(0), pane.output), pane.origin + np.array(self.slides.before), pane.region)
+        clean = cut(
+            self._framed(pane.before(0), pane.output), pane.origin + np.array(self.slides.before, np.int32), pane.region
+        )
         return pane.then(_bare(self)({}, clean + changes[0])) - pane.cut_after()
 
     def _framed(self, x: Array, output: Shape) -> Array:
@@ -230,7 +232,7 @@ class GlobalAvgPool(GlobalPool):
         return xs[0].mean((1, 2))
 
     def collapsed_change(self, pane: Pane, change: Array) -> Array:
-        return change.sum((1, 2)) / np.prod(pane.inputs[0][:2])
+        return change.sum((1, 2)) / float(np.prod(pane.inputs[0][:2]))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def placed(
     before = np.array([max(0, most) for _, most in ranges])
     after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, region))(x, before - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, region))(x, jnp.asarray(before, offsets.dtype) - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
