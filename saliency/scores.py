@@ -231,9 +231,7 @@ def _class_index(name: str, names: Sequence[str]) -> int:
 
 
 def class_count(architecture: Architecture) -> int:
-    """Of one output with a sigmoid there are two."""
-    outputs = architecture.shapes(*architecture.size)[architecture.last][-1]
-    return 2 if outputs == 1 and architecture.probabilities == "sigmoid" else outputs
+    return architecture.class_count
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:

@@ -224,10 +224,20 @@ def test_plan_of_a_function_is_that_of_the_same_network_by_hand(rng):
     from saliency.models.weights import random_network
     from saliency.models.zoo.vgg import vgg16
 
+    def vgg(p, x):
+        for i in (1, 2, 3):
+            conv = p[f"conv{i}_1"]
+            x = jax.lax.conv_general_dilated(x, conv["kernel"], (1, 1), "SAME", dimension_numbers=NHWC) + conv["bias"]
+            x = jax.lax.reduce_window(jax.nn.relu(x), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        x = x.reshape(len(x), -1)
+        for name in ("fc6", "fc7", "fc8"):
+            x = x @ p[name]["kernel"] + p[name]["bias"]
+            x = x if name == "fc8" else jax.nn.relu(x)
+        return x
+
     net = random_network(vgg16(((4,), (6,), (5,)), hidden=7, classes=3, size=(32, 26)))
-    traced = from_function(
-        lambda p, x: net.architecture.upto(p, x), net.weights, size=(32, 26), preprocess=net.preprocess
-    )
+    traced = from_function(vgg, net.weights, size=(32, 26), preprocess=net.preprocess)
+    assert_allclose(traced(np.ones((1, 32, 26, 3), np.float32)), net(np.ones((1, 32, 26, 3), np.float32)), rtol=1e-5)
     windows = Windows((32, 26), (8, 6), (4, 4))
     by_hand, found = (plan_for(n.architecture, windows, Score()) for n in (net, traced))
     assert found.speedup >= by_hand.speedup
@@ -275,7 +285,7 @@ def test_refusals(parameters, apply, message):
         ({"channels": 3}, "cannot be traced for images"),
         ({"preprocess": 255}, "preprocess must be a Preprocessing"),
         ({"preprocess": Preprocessing(SIZE)}, "preprocess is for 3 channels, and the images have 2"),
-        ({"classes": ("a", "b")}, "names 2 classes, but the function gives 5 logits"),
+        ({"classes": ("a", "b")}, "names 2 classes, but a JAX function tells 5 apart"),
         ({"params": {"k1": "weights"}}, "params must be arrays only"),
     ],
 )

@@ -90,8 +90,8 @@ def network_of(
     traced = _traced(call, leaves, image)
     graph = Graph(traced, leaves, dtype)
     architecture, weights, output = graph.network(name, size, channels)
-    if classes and len(classes) != (given := architecture.shapes(*size)[architecture.last][-1]):
-        raise InputError(f"classes names {len(classes)} classes, but the function gives {given} logits")
+    if classes and len(classes) != (given := architecture.class_count):
+        raise InputError(f"classes names {len(classes)} classes, but {source} tells {given} apart")
     provenance = {"from": source, "output": output}
     net = Network(architecture, weights, preprocess, classes=classes, provenance=provenance)
     compiled = jax.jit(call)

@@ -69,6 +69,12 @@ class Architecture:
         return {node.name: node.layer for node in self.nodes[1:]}
 
     @property
+    def class_count(self) -> int:
+        """Of one output with a sigmoid there are two classes."""
+        outputs = self.shapes(*self.size)[self.last][-1]
+        return 2 if outputs == 1 and self.probabilities == "sigmoid" else outputs
+
+    @property
     def last(self) -> str:
         return self.nodes[-1].name
 
