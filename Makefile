@@ -45,7 +45,7 @@ benchmark: .venv-parity/.ready
 	touch $@
 
 .venv/.tested: .venv/.ready
-	.venv/bin/python $(PIP) --editable ".[test,keras]"
+	.venv/bin/python $(PIP) --editable ".[test]"
 	touch $@
 
 .venv/.documented: .venv/.tested

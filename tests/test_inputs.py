@@ -17,8 +17,8 @@ from saliency import InputError, faithfulness, grad_cam, gradient_maps, load_net
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.methods import METHODS, Options
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, GlobalAvgPool
 from saliency.models.network import Network, check_input
+from saliency.models.operators import Conv, Dense, GlobalAvgPool
 from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn

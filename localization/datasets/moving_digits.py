@@ -47,11 +47,6 @@ class MovingDigits:
         n, frames, height, width, _ = self.frames.shape
         return f"MovingDigits({n:,} videos of {frames} frames, {width}x{height} px, {self.labels.shape[1]} digits each)"
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the labels, by label."""
-        return tuple(map(str, range(10)))
-
 
 def moving_digits(
     split: str = "test",

@@ -51,11 +51,6 @@ class Scenes:
     def __repr__(self) -> str:
         return f"Scenes({self.split}, seed {self.seed}: {len(self):,} images of {SIZE}x{SIZE} px with a digit each)"
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the labels, by label."""
-        return tuple(map(str, range(10)))
-
 
 def scenes(split: str = "test", n: int = 100, seed: int = 0) -> Scenes:
     """Draw `n` scenes of a split ("train", "val" or "test"); the first k of n are those of a call with n=k.

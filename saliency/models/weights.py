@@ -5,8 +5,10 @@ the architecture's name, the preprocessing and the class names as JSON in its he
 told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
 """
 
+import importlib
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,10 @@ def load_network(
             Face repository such as "timm/vgg16.tv_in1k".
         classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
 
+    A file `model.onnx` is a network too; how photos enter it is read from `model.preprocess.json` beside it. So is
+    "package.module:function", a function that gives a Network (`saliency.from_flax(...)` and the like), called with
+    `weights` where they are stated.
+
     Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
 
     >>> import saliency
@@ -65,8 +71,14 @@ def load_network(
     >>> net.classes[:3], net.preprocess.size
     (('0', '1', '2'), (96, 96))
     """
-    if not isinstance(name, str) or name not in ARCHITECTURES:
+    if not isinstance(name, str):
         raise InputError(f"unknown network {described(name)}; choose one of {', '.join(ARCHITECTURES)}")
+    if name.endswith(".onnx"):
+        return _onnx(Path(name), weights, classes)
+    if ":" in name:
+        return _function(name, weights, classes)
+    if name not in ARCHITECTURES:
+        raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
     tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
     tensors = _unwrapped(tensors)
@@ -79,6 +91,47 @@ def load_network(
         classes=_names(path if classes is None else classes, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
+
+
+def _onnx(path: Path, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    from saliency.models.from_onnx import from_onnx
+
+    if weights is not None:
+        raise InputError(f"{path} holds its weights: leave weights out")
+    if not path.is_file():
+        raise InputError(f"{path}: no such ONNX file")
+    beside = path.with_suffix(".preprocess.json")
+    if not beside.is_file():
+        raise InputError(
+            f"{path}: an ONNX file does not say how photos enter it; say so in {beside.name} beside it, such as"
+            ' {"size": [224, 224], "shorter": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
+        )
+    try:
+        preprocess = from_record(read_json(beside))
+    except InputError as error:
+        raise InputError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from error
+    return _with_names(from_onnx(path, size=preprocess.size, preprocess=preprocess), classes)
+
+
+def _function(name: str, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    """What the user's own function gives; its module is found as Python finds any, the working folder first."""
+    module, _, attribute = name.partition(":")
+    try:
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"{name}: no such function ({error}); networks are {', '.join(ARCHITECTURES)}") from error
+    net = (made() if weights is None else made(weights)) if callable(made) else made
+    if not isinstance(net, Network):
+        raise InputError(f"{name} must give a Network, as saliency.from_flax does, not {type(net).__name__}")
+    return _with_names(net, classes)
+
+
+def _with_names(net: Network, classes: str | Path | Sequence[str] | None) -> Network:
+    if classes is not None:
+        net.classes = tuple(_names(classes, None, net.architecture))
+    return net
 
 
 def save_network(net: Network, path: Path | str, provenance: Mapping[str, object]) -> None:
@@ -95,6 +148,8 @@ def save_network(net: Network, path: Path | str, provenance: Mapping[str, object
     if not isinstance(path, str | Path):
         raise InputError(f"path must be a path, not {described(path)}")
     kind_of("provenance", provenance, Mapping, "where the weights are from")
+    if net.architecture.nodes[0].layer.one_size:
+        raise InputError(f"{net.name} is a function that was traced, which a file of weights cannot hold")
     path = Path(path)
     tensors = {
         f"{layer}.{name}": np.ascontiguousarray(value)
@@ -128,7 +183,7 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
 
 def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
     """The classes that a checkpoint's header names, or a file of class names."""
-    count = architecture.shapes(*architecture.size)[architecture.last][-1]
+    count = architecture.class_count
     if header is None:
         names = list(read_classes(file).names)
     else:

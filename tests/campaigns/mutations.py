@@ -38,7 +38,7 @@ from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
-from saliency._memory import peak_memory
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
