@@ -31,7 +31,7 @@ _SETTINGS: Mapping[str, Callable[[Any], AbstractContextManager]] = {  # by the n
 
 
 def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
+    """Indices of equal batches; the last batch is padded with its last image, so that one compiled shape serves all."""
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 

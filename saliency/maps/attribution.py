@@ -87,7 +87,9 @@ class NoisyGradients:
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """(x - baseline) * the mean gradient on the straight way there (Sundararajan et al. 2017), summed over channels.
+    """(x - baseline) * the mean gradient along the line from the baseline, summed over channels.
+
+    Sundararajan et al. 2017.
 
     A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points.
     """
