@@ -169,7 +169,7 @@ def _hidden(results: Mapping[str, Any]) -> str:
     if not any(cut.values()):
         return f" The largest true box of all {test} test images lies wholly within the input."
     return (
-        f" Of {cut['wholly']} of {test} test images the largest true box lies wholly outside of the input, of"
+        f" Of the largest true boxes of the {test} test images the input hides {cut['wholly']} wholly and"
         f" {cut['partly']} in part: no map of ours can find what is not there."
     )
 
