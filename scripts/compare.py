@@ -59,8 +59,8 @@ def main(options: Options) -> int:
     with cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
-            classes=options.network.classes, options=options.compare, folder=options.out, progress=progress,
-            command=cli.command(),
+            box_format=options.data.box_format, classes=options.network.classes, options=options.compare,
+            folder=options.out, progress=progress, command=cli.command(),
         )  # fmt: skip
     if found.reused:
         print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")
