@@ -20,7 +20,9 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import load_network, save_network
 from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+from saliency.pictures import grid, overlay
 from saliency.scores import Score, logits, probabilities
+from saliency.zeiler_fergus import analyze_occlusion
 
 __version__ = "0.1.0"
 
@@ -38,17 +40,20 @@ __all__ = [
     "Score",
     "Windows",
     "activation_maps",
+    "analyze_occlusion",
     "cam",
     "errors",
     "faithfulness",
     "finite_difference_maps",
     "grad_cam",
     "gradient_maps",
+    "grid",
     "load_network",
     "logits",
     "methods",
     "models",
     "occlusion_maps",
+    "overlay",
     "probabilities",
     "rise_maps",
     "save_network",
