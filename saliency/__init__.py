@@ -16,6 +16,11 @@ from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.status import status
 from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
+from saliency.models.from_flax import from_flax
+from saliency.models.from_jax import from_function
+from saliency.models.from_keras import from_keras
+from saliency.models.from_onnx import from_onnx
+from saliency.models.from_torch import from_torch
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import load_network, save_network
@@ -45,6 +50,11 @@ __all__ = [
     "errors",
     "faithfulness",
     "finite_difference_maps",
+    "from_flax",
+    "from_function",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
     "grad_cam",
     "gradient_maps",
     "grid",

@@ -31,7 +31,7 @@ _SETTINGS: Mapping[str, Callable[[Any], AbstractContextManager]] = {  # by the n
 
 
 def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
+    """Indices of equal batches; the last batch is padded with its last image, so that one compiled shape serves all."""
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 
@@ -62,7 +62,7 @@ def in_batches(
     On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle. An accelerator
     is sent the next batch before the last one's result is copied back.
     """
-    told = 0
+    size, told = max(1, min(size, n)), 0  # a batch larger than what there is would be padded for nothing
 
     def done(count: int) -> None:
         nonlocal told

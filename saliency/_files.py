@@ -105,9 +105,9 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """The one run that writes in `folder`, which is made; InputError where another one does. A kill frees the folder.
+    """The one run that writes in `folder`, which is made; InputError where another one does.
 
-    Where the file system has no locks nobody is kept out.
+    The lock goes with the process. Where the file system has no locks nobody is kept out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:

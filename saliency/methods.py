@@ -185,7 +185,7 @@ Count = Callable[[Any, Pair, Options], Cost]
 
 
 def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False) -> Method:
-    """A method of the menu; where it is not for black boxes, it says so instead of failing somewhere inside."""
+    """A method of the menu; black boxes are refused up front where it is not for them."""
 
     def check(net: Classifier) -> None:
         if not black_box and not isinstance(net, Network):
@@ -214,23 +214,25 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
 
 
 def _gradient(aggregate: Aggregate) -> Run:
-    return lambda net, x, target, o, tell: gradient_maps(
-        net, x, score=o.score, target=target, aggregate=aggregate, progress=tell
+    return lambda net, x, target, o, progress: gradient_maps(
+        net, x, score=o.score, target=target, aggregate=aggregate, progress=progress
     )
 
 
 def _gestalt(aggregate: Aggregate) -> Run:
-    return lambda net, x, target, o, tell: gradient_maps(net, x, score=o.gestalt, aggregate=aggregate, progress=tell)
+    return lambda net, x, target, o, progress: gradient_maps(
+        net, x, score=o.gestalt, aggregate=aggregate, progress=progress
+    )
 
 
 def _attribution(recipe: Callable[[Options], Recipe], relu: ReluRule = "exact") -> Run:
-    return lambda net, x, target, o, tell: attribution_maps(
-        net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=tell
+    return lambda net, x, target, o, progress: attribution_maps(
+        net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=progress
     )
 
 
 def _occlusion(score: Callable[[Options], str]) -> Run:
-    def run(net: Classifier, x: np.ndarray, target: Target, o: Options, tell: Progress | None) -> np.ndarray:
+    def run(net: Classifier, x: np.ndarray, target: Target, o: Options, progress: Progress | None) -> np.ndarray:
         windows = o.windows(x.shape[1:3])
         return occlusion_maps(
             net,
@@ -242,7 +244,7 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
             target=target,
             seed=o.seed,
             preprocess=o.preprocess,
-            progress=tell,
+            progress=progress,
         ).maps
 
     return run
@@ -340,7 +342,7 @@ _MENU = (
         "integrated-gradients",
         "signed",
         "Sundararajan et al. 2017",
-        "What each pixel adds on the straight way from the fill to the image; the sum is the score's difference:\n"
+        "What each pixel adds along the line from the fill to the image; the sum is the score's difference:\n"
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
         lambda net, size, o: Cost(o.steps, o.steps),
@@ -369,7 +371,7 @@ _MENU = (
         "Selvaraju et al. 2017",
         "A layer's channels, weighted by how the class logit answers to each, and rectified:\n"
         "one backward pass to the last convolution, enlarged to the image.",
-        lambda net, x, target, o, tell: grad_cam(net, x, layer=o.layer, target=target, progress=tell),
+        lambda net, x, target, o, progress: grad_cam(net, x, layer=o.layer, target=target, progress=progress),
         _passes(1, 1),
     ),
     _method(
@@ -378,7 +380,7 @@ _MENU = (
         "Zhou et al. 2016",
         "The class logit at each place, before the global pool; for heads of a pool and one dense layer:\n"
         "one forward pass, enlarged to the image.",
-        lambda net, x, target, o, tell: cam(net, x, target=target, progress=tell),
+        lambda net, x, target, o, progress: cam(net, x, target=target, progress=progress),
         _cam_cost,
     ),
     _method(
@@ -387,7 +389,7 @@ _MENU = (
         f"{_PAPER}, Eq. 3, before the mean over places",
         "The mean activation of a layer at each place, whatever the class:\n"
         "one forward pass up to the last convolution, enlarged to the image.",
-        lambda net, x, target, o, tell: activation_maps(net, x, layer=o.layer, progress=tell),
+        lambda net, x, target, o, progress: activation_maps(net, x, layer=o.layer, progress=progress),
         _passes(1, 0),
     ),
     _method(
@@ -414,7 +416,7 @@ _MENU = (
         "signed",
         "Petsiuk et al. 2018",
         "How much better the score is than its mean where random masks show the pixel:\none forward pass a mask.",
-        lambda net, x, target, o, tell: rise_maps(
+        lambda net, x, target, o, progress: rise_maps(
             net,
             x,
             masks=o.masks,
@@ -423,7 +425,7 @@ _MENU = (
             score=o.score,
             target=target,
             preprocess=o.preprocess,
-            progress=tell,
+            progress=progress,
         ),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,
@@ -434,8 +436,8 @@ _MENU = (
         f"{_PAPER}, section 4",
         "The gradient of a black box: a square's brightness goes a little up and a little down:\n"
         "two forward passes a square and channel, the largest absolute derivative.",
-        lambda net, x, target, o, tell: finite_difference_maps(
-            net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=tell
+        lambda net, x, target, o, progress: finite_difference_maps(
+            net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=progress
         ),
         _finite_difference_cost,
         black_box=True,
@@ -446,8 +448,8 @@ _MENU = (
         "Adebayo et al. 2018",
         "Control: gradient-max of the same network with all its weights drawn anew.\n"
         "What is left is the architecture's doing, not what was learned.",
-        lambda net, x, target, o, tell: random_weight_maps(
-            net, x, seed=o.seed, score=o.score, target=target, progress=tell
+        lambda net, x, target, o, progress: random_weight_maps(
+            net, x, seed=o.seed, score=o.score, target=target, progress=progress
         ),
         _passes(1, 1),
     ),
@@ -456,7 +458,7 @@ _MENU = (
         "magnitude",
         "control",
         "Control: uniform noise.\nNothing is looked at.",
-        lambda net, x, target, o, tell: random_maps(x, o.seed),
+        lambda net, x, target, o, progress: random_maps(x, o.seed),
         _passes(0, 0),
         black_box=True,
     ),
@@ -465,7 +467,7 @@ _MENU = (
         "magnitude",
         "control",
         "Control: a bump in the middle of the image, where photographers put things.\nNothing is looked at.",
-        lambda net, x, target, o, tell: centre_gaussian(x),
+        lambda net, x, target, o, progress: centre_gaussian(x),
         _passes(0, 0),
         black_box=True,
     ),
@@ -474,7 +476,7 @@ _MENU = (
         "magnitude",
         "Adebayo et al. 2018; control",
         "Control: the image's own edges, Sobel's gradient magnitude.\nThe network is not looked at.",
-        lambda net, x, target, o, tell: edge_maps(x),
+        lambda net, x, target, o, progress: edge_maps(x),
         _passes(0, 0),
         black_box=True,
     ),
