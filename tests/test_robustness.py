@@ -437,8 +437,7 @@ def test_the_command_line_has_one_flat_vocabulary(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["robustness", "--families", "clouds"])
     with pytest.raises(SystemExit) as stopped:
         cli.start(main, Options)
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and said.startswith("error: unknown family 'clouds'") and said.count("\n") == 1
+    assert stopped.value.code == 2 and "unknown family 'clouds'" in capsys.readouterr().err
 
 
 def test_no_curve_is_cut_off():
