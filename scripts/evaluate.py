@@ -35,6 +35,8 @@ class Options:
     """Split whose boxes may be learned from (scenes: train)."""
     boxes: Path | None = None
     """Boxes to score: CSV image,x0,y0,x1,y1 and perhaps label, in the photos' pixels."""
+    box_format: str | None = None
+    """Its four numbers: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     maps: Path | None = None
     """Maps to score: IMAGE.npy for each image id, float [h, w] over the whole photo."""
     net: tyro.conf.OmitArgPrefixes[cli.NetworkOptions] = field(default_factory=lambda: cli.NetworkOptions(None))
@@ -65,7 +67,7 @@ def main(options: Options) -> int:
             result = evaluate(
                 test,
                 boxes=options.boxes,
-                box_format=options.data.box_format,
+                box_format=options.box_format,
                 maps=options.maps,
                 net=network(options, linear) if options.net.network else None,
                 linear=linear,

@@ -92,12 +92,13 @@ def _wide(size: Size) -> str:
 class Reader:
     """Gathers photos while a layout is read.
 
-    `classes`, `limit` and `seed` are what was asked for. A layout sets `name` and `split` where it knows better;
+    `kind` is the layout's name; `classes`, `limit`, `seed` and `box_format` are what was asked for. A layout sets
+    `name`, the data set's own, and `split`, where it knows better;
     `first`, the number of the first pixel where corners belong to the box, None where they are edges already; `exif`,
     whether photos lie as EXIF turns them where their annotation does not say; and `order`, that of the classes.
     """
 
-    name: str
+    kind: str
     split: str = ""
     classes: Collection[str] | None = None
     limit: int | None = None
@@ -106,10 +107,13 @@ class Reader:
     first: Literal[0, 1] | None = None
     exif: bool = False
     order: Sequence[str] = ()
+    name: str = ""
     annotations: list[Annotation] = field(default_factory=list)
     decoders: list[Callable[[], np.ndarray]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
+    beyond: set[str] = field(default_factory=set)
+    far: int = 0
     listings: dict[Path, Listing] = field(default_factory=dict)
     corners: list[tuple[float, ...]] = field(default_factory=list)
 
@@ -132,6 +136,9 @@ class Reader:
     def wants(self, label: str) -> bool:
         """Whether objects of this label were asked for; labels are met as `match_labels` does by their names."""
         return self.classes is None or label_key(label) in self.wanted
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.kind
 
     @cached_property
     def wanted(self) -> frozenset[str]:
@@ -269,6 +276,12 @@ class Reader:
                 f"{self.name} {self.split}: no number of its boxes is above 1: they are shares of the photo, not"
                 " pixels; multiply them by its width and height"
             )
+        stated = len(numbers) or sum(len(a.labels) for a in self.annotations)
+        if len(self.beyond) > 2 and self.far > stated / 2:
+            raise InputError(
+                f"{self.name} {self.split}: {self.far:,} of {stated:,} boxes leave their photos, the first in"
+                f" {min(self.beyond)}: they were measured at another size, or are in another format than {self.kind}'s"
+            )
         occurring = {label for a in self.annotations for label in a.labels}
         for spellings in grouped((label_key(label), label) for label in sorted(occurring)).values():
             if len(spellings) > 1:
@@ -296,6 +309,9 @@ class Reader:
         with np.errstate(over="ignore"):  # what lies at infinity is cut like any other
             box = box * (seen.scale * 2)
         cut = clip(box, seen.size)
+        if (np.abs(cut - box) > 1 + 0.05 * max(seen.size)).any():
+            self.far += 1
+            self.beyond.add(source)
         if area(cut) == 0:
             self.note(source, f"box without area in the photo: {item.label}", "left out")
             return None

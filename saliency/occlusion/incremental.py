@@ -213,7 +213,7 @@ class _Panes:
                 return layer({}, self.clean_pane(node.inputs[0]) + inputs[0]) - self.clean_pane(node.name)
             case AvgPool():
                 counts = jnp.asarray(layer.counts(*self.shapes[node.inputs[0]][:2]), inputs[0].dtype)
-                totals = _unpadded(layer)({}, inputs[0]) * np.prod(layer.window)
+                totals = _unpadded(layer)({}, inputs[0]) * float(np.prod(layer.window))
                 return totals / cut(counts, start, pane)
             case MaxPool():
                 framed = _framed(layer, self.before(sources[0]), self.shapes[node.name])
@@ -230,7 +230,7 @@ class _Panes:
         layer, name = node.layer, node.inputs[0]
         match layer:
             case GlobalAvgPool():
-                return changes[name].sum((1, 2)) / np.prod(self.shapes[name][:2])
+                return changes[name].sum((1, 2)) / float(np.prod(self.shapes[name][:2]))
             case GlobalMaxPool():
                 inside = (self.clean_pane(name) + changes[name]).max((1, 2))
                 outside = maximum_outside(self.before(name), self.starts[name], self.layout.pane[name])

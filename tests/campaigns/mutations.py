@@ -37,7 +37,8 @@ from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
-from saliency import InputError, _memory, load_network
+from saliency import InputError, load_network
+from saliency._memory import peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
@@ -371,7 +372,7 @@ class Cases:
             victim.write_bytes(whole)
         if time.process_time() - start > SECONDS:
             return f"slow: {time.process_time() - start:.1f} s"
-        grown = (_memory.peak_memory() or 0) - before
+        grown = (peak_memory() or 0) - before
         return f"large: {grown:,} bytes" if grown > BYTES else said
 
 
