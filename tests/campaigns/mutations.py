@@ -37,7 +37,7 @@ from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
-from saliency import InputError, load_network
+from saliency import InputError, _memory, load_network
 from saliency._memory import peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
