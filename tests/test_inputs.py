@@ -101,7 +101,7 @@ SPOILED = {
     "one image": (lambda x: x[0], r"not \[14, 10, 3\]; one image is x\[None\]"),
     "channels first": (lambda x: x.transpose(0, 3, 1, 2), r"not \[2, 3, 14, 10\]; the channels come last: transpose"),
     "uint8": (lambda x: x.astype(np.uint8), "x must be float, normalised by net.preprocess, not uint8"),
-    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "images of one size"),
+    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "of one size, not a list"),
     "words": (lambda x: "photo.jpg", "x must be .* numbers, not 'photo.jpg'"),
     "complex": (lambda x: x.astype(complex), r"x must be .* numbers, not complex128 \[2, 14, 10, 3\]"),
     "objects": (lambda x: np.array([None, 1]), r"x must be .* numbers, not object \[2\]"),
