@@ -59,7 +59,7 @@ class EvaluationOptions:
     folds: int = 0
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
-    """How a network's maps are made, as `scripts.compare --list` names it; A+B stacks two (default: the protocol's)."""
+    """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
     route: Literal["linear", "heuristic"] = "linear"
     """Without a saved linear map: what is learned on the training photos."""
     map_size: tuple[int, int] = (56, 56)
@@ -184,6 +184,7 @@ def evaluate(
     _check(data, boxes, maps, net, linear, train, options, progress)
     protocol = PROTOCOLS[options.protocol]
     linear = load_linear_map(linear) if isinstance(linear, Path | str) else linear
+    known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
     if box_format is not None:
         one_of("box_format", box_format, FORMATS)
     learns = boxes is None and (maps is not None or net is not None) and linear is None
@@ -194,13 +195,13 @@ def evaluate(
     inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
-    match = _match(net, classes, photos.samples) if net and protocol.name == "top1-loc" else None
+    match = _match(net, known, photos.samples) if net and protocol.name == "top1-loc" else None
     source = None
     if maps is not None:
         source, inputs["maps"] = folder_maps(Path(maps), [(photos.data, photos.samples), *photos.training])
     elif net is not None:
         recipe = recipe_of(options.method, options.settings, protocol.method, linear)
-        index_of = _index_of(net, classes, photos) if protocol.target == "label" else {}
+        index_of = _index_of(net, known, photos) if protocol.target == "label" else {}
         source = network_maps(net, recipe, protocol.target, index_of)
         inputs["network"] = net.digest
     if linear is not None:
@@ -347,13 +348,11 @@ def _training(photos: _Photos) -> dict[str, Any] | None:
     }
 
 
-def _match(net: Network, classes: Classes | None, of: Samples) -> Match:
-    if classes is None:
-        return match_labels(of.labels, net.classes)
-    return match_labels(of.labels, classes if isinstance(classes, ClassList) else read_classes(classes))
+def _match(net: Network, classes: ClassList | None, of: Samples) -> Match:
+    return match_labels(of.labels, net.classes if classes is None else classes)
 
 
-def _index_of(net: Network, classes: Classes | None, photos: _Photos) -> dict[str, int]:
+def _index_of(net: Network, classes: ClassList | None, photos: _Photos) -> dict[str, int]:
     """The network's class of every label; InputError where one has none, for then there is no map to make."""
     index_of: dict[str, int] = {}
     for own in (photos.samples, photos.learned):

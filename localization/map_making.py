@@ -39,7 +39,7 @@ class MapOptions:
     """What the maps are, and how they are kept."""
 
     method: str = "gradient-max"
-    """A name from `scripts.compare --list`."""
+    """A name of `saliency.METHODS`."""
     target: Target = "predicted"
     """Class whose score is explained; "label" needs a network that knows the data set's labels."""
     settings: Options = field(default_factory=Options)
@@ -136,7 +136,8 @@ def make_maps(
     check_writable(folder)
     if strict:
         _refuse([f"{note.source}: {note.problem}" for note in left_out(data)])
-    targets = _targets(data, net, classes) if options.target == "label" else np.full(len(data), -1)
+    known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
+    targets = _targets(data, net, known) if options.target == "label" else np.full(len(data), -1)
     store = create_store(folder, _description(options, net, data), len(data), options.shard_size)
     start, made, done = time.perf_counter(), 0, 0
     rows = list(store.description["left_out"])
@@ -179,13 +180,10 @@ def _description(options: MapOptions, net: Network, data: Dataset) -> dict[str, 
     )
 
 
-def _targets(
-    data: Dataset, net: Network, classes: ClassList | Path | str | Sequence[str] | None
-) -> Int[np.ndarray, " n"]:
+def _targets(data: Dataset, net: Network, classes: ClassList | None) -> Int[np.ndarray, " n"]:
     """The network's index of each image's first label."""
     labels = [annotation.labels[0] if annotation.labels else "" for annotation in data.annotations]
-    known = net.classes if classes is None else classes if isinstance(classes, ClassList) else read_classes(classes)
-    match = match_labels(labels, known)
+    match = match_labels(labels, net.classes if classes is None else classes)
     if match.missed:
         first = [*match.unknown, *match.ambiguous][0]
         raise InputError(

@@ -108,7 +108,7 @@ def evaluate_photos(
         list(photos.images),
         labels,
         options=options,
-        data=f"photos of {kinds} class{'es' * (kinds > 1)}, named by their files or folders",
+        data=f"photos of {kinds} class{'es' * (kinds > 1)}: their files or folders name the class",
         notes=[str(note) for note in photos.notes],
         folder=folder,
         progress=progress,

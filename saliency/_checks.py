@@ -141,7 +141,7 @@ def number(name: str, value: object, *, least: float = -np.inf, above: float = -
 def pair(name: str, value: int | Pair) -> Pair:
     """One number for both axes, or (height, width)."""
     values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values):
         raise InputError(f"{name} must be a whole number of pixels or a pair (height, width), not {described(value)}")
     return int(values[0]), int(values[1])
 

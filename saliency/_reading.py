@@ -135,8 +135,10 @@ def columns_of(path: Path | str) -> frozenset[str]:
 
 def _table(path: Path | str) -> tuple[str, int]:
     """A table's text from its first line on, and the number of that line: Excel is told above what separates cells."""
-    text = read_text(path)
-    return (text.partition("\n")[2], 2) if text[:4].lower() == "sep=" else (text, 1)
+    text, first = read_text(path), 1
+    while text and (not (line := text.partition("\n")[0].strip()) or line.lower().startswith("sep=")):
+        text, first = text.partition("\n")[2], first + 1
+    return text, first
 
 
 def _head(text: str, mark: str, known: Mapping[str, str], aliases: Mapping[str, str]) -> list[str]:

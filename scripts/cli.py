@@ -32,6 +32,7 @@ REMEDIES = {
 NEXT_STEPS = {  # by what the library says; only where a script has these options
     "no such split": "--split all --folds 10 scores every photo by what the others teach",
     "no photo has a box that counts": "boxes of a --dataset folder come from a boxes.csv in it: file,x0,y0,x1,y1,label",
+    "choose another folder": "--out names it",
     "among those that are scored": "name another --train-split, or none and --folds 10",
 }
 
@@ -93,8 +94,8 @@ class DataOptions:
     """Labels of the data set to keep (default: all)."""
     only: Path | None = None
     """Text file of the labels to keep, one a line."""
-    box_format: str | None = None
-    """Numbers of a table of boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
+    data_box_format: str | None = None
+    """Numbers of a folder's boxes.csv: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     limit: int | None = None
     """So many photos of each split, drawn from the seed (default: all)."""
 
@@ -112,9 +113,13 @@ class DataOptions:
     def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
         """The split of that name (default: `--split`). Raises InputError."""
         most = self.limit if limit is None else limit
-        if self.images is None:
-            if self.data_root is None and self.dataset != "scenes":
-                raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
+        if self.images is not None:
+            if self.data_root is not None or self.dataset != "scenes":
+                raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+            return load("folder", self.images, limit=most, seed=seed)
+        if self.data_root is None and self.dataset != "scenes":
+            raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
+        with as_options(self, box_format="--data-box-format"):
             return load(
                 self.dataset,
                 self.data_root,
@@ -122,11 +127,8 @@ class DataOptions:
                 classes=self.kept,
                 limit=most,
                 seed=seed,
-                box_format=self.box_format if self.dataset == "folder" else None,
+                box_format=self.data_box_format,
             )
-        if self.data_root is not None or self.dataset != "scenes":
-            raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-        return load("folder", self.images, limit=most, seed=seed)
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:

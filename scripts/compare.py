@@ -75,10 +75,10 @@ def read(options: Options) -> tuple[Dataset, Dataset | None]:
     if data.images is not None:
         return data.load(seed=seed, limit=scored), None
     if options.compare.folds is None:
+        test = data.load(seed=seed, limit=scored or sizes.get("test"))
         try:
             limit = options.n_train or sizes.get("train")
-            train = data.load(options.train_split or "train", seed=seed, limit=limit)
-            return data.load(seed=seed, limit=scored or sizes.get("test")), train
+            return test, data.load(options.train_split or "train", seed=seed, limit=limit)
         except InputError as error:
             if options.train_split is not None:
                 raise

@@ -35,6 +35,8 @@ class Options:
     """Split whose boxes may be learned from (scenes: train)."""
     boxes: Path | None = None
     """Boxes to score: CSV image,x0,y0,x1,y1 and perhaps label, in the photos' pixels."""
+    box_format: str | None = None
+    """Its four numbers: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     maps: Path | None = None
     """Maps to score: IMAGE.npy for each image id, float [h, w] over the whole photo."""
     net: tyro.conf.OmitArgPrefixes[cli.NetworkOptions] = field(default_factory=lambda: cli.NetworkOptions(None))
@@ -63,18 +65,11 @@ def main(options: Options) -> int:
         linear = load_linear_map(options.bundle) if options.bundle and options.net.network else options.bundle
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
-                test,
-                boxes=options.boxes,
-                box_format=options.data.box_format,
-                maps=options.maps,
-                net=network(options, linear) if options.net.network else None,
-                linear=linear,
-                classes=options.net.classes,
-                train=training(options),
-                options=options.scoring,
-                strict=options.strict,
-                progress=progress,
-            )
+                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
+                net=network(options, linear) if options.net.network else None, linear=linear,
+                classes=options.net.classes, train=training(options), options=options.scoring,
+                strict=options.strict, progress=progress,
+            )  # fmt: skip
         written = result.save(options.out, command=cli.command())
     print(f"{result.table()}\nresults: {written}")
     return 0

@@ -3,6 +3,7 @@
 Arguments are checked before anything is traced or compiled, so that the whole table takes a second.
 """
 
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -55,6 +56,11 @@ GOOD = {
     localization.load_linear_map: {"path": "map.safetensors"},
     localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
     localization.CompareOptions: {},
+    localization.evaluate: {"data": SCENES},
+    localization.make_maps: {"net": NET, "data": SCENES, "folder": "no/such/store"},
+    localization.fit: {"stores": ["no/such/store"]},
+    localization.top1_loc: {"predicted": BOX, "true": BOX, "class_right": [True] * 4},
+    localization.moving_digits: {"n": 1},
     LINEAR.predict: {"maps": MAPS},
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
@@ -271,6 +277,50 @@ BAD = {
         "seed": SEED,
         "source": ("vgg16", "source must be a Mapping"),
     },
+    localization.evaluate: {
+        "data": ("voc", r"data must be a Dataset, as localization\.datasets\.load gives it"),
+        "boxes": (MISSING, r"file\.csv: no such file"),
+        "box_format": ("yolo", "box_format must be one of xyxy, xywh"),
+        "maps": (3, "maps must be a path, not int"),
+        "net": NETWORK,
+        "linear": (MISSING, "`linear` needs `net`, whose maps it applies to"),
+        "classes": (MISSING, r"file\.csv: no such file"),
+        "train": (SCENES, "each of its 2 photos is among those that are scored"),
+        "options": ("corloc", "options must be a EvaluationOptions"),
+        "progress": PROGRESS,
+    },
+    localization.make_maps: {
+        "net": NETWORK,
+        "data": (X, "data must be a Dataset"),
+        "folder": (Path(__file__), "is a file where a folder is needed"),
+        "options": ("gradient-max", "options must be a MapOptions"),
+        "classes": (MISSING, r"file\.csv: no such file"),
+        "part": (1, r"part must lie in 0\.\.0, not 1"),
+        "parts": (0, "parts must be a whole number of at least 1"),
+        "progress": PROGRESS,
+    },
+    localization.fit: {
+        "stores": ((), "no store of maps was named"),
+        "options": ("lad", "options must be a FitOptions"),
+        "part": (1, r"part must lie in 0\.\.0, not 1"),
+        "parts": (0, "parts must be a whole number of at least 1"),
+        "progress": PROGRESS,
+    },
+    localization.top1_loc: {
+        "predicted": PREDICTED,
+        "true": TRUE,
+        "class_right": ([True], "class_right must say yes or no for each of the 4 samples"),
+        "threshold": THRESHOLD,
+        "seed": SEED,
+    },
+    localization.moving_digits: {
+        "split": ("all", "split must be one of train, val, test"),
+        "n": (-1, "n must be a whole number of at least 0"),
+        "frames": (0, "frames must be a whole number of at least 1"),
+        "digits": (0, "digits must be a whole number of at least 1"),
+        "size": ((64, 8), "size must be a whole number of at least 16, not 8"),
+        "seed": SEED,
+    },
     localization.load_linear_map: {"path": (MISSING, r"file\.csv: no such file")},
     localization.compare: {
         "net": ("vgg16", "net must be a Network"),
@@ -382,6 +432,9 @@ BAD |= {
 # Taken for their truth, so that no value is bad.
 ANY = {
     datasets.load: {"decode", "strict"},
+    localization.evaluate: {"strict"},
+    localization.make_maps: {"strict"},
+    localization.top1_loc: {"strict"},
     saliency.grad_cam: {"resize"},
     localization.corloc: {"strict"},
     localization.corloc_by_class: {"strict"},
@@ -394,6 +447,11 @@ RESULTS = {
     saliency.Method,
     saliency.Cost,
     localization.Comparison,
+    localization.Dataset,
+    localization.Evaluation,
+    localization.Fit,
+    localization.MadeMaps,
+    *(localization.EvaluationOptions, localization.MapOptions, localization.FitOptions),  # see below
     localization.Estimate,
     localization.LinearMap,
 }
@@ -421,3 +479,61 @@ def test_the_table_covers_every_argument_of_every_public_function():
 
 def test_an_input_error_is_a_value_error():
     assert issubclass(saliency.InputError, ValueError)
+
+
+CONFIGURED = {
+    localization.evaluate: localization.EvaluationOptions,
+    localization.make_maps: localization.MapOptions,
+    localization.fit: localization.FitOptions,
+}
+BAD_OPTIONS = {
+    localization.EvaluationOptions: {
+        "protocol": ("voc", "protocol must be one of corloc, paper-voc07"),
+        "difficult": ("no", "difficult must be a bool"),
+        "truncated": ("no", "truncated must be a bool"),
+        "folds": (1, "folds must be 0 or at least 2, not 1"),
+        "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
+        "route": ("scenic", "route must be one of linear, heuristic"),
+        "map_size": ((8, 0), "map_size must be a whole number of at least 1, not 0"),
+        "settings": ("few", "settings must be a Options"),
+    },
+    localization.MapOptions: {
+        "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
+        "target": ("best", "target must be one of predicted, label"),
+        "settings": ("few", "settings must be a Options"),
+        "size": ((4, 0), "size must be a whole number of at least 1, not 0"),
+        "precision": ("float8", "precision must be one of float16, float32"),
+        "shard_size": (0, "shard_size must be a whole number of at least 1"),
+    },
+    localization.FitOptions: {
+        "method": ("magic", "method must be one of ridge, lad, iou, sgd"),
+        "features": ("raw", "features must be a Features"),
+        "coding": ("polar", "coding must be one of corners, centre"),
+        "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),
+        "choose": ("luck", "choose must be one of iou, corloc"),
+        "shares": ((0.5, 0.5, 0.5), "shares must be three numbers above 0 that sum to at most 1"),
+        "steps": (0, "steps must be a whole number of at least 1"),
+        "few_shot": ((2,), "few_shot must be a whole number of at least 3"),
+        "repeats": (0, "repeats must be a whole number of at least 1"),
+        "budget": (-1, "budget must be a whole number of at least 0"),
+        "cache": (-1, "cache must be a whole number of at least 0"),
+        "seed": SEED,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "name", "value", "says"),
+    [(f, one, name, *bad) for f, one in CONFIGURED.items() for name, bad in BAD_OPTIONS[one].items()],
+    ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else ""),
+)
+def test_a_bad_option_is_named_and_nothing_written(function, options, name, value, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(saliency.InputError, match=says):
+        function(**{**GOOD[function], "options": options(**{name: value})})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_covers_every_option():
+    for options, table in BAD_OPTIONS.items():
+        assert {field.name for field in dataclasses.fields(options)} == table.keys()

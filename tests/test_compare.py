@@ -24,7 +24,7 @@ from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts import compare
-from tests.devkits import voc_object, write_voc
+from tests.devkits import voc_object, write_photo, write_voc
 
 
 def changed(options, **changes):
@@ -272,3 +272,34 @@ def test_the_page_says_which_methods_do_no_better_than_a_control():
     assert against_controls([row for row in rows if row["base"] != "edges"]) == ""
     best = [row for row in rows if row["base"] in ("gradient-max", "edges")]
     assert against_controls(best).endswith("none of the methods.")
+
+
+def test_one_photo_by_its_path(small, tmp_path, capsys):
+    write_photo(tmp_path / "one.jpg", (70, 50))
+    options = changed(small, images=tmp_path / "one.jpg", occlusion_strides=(), keep_maps=False, out=tmp_path / "out")
+    assert compare.main(options) == 0
+    assert "1 test image" in capsys.readouterr().out and results(options)["predictions"][0]["image"] == "one.jpg"
+
+
+def test_a_folder_without_splits_is_cross_fitted_and_a_named_split_is_asked_for(tmp_path, capsys):
+    rows = [f"{i}.png,{2 * i},3,{40 + i},35,thing" for i in range(8)]
+    for i in range(8):
+        write_photo(tmp_path / "pets" / f"{i}.png", (48, 64), i)
+    (tmp_path / "pets" / "boxes.csv").write_text("\n".join(["file,x0,y0,x1,y1,label", *rows]) + "\n")
+    options = changed(
+        compare.Options(), dataset="folder", data_root=tmp_path / "pets", methods=("edges",), quality=0, quiet=True,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    compare.main(options)
+    said = capsys.readouterr().out
+    assert "no training split" in said and "or name a --train-split" in said and "8 test images in 8 folds" in said
+    assert "8 of 8 labels have no class" in said
+    with pytest.raises(InputError, match="train2"):
+        compare.main(changed(options, train_split="train2"))
+
+
+def test_a_name_stands_for_one_path(tmp_path):
+    with pytest.raises(InputError, match="--maps takes NAME=PATH, each with a name of its own, not 'a=z'"):
+        compare.main(changed(SMALL, maps=("a=x", "a=z"), out=tmp_path / "out"))
+    with pytest.raises(InputError, match="--boxes takes NAME=PATH"):
+        compare.main(changed(SMALL, boxes=("x.csv",), out=tmp_path / "out"))

@@ -224,7 +224,7 @@ def test_what_readers_left_out_is_on_the_screen_the_page_and_in_the_data(tmp_pat
     page = found.files["report.html"].decode()
     assert "What was left out" in page and all(note.split(":")[0] in page for note in found.notes)
     assert any("002" in note for note in found.results["left_out"])
-    with pytest.raises(InputError, match=r"002\.jpg"):
+    with pytest.raises(InputError, match=r"000: .*without `strict` such photos are listed and left out"):
         compare(network(), data, **given | {"options": replace(OPTIONS, folds=2, strict=True)})
 
 
@@ -232,8 +232,10 @@ def test_nothing_is_learned_from_what_is_scored(tmp_path):
     """By the photos' pixels, whatever they are called."""
     test = voc(tmp_path / "test", n=8)
     for i in range(8):  # four of the test photos under other names, and four others
-        seed = i if i < 4 else 100 + i
-        write_photo(tmp_path / "train" / "JPEGImages" / f"other{i}.jpg", (60, 80), seed)
+        photo = tmp_path / "train" / "JPEGImages" / f"other{i}.jpg"
+        write_photo(photo, (60, 80), 100 + i)
+        if i < 4:
+            shutil.copy(tmp_path / "test" / "JPEGImages" / f"{i:03d}.jpg", photo)
         write_text(
             tmp_path / "train" / "Annotations" / f"other{i}.xml",
             f"<annotation>{voc_object('cat', (3 + i, 4, 40, 30 + i))}</annotation>",
@@ -382,3 +384,66 @@ def test_bad_arguments_are_one_sentence_and_leave_nothing(tmp_path, change, says
 def test_options_out_of_range(change, says):
     with pytest.raises(InputError, match=says):
         CompareOptions(**change)
+
+
+def test_maps_of_photos_that_share_an_id_are_refused(tmp_path):
+    """Two data sets may call different photos alike; a map is found by the id."""
+    train, test = voc(tmp_path / "train", n=6), voc(tmp_path / "test", n=6)
+    for i in range(6):
+        write_photo(tmp_path / "test" / "JPEGImages" / f"{i:03d}.jpg", (60, 80), seed=50 + i)
+    given = {"methods": EDGES, "options": CompareOptions(quality=0)}
+    compare(network(), test, train, **given)
+    with pytest.raises(InputError, match="two photos are called 000"):
+        compare(network(), test, train, maps={"theirs": truth(tmp_path / "maps", test)}, **given)
+
+
+def test_one_map_a_photo_is_kept_or_none(tmp_path):
+    objects = [voc_object("class 1", (5, 6, 30, 40)), voc_object("class 2", (41, 10, 70, 50))]
+    write_voc(tmp_path / "VOC", {f"{i:03d}": objects for i in range(4)})
+    data = load("voc", tmp_path / "VOC", split="trainval")
+    options = CompareOptions(quality=0, folds=2, target="label", keep_maps=True)
+    with pytest.raises(InputError, match="keep_maps: 000 has a map for each of its labels"):
+        compare(network(), data, methods=EDGES, options=options, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ten_lines_in_a_notebook(tmp_path, monkeypatch, capsys):
+    """Load a folder, compare three methods, print the table, save the page: no script is asked."""
+    voc(tmp_path / "VOC", n=12, label="7")
+    monkeypatch.chdir(tmp_path)
+    lines = """
+import localization, saliency
+net = saliency.load_network("scenes_cnn")
+data = localization.datasets.load("voc", "VOC", split="trainval")
+options = localization.CompareOptions(folds=3, quality=2)
+found = localization.compare(net, data, methods=["gradient-max", "grad-cam", "edges"], options=options)
+print(found.table())
+found.save("page")
+"""
+    exec(compile(lines, "notebook", "exec"), {})
+    assert "12 test images in 3 folds" in capsys.readouterr().out
+    assert (tmp_path / "page" / "report.html").stat().st_size > 50_000
+
+
+def test_boxes_of_another_tool_alone(tmp_path):
+    """No method of ours is asked: the rows are theirs and the constant boxes'."""
+    data = voc(tmp_path / "VOC", n=6)
+    path = write_boxes(tmp_path / "boxes.csv", data)
+    options = CompareOptions(folds=2, quality=2)
+    found = compare(network(), data, methods=(), boxes={"theirs": path}, options=options, folder=tmp_path / "out")
+    assert share(found, "theirs", "external") == 1 and found.results["methods"] == []
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What theirs saw and learned from is not known here" in page and "The linear map learns" not in page
+    assert found._repr_html_().count("<img") == 1  # of the rows; there is no map to show
+
+
+def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
+    data = voc(tmp_path / "VOC", n=12, sides=(24, 20))
+    folder = truth(tmp_path / "maps", data)
+    np.save(folder / "000.npy", np.full((60, 80), np.nan))
+    np.save(folder / "001.npy", np.zeros((60, 80)))
+    found = compare(network(), data, methods=(), maps={"theirs": folder}, options=replace(OPTIONS, folds=3, quality=2))
+    rows = {row["image"]: row for row in found.images if row["route"] == "heuristic"}
+    assert (rows["000"]["status"], rows["001"]["status"]) == ("not finite", "constant")
+    assert np.isnan([rows["000"]["x0"], rows["001"]["x0"]]).all()
+    assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2

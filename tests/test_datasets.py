@@ -240,6 +240,7 @@ TWO = {"x/1.jpg": [("dog", [10, 5, 40, 50])], "y/1.jpg": [("dog", [40, 30, 60, 5
         ({"images": set_all(file_name=lambda name: f"./{name}")}, TWO),
         ({"images": set_all(file_name=lambda name: name.replace("/", "\\"))}, TWO),
         ({"images": set_all(width="80", height="60")}, TWO),
+        ({"images": set_all(file_name=lambda name: f" {name} ")}, TWO),
         ({"annotations": set_all(bbox=lambda box: [str(side) for side in box])}, TWO),
         ({"images": set_all(file_name=lambda name: f"val/{name}")}, {f"val/{name}": box for name, box in TWO.items()}),
     ],
@@ -265,6 +266,8 @@ def test_coco_as_tools_write_it(tmp_path, changes, expected):
         ({"images": lambda a: a.append({"id": 5})}, 2,
          ["image 2: broken entry of a photo: it needs id and file_name (left out)"]),
         ({"categories": lambda a: a.append({"id": 5})}, 2,
+         ["category 1: broken category: it needs id and name (left out)"]),
+        ({"categories": lambda a: a.append({"id": 5, "name": None})}, 2,
          ["category 1: broken category: it needs id and name (left out)"]),
         ({"categories": lambda a: a.append({"id": 1, "name": "cat"})}, 0,
          ["1: more than one name of a category: dog, cat (left out)",
@@ -341,6 +344,9 @@ CSVS = {
     "other case": "File,X0,Y0,X1,Y1,Label\nA.JPG,10,5,40,50,dog\n",
     "path": "image,x0,y0,x1,y1,label\nphotos/a.jpg,10,5,40,50,dog\n",
     "without suffix": "image,x0,y0,x1,y1,label\na,10,5,40,50,dog\n",
+    "blank first lines": "\n  \nfile,x0,y0,x1,y1,label\na.jpg,10,5,40,50,dog\n",
+    "paths of another machine": "file,x0,y0,x1,y1,label\n/home/me/a.jpg,10,5,40,50,dog\n",
+    "addresses": "file,x0,y0,x1,y1,label\nhttps://example.org/p/a.jpg,10,5,40,50,dog\n",
     "a photo without objects": "file,x0,y0,x1,y1,label\na.jpg,10,5,40,50,dog\nb.jpg,,,,,\n",
 }
 
@@ -381,6 +387,20 @@ def test_other_formats_of_a_folder_s_boxes(tmp_path, numbers, box_format, says):
             load("folder", tmp_path)
     with pytest.raises(InputError, match=r"`box_format` is for the boxes\.csv of a folder"):
         load("coco", tmp_path, box_format=box_format)
+
+
+def test_a_path_of_another_machine_whose_photo_is_not_here_is_noted(tmp_path):
+    """It ended the reading."""
+    write_photo(tmp_path / "a.jpg", (60, 80))
+    write_text(
+        tmp_path / "boxes.csv", "file,x0,y0,x1,y1\na.jpg,10,5,40,50\n/home/me/b.jpg,1,1,9,9\nC:\\b.jpg,1,1,9,9\n"
+    )
+    data = load("folder", tmp_path)
+    assert boxes_of(data) == {"a.jpg": [("object", [10, 5, 40, 50])]}
+    assert [str(note) for note in data.notes] == [
+        "/home/me/b.jpg: no photo (left out)",
+        "C:\\b.jpg: no photo (left out)",
+    ]
 
 
 def test_one_photo_is_a_data_set(tmp_path, monkeypatch):

@@ -321,6 +321,8 @@ def test_two_photos_of_one_name_are_not_chosen_from(tmp_path):
         ("a\na\na.jpg\n", ["a"]),
         ("\ufeffa\r\nb\r\n", ["a", "b"]),
         ("A\n", ["A"]),
+        ("JPEGImages/a.jpg\n/home/me/VOC/JPEGImages/b.png\n", ["a", "b"]),
+        ("JPEGImages\\my photo.jpg\n", ["my photo"]),
     ],
 )
 def test_lists_as_people_write_them(tmp_path, lines, ids):

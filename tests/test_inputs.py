@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saliency import InputError, faithfulness, grad_cam, gradient_maps, occlusion_maps
+from saliency import InputError, faithfulness, grad_cam, gradient_maps, load_network, occlusion_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.methods import METHODS, Options
 from saliency.models.graph import Architecture, Builder
@@ -447,3 +447,62 @@ def test_reprs_are_short(net, x):
 
 def test_windows_take_lists_and_numpy_numbers():
     assert Windows([14, 10], np.array([6, 5]), np.int64(4)).grid == Windows((14, 10), (6, 5), (4, 4)).grid
+
+
+# Further things that people write
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda net, x: occlusion_maps(net, x, patch=True), "patch must be a whole number of pixels or a pair"),
+        (lambda net, x: occlusion_maps(net, x, patch=6, stride=4, fill=True), "fill must be one level 0..255"),
+        (lambda net, x: Preprocessing(96), r"size must be \(height, width\), not 96"),
+        (lambda net, x: Preprocessing((8, 8), mean=0.5), "mean must be three numbers, one a channel, not 0.5"),
+        (lambda net, x: load_network(["vgg16"]), r"unknown network \['vgg16'\]; choose one of scenes_cnn"),
+        (lambda net, x: load_network("vgg16", 3), "weights must be a file of weights or a Hugging Face id, not 3"),
+        (
+            lambda net, x: load_network("scenes_cnn", classes=["a", "b"]),
+            "classes names 2 classes, but scenes_cnn has 10",
+        ),
+        (
+            lambda net, x: net(np.zeros((1, *SIZE, 3), np.uint8)),
+            "x must be float, normalised by net.preprocess, not uint8",
+        ),
+        (lambda net, x: Options(seed=-1), "seed must be a whole number of at least 0"),
+        (lambda net, x: Options(noise=np.nan), "noise must be a finite number of at least 0"),
+        (
+            lambda net, x: METHODS["random"].maps(net, x, options={"seed": 1}),
+            "options must be a Options, what the methods",
+        ),
+        (lambda net, x: METHODS["cam"].maps(net, x, progress=True), r"progress must be a function of \(done, total\)"),
+        (lambda net, x: faithfulness.deletion(net, x, x[0]), "maps must be"),
+        (lambda net, x: faithfulness.sanity(METHODS["edges"], brightness, x, x[..., 0]), "net must be a Network"),
+    ],
+)
+def test_further_mistakes_are_named(net, x, call, says):
+    with pytest.raises(InputError, match=says) as refused:
+        call(net, x)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_batch_larger_than_the_data_is_not_padded_to_its_size(net, x, monkeypatch):
+    """Two images at batch=100,000 took the memory of 100,000."""
+    seen = []
+    plain = gradient_maps(net, x)
+    monkeypatch.setattr("saliency.maps.gradient.shard_batch", lambda x, i: seen.append(len(i)) or jnp.asarray(x[i]))
+    np.testing.assert_array_equal(gradient_maps(net, x, batch=100_000), plain)
+    assert max(seen) == 2
+
+
+def test_a_network_called_with_another_precision(net, x):
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(net(x.astype(np.float64)), net(x), rtol=1e-6)
+        np.testing.assert_allclose(net(x.tolist()), net(x), rtol=1e-6)
+    assert net.upto(jnp.asarray(x, jnp.bfloat16), "pool1").dtype == np.float32
+
+
+def test_names_of_classes_in_python():
+    net = load_network("scenes_cnn", classes=[f"digit {i}" for i in range(10)])
+    assert net.class_name(7) == "digit 7"
+    assert as_targets("Digit_7", 1, 10, net.classes).tolist() == [7]

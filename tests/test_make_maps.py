@@ -207,7 +207,9 @@ def test_other_weights_under_the_same_name_are_noticed(tmp_path, labelled):
     save_network(random_network(scenes_cnn(), seed=0), path, {})
     main(options(tmp_path / "store", path, **labelled))
     save_network(random_network(scenes_cnn(), seed=1), path, {})
-    with pytest.raises(InputError, match="holds maps of another origin or setting"):
+    with pytest.raises(
+        InputError, match="holds maps of another origin or setting; choose another folder; --out names it"
+    ):
         main(options(tmp_path / "store", path, **labelled))
 
 

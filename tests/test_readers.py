@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from localization.datasets import Dataset, load
-from localization.datasets.reader import View, view
+from localization.datasets.views import View, view
 from saliency import InputError
 from saliency.photos import Header
 from tests.layouts import LAYOUTS, Layout, Photo, bright
@@ -224,7 +224,7 @@ def test_a_truncated_photo_is_found_by_decoding(layout, tmp_path):
     data = load(layout.reader, tmp_path, decode=True)
     assert len(data) == 2 and all_bright(data)
     assert [note.problem.partition(":")[0] for note in data.left_out] == ["photo cannot be read"]
-    assert "1 photos left out" in repr(data)
+    assert "1 left out" in repr(data)
     with pytest.raises(InputError, match=r"1 left out, the first: .*photo cannot be read"):
         load(layout.reader, tmp_path, decode=True, strict=True)
 
@@ -244,6 +244,25 @@ def test_shares_of_the_photo_are_no_pixels(layout, tmp_path):
                 text = text.replace(whole, share)
             path.write_text(text)
     with pytest.raises(InputError, match="shares of the photo"):
+        load(layout.reader, tmp_path)
+
+
+@NAMES
+def test_most_boxes_beyond_their_photos_are_another_format(layout, tmp_path):
+    """As corners in the place of sides in COCO's JSON: cut at the border, they were scored."""
+    three = [Photo(name, (20, 15, 30, 25)) for name in "abcd"]
+    layout.write(tmp_path, three)
+    sizes = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".png", ".JPEG")}
+    for path in sizes:
+        Image.new("L", (20, 15)).save(path, "PNG")
+    if layout.stated:  # then the boxes are scaled
+        assert len(load(layout.reader, tmp_path)) == 4
+        for path in tmp_path.rglob("*"):
+            if path.suffix in (".xml", ".json", ".csv") or path.name == "image_sizes.txt":
+                text = path.read_text().replace("<width>40", "<width>20").replace("<height>30", "<height>15")
+                text = text.replace('"height": 30, "width": 40', '"height": 15, "width": 20')
+                path.write_text(text.replace(",40,30\n", ",20,15\n"))
+    with pytest.raises(InputError, match=r"4 of 4 boxes leave their photos"):
         load(layout.reader, tmp_path)
 
 

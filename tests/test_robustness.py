@@ -22,7 +22,7 @@ from saliency.models.classes import read_classes
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.robustness import Options as Masks
-from saliency.robustness import evaluate, evaluation, training
+from saliency.robustness import evaluate, evaluation, report, training
 from saliency.robustness.calibration import METRICS, Sampled, resample_weights
 from saliency.robustness.evaluation import masked_log_probabilities
 from saliency.robustness.masks import draw_masks
@@ -439,3 +439,31 @@ def test_the_command_line_has_one_flat_vocabulary(monkeypatch, capsys):
         cli.start(main, Options)
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.startswith("error: unknown family 'clouds'") and said.count("\n") == 1
+
+
+def test_no_curve_is_cut_off():
+    """Both fills share an axis; the second, drawn later, may need more of it."""
+    rows = [
+        {
+            "family": family,
+            "fill": fill,
+            "metric": metric,
+            "coverage": coverage,
+            "value": value,
+            "low": value,
+            "high": value,
+        }
+        for metric in METRICS
+        for family, fill, coverage, value in (
+            ("none", "0", 0.0, 0.1),
+            ("life", "0", 0.5, 0.2),
+            ("life", "grey", 0.5, 0.9),
+        )
+    ]
+    figure = report.curve_figure(rows, ["0", "grey"])
+    assert len(figure.axes) == 8
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 0.9 for axes in figure.axes)
+
+
+def test_a_difference_of_nothing_has_no_sign():
+    assert report._estimate(-0.01, -0.02, 0.03, "+", 1).replace("\u00a0", " ") == "+0.0 [0.0, 0.0]"

@@ -108,7 +108,8 @@ def saved(folder: Path, key: str) -> Comparison | None:
 
 def head(results: Mapping[str, Any]) -> str:
     """One line: the data, how many images, and how often the classifier is right on them."""
-    test = f"{results['test']} test images" + (f" in {results['folds']} folds" if results["folds"] else "")
+    plural = "s" * (results["test"] != 1)
+    test = f"{results['test']} test image{plural}" + (f" in {results['folds']} folds" if results["folds"] else "")
     if results["photos"] != results["test"]:
         test += f" ({results['photos']} photos)"
     train = "" if results["folds"] or not results["train"] else f"{results['train']} training and "

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from localization.datasets.names import inside, subfolder
-from localization.datasets.reader import Object, Reader, Size, grouped, unambiguous
+from localization.datasets.reader import Object, Reader, grouped, unambiguous
+from localization.datasets.views import Size
 from localization.datasets.voc import flag
 from saliency._reading import number_in, read_json
 from saliency.errors import InputError
@@ -76,7 +77,7 @@ def _number(value: Any) -> str | None:
 def _categories(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str]]:
     for place, entry in enumerate(entries):
         number = _number(entry.get("id")) if isinstance(entry, dict) else None
-        if number is None or "name" not in entry:
+        if number is None or not isinstance(entry.get("name"), str | int):
             reader.note(f"category {place}", "broken category: it needs id and name", "left out")
         else:
             yield number, str(entry["name"]).strip()
@@ -86,12 +87,12 @@ def _images(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str, Size
     """(number, id, stated size) of each photo."""
     for place, entry in enumerate(entries):
         number = _number(entry.get("id")) if isinstance(entry, dict) else None
-        if number is None or not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
+        if number is None or not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
             reader.note(f"image {place}", "broken entry of a photo: it needs id and file_name", "left out")
             continue
         sides = [number_in(str(entry.get(side, ""))) for side in ("height", "width")]
         size = (sides[0], sides[1]) if sides[0] and sides[1] else None
-        yield number, PurePosixPath(entry["file_name"].replace("\\", "/")).as_posix(), size
+        yield number, PurePosixPath(entry["file_name"].strip().replace("\\", "/")).as_posix(), size
 
 
 def _objects(

@@ -107,7 +107,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         lost = len(self.left_out)
-        return f"Dataset({self._counted()}{f'; {lost:,} photos left out' if lost else ''})"
+        return f"Dataset({self._counted()}{f'; {lost:,} left out' if lost else ''})"
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -130,7 +130,8 @@ class Dataset:
 
     @property
     def left_out(self) -> tuple[Note, ...]:
-        """Why each photo that is not in the data set was left out; objects that were are in `notes` alone."""
+        """Why each photo that is not here was left out, and each entry that belongs to none that is; objects that
+        photos here have lost are in `notes` alone."""
         there = {annotation.source for annotation in self.annotations}
         return tuple(note for note in self.notes if note.outcome == "left out" and note.source not in there)
 

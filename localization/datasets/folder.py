@@ -5,6 +5,7 @@ show it (EXIF applied), unless its columns width and height say otherwise. A lin
 objects.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,8 @@ def _rows(reader: Reader, table: Path, folder: Path, sources: list[str]) -> dict
     for name, ids in several.items():
         reader.note(name, f"row that may mean several photos: {', '.join(ids[:3])}", "left out")
     for name in dict.fromkeys(row.id for row in rows if row.id not in meant and row.id not in several):
-        inside(folder, name, table)
+        if not re.match(r"[\\/]|[A-Za-z]:|\w+://", name):  # a path of another machine means nothing here
+            inside(folder, name, table)
         if reader.split == "all":
             reader.note(name, "no photo", "left out")
     return grouped((meant[row.id], row) for row in rows if row.id in meant)

@@ -13,15 +13,15 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from localization.boxes import area, clip, from_inclusive, ordered, same_aspect
+from localization.boxes import area, clip, from_inclusive, ordered
 from localization.datasets.dataset import Annotation, Dataset, Note, Outcome, Photos, drawn
 from localization.datasets.names import Listing, bare, inside, key, listing
+from localization.datasets.views import Size, View, view
 from saliency.errors import InputError
 from saliency.models.classes import label_key
 from saliency.photos import SUFFIXES, Header, read_header, read_photo
 
 T = TypeVar("T")
-Size = tuple[float, float]  # height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,70 +34,17 @@ class Object:
     truncated: bool = False
 
 
-@dataclass(frozen=True)
-class View:
-    """How a photo is decoded so that its boxes fit: (height, width) then, whether EXIF turns it, what corners are
-    multiplied by (x, y), and what has to be said of it."""
-
-    size: tuple[int, int]
-    exif: bool
-    scale: tuple[float, float] = (1.0, 1.0)
-    problem: str = ""
-    outcome: Outcome = "repaired"
-
-
-def view(header: Header, stated: Size | None, exif: bool) -> View:
-    """The view that annotations were made on, from what the file says and the (height, width) that they state.
-
-    A stated size that is the photo's own, as stored or as EXIF turns it, decides between the two. One of the same
-    aspect means that the photo was resized since: the boxes are scaled. Any other size is no size of this photo, and
-    its outcome is "left out". Where no size is stated, or it fits both ways (square photos, turns by 180 degrees,
-    mirrored ones), `exif` says what the layout does, and that is noted.
-    """
-    own = View(header.upright if exif else header.size, exif)
-    if stated is None or min(stated) <= 0:
-        if header.orientation == 1 or exif:  # the one layout that turns its photos says so
-            return own
-        return replace(own, problem="EXIF would turn the photo, no size says how it was annotated", outcome="kept")
-    ways = [View(header.size, False), View(header.upright, True)] if header.orientation > 1 else [own]
-    fitting = [way for way in ways if way.size == tuple(stated)]
-    if not fitting:
-        fitting = [_scaled(way, stated, len(ways) > 1) for way in ways if same_aspect(way.size, stated)]
-    if not fitting:
-        problem = f"the stated size differs from the photo's: {_wide(stated)}, not {_wide(own.size)}"
-        return replace(own, problem=problem, outcome="left out")
-    if len(fitting) > 1:
-        chosen = next(way for way in fitting if way.exif == exif)
-        way = "turns" if exif else "would turn"
-        problem = f"EXIF {way} the photo, its size does not say how it was annotated"
-        return replace(chosen, problem=f"{problem}: {chosen.problem}" if chosen.problem else problem, outcome="kept")
-    if fitting[0].exif and not exif and not fitting[0].problem:
-        return replace(fitting[0], problem="annotated on the photo as EXIF turns it")
-    if exif and not fitting[0].exif and not fitting[0].problem:
-        return replace(fitting[0], problem="annotated on the photo as it is stored, not as EXIF turns it")
-    return fitting[0]
-
-
-def _scaled(way: View, stated: Size, turned: bool) -> View:
-    scale = (way.size[1] / stated[1], way.size[0] / stated[0])
-    how = ", as EXIF turns it" if way.exif and turned else ""
-    return replace(way, scale=scale, problem=f"annotated at another size: {_wide(stated)}{how}")
-
-
-def _wide(size: Size) -> str:
-    return f"{size[1]:g}x{size[0]:g}"
-
-
 @dataclass
 class Reader:
     """Gathers photos while a layout is read.
 
-    `classes`, `limit` and `seed` are what was asked for. A layout sets `name` and `split` where it knows better;
+    `kind` is the layout's name; `classes`, `limit`, `seed` and `box_format` are what was asked for. A layout sets
+    `name`, the data set's own, and `split`, where it knows better;
     `first`, the number of the first pixel where corners belong to the box, None where they are edges already; `exif`,
     whether photos lie as EXIF turns them where their annotation does not say; and `order`, that of the classes.
     """
 
-    name: str
+    kind: str
     split: str = ""
     classes: Collection[str] | None = None
     limit: int | None = None
@@ -106,10 +53,13 @@ class Reader:
     first: Literal[0, 1] | None = None
     exif: bool = False
     order: Sequence[str] = ()
+    name: str = ""
     annotations: list[Annotation] = field(default_factory=list)
     decoders: list[Callable[[], np.ndarray]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
+    beyond: set[str] = field(default_factory=set)
+    far: int = 0
     listings: dict[Path, Listing] = field(default_factory=dict)
     corners: list[tuple[float, ...]] = field(default_factory=list)
 
@@ -132,6 +82,9 @@ class Reader:
     def wants(self, label: str) -> bool:
         """Whether objects of this label were asked for; labels are met as `match_labels` does by their names."""
         return self.classes is None or label_key(label) in self.wanted
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.kind
 
     @cached_property
     def wanted(self) -> frozenset[str]:
@@ -269,6 +222,12 @@ class Reader:
                 f"{self.name} {self.split}: no number of its boxes is above 1: they are shares of the photo, not"
                 " pixels; multiply them by its width and height"
             )
+        stated = len(numbers) or sum(len(a.labels) for a in self.annotations)
+        if len(self.beyond) > 2 and self.far > stated / 2:
+            raise InputError(
+                f"{self.name} {self.split}: {self.far:,} of {stated:,} boxes leave their photos, the first in"
+                f" {min(self.beyond)}: they were measured at another size, or are in another format than {self.kind}'s"
+            )
         occurring = {label for a in self.annotations for label in a.labels}
         for spellings in grouped((label_key(label), label) for label in sorted(occurring)).values():
             if len(spellings) > 1:
@@ -296,6 +255,9 @@ class Reader:
         with np.errstate(over="ignore"):  # what lies at infinity is cut like any other
             box = box * (seen.scale * 2)
         cut = clip(box, seen.size)
+        if (np.abs(cut - box) > 1 + 0.05 * max(seen.size)).any():
+            self.far += 1
+            self.beyond.add(source)
         if area(cut) == 0:
             self.note(source, f"box without area in the photo: {item.label}", "left out")
             return None

@@ -7,7 +7,7 @@ photo.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -117,15 +117,28 @@ def split_ids(reader: Reader, kit: Devkit, split: str) -> tuple[list[str], Path]
 def _listed(reader: Reader, kit: Devkit, path: Path) -> Iterator[str]:
     """The ids in a list, which may hold spaces, carry a photo's suffix, and be followed by -1, 0 or 1."""
     known = reader.names(kit.annotations)
+
+    def annotated(name: str) -> bool:
+        if "/" not in name.replace("\\", "/"):
+            return key(f"{name}.xml") in known  # without a look at the disk for each
+        try:
+            return reader.file(kit.annotations, f"{name}.xml", path) is not None
+        except InputError:  # a path of another machine
+            return False
+
     for line in read_text(path).splitlines():
         text = line.strip()
         marked = re.fullmatch(r"(.*\S)\s+(-?\d+)", text)
-        if not text:
-            continue
-        if not marked or key(f"{text}.xml") in known:
-            yield text if key(f"{text}.xml") in known else bare(text)
-        elif marked[2] != "-1":
-            yield marked[1] if key(f"{marked[1]}.xml") in known else bare(marked[1])
+        if text and (not marked or annotated(text)):
+            yield _id(text, annotated)
+        elif marked and marked[2] != "-1":
+            yield _id(marked[1], annotated)
+
+
+def _id(name: str, annotated: Callable[[str], bool]) -> str:
+    """A listed name without the suffix and the folders of its photo, where the annotation is found only so."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return next((way for way in (name, bare(name), last, bare(last)) if annotated(way)), bare(name))
 
 
 def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, name: str, listed: Path) -> None:

@@ -125,7 +125,12 @@ def differences(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def points(difference: Estimate) -> str:
-    return f"{100 * difference.value:+.1f} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
+    return f"{100 * difference.value:+.1f} {between(difference)}"
+
+
+def between(difference: Estimate) -> str:
+    """The interval of what may be negative."""
+    return f"[{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
 
 
 def interval(figure: Estimate) -> str:
@@ -180,12 +185,14 @@ def sections(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> list[
     """The figures and what they rest on, differences, pictures of the last method's boxes, what was left out."""
     columns, rows = table(results)
     figures = Table(columns, rows, decimals=[PLACES.get(column, 1) for column in columns])
-    found = [Section("Figures", "\n".join([f"{results['protocol'].summary}.", *sentences(results)]), [figures])]
+    protocol = results["protocol"].summary
+    said = [f"{protocol[0].upper()}{protocol[1:]}.", *sentences(results)]
+    found = [Section("Figures", "\n".join(said), [figures])]
     compared = []
     for row in results.get("paired", ()):
-        few = [100 * row["small"].value, interval(row["small"])] if row["small"] else []
+        few = [100 * row["small"].value, between(row["small"])] if row["small"] else []
         name = f"{row['method']} minus {row['against']}"
-        compared.append([name, 100 * row["difference"].value, interval(row["difference"]), row["mcnemar"].p, *few])
+        compared.append([name, 100 * row["difference"].value, between(row["difference"]), row["mcnemar"].p, *few])
     if compared:
         headings = ["difference", "points", "95% interval", "McNemar p", *SMALL][: len(compared[0])]
         against = Table(headings, compared, decimals=[None, 1, None, None, 1, None])

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from saliency._checks import as_images, kind_of
+from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
@@ -86,10 +87,17 @@ class Network(nnx.Module):
         return self.architecture.layers
 
     def __call__(self, x: Float[ArrayLike, "n h w 3"]) -> Float[jax.Array, "n classes"]:
-        return self.architecture.upto(self.weights, jnp.asarray(x))
+        return self.architecture.upto(self.weights, self._cast(x))
 
     def upto(self, x: Float[ArrayLike, "n h w 3"], layer: str) -> jax.Array:
-        return self.architecture.upto(self.weights, jnp.asarray(x), layer)
+        return self.architecture.upto(self.weights, self._cast(x), layer)
+
+    def _cast(self, x: object) -> jax.Array:
+        """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
+        images = jnp.asarray(x)
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(f"x must be float, normalised by net.preprocess, not {images.dtype}")
+        return images.astype(self.dtype)
 
     def after(self, activation: jax.Array, layer: str) -> jax.Array:
         return self.architecture.after(self.weights, activation, layer)

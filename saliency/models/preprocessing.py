@@ -70,12 +70,12 @@ class Preprocessing:
         one_of("interpolation", self.interpolation, get_args(Interpolation))
         number("scale", self.scale, above=0)
         for name, values, above in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
-            if not values or len(values) != self.channels:
-                raise InputError(f"{name} must be one number a channel (three of colour photos), not {values}")
+            if not isinstance(values, tuple | list) or not values or len(values) != self.channels:
+                raise InputError(f"{name} must be one number a channel (three of colour), not {described(values)}")
             for value in values:
                 number(name, value, above=above)
-        if len(self.size) != 2:
-            raise InputError(f"size must be (height, width), not {self.size}")
+        if not isinstance(self.size, tuple | list) or len(self.size) != 2:
+            raise InputError(f"size must be (height, width), not {described(self.size)}")
         for side in self.size:
             whole("size", side, least=1)
         whole("shorter", self.shorter, optional=True)

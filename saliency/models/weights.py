@@ -9,7 +9,7 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
-def load_network(name: str, weights: str | Path | None = None, *, classes: str | Path | None = None) -> Network:
+def load_network(
+    name: str, weights: str | Path | None = None, *, classes: str | Path | Sequence[str] | None = None
+) -> Network:
     """A classifier by name, with its weights, preprocessing and class names.
 
     Args:
@@ -69,6 +71,8 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
     >>> net.classes[:3], net.preprocess.size
     (('0', '1', '2'), (96, 96))
     """
+    if not isinstance(name, str):
+        raise InputError(f"unknown network {described(name)}; choose one of {', '.join(ARCHITECTURES)}")
     if name.endswith(".onnx"):
         return _onnx(Path(name), weights, classes)
     if ":" in name:
@@ -84,12 +88,12 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
         architecture,
         imported(architecture, scheme, tensors, str(path)),
         preprocess or scheme.preprocess,
-        classes=_names(classes or path, header if classes is None else None, architecture),
+        classes=_names(path if classes is None else classes, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
 
 
-def _onnx(path: Path, weights: str | Path | None, classes: str | Path | None) -> Network:
+def _onnx(path: Path, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
     from saliency.models.from_onnx import from_onnx
 
     if weights is not None:
@@ -109,7 +113,7 @@ def _onnx(path: Path, weights: str | Path | None, classes: str | Path | None) ->
     return _with_names(from_onnx(path, size=preprocess.size, preprocess=preprocess), classes)
 
 
-def _function(name: str, weights: str | Path | None, classes: str | Path | None) -> Network:
+def _function(name: str, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
     """What the user's own function gives; its module is found as Python finds any, the working folder first."""
     module, _, attribute = name.partition(":")
     try:
@@ -124,7 +128,7 @@ def _function(name: str, weights: str | Path | None, classes: str | Path | None)
     return _with_names(net, classes)
 
 
-def _with_names(net: Network, classes: str | Path | None) -> Network:
+def _with_names(net: Network, classes: str | Path | Sequence[str] | None) -> Network:
     if classes is not None:
         net.classes = tuple(_names(classes, None, net.architecture))
     return net
@@ -177,16 +181,17 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
     return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))
 
 
-def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
+def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
     """The classes that a checkpoint's header names, or a file of class names."""
     count = architecture.class_count
     if header is None:
         names = list(read_classes(file).names)
     else:
-        with refusing(file, "its header names no classes that can be read"):
+        with refusing(str(file), "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]
     if names and len(names) != count:
-        raise InputError(f"{file} names {len(names)} classes, but {architecture.name} has {count}")
+        source = file if isinstance(file, str | Path) else "classes"
+        raise InputError(f"{source} names {len(names)} classes, but {architecture.name} has {count}")
     return names
 
 
@@ -203,7 +208,9 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         raise InputError(
             f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
         )
-    path = Path(weights)
+    if not isinstance(weights, str | Path):
+        raise InputError(f"weights must be a file of weights or a Hugging Face id, not {described(weights)}")
+    path = Path(weights).expanduser()
     if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
         return _fetched(str(weights))
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):

@@ -111,7 +111,8 @@ def evaluate(
     the same input. `images` are photos uint8 `[h, w, 3]` of any sizes, or videos uint8 `[n, t, h, w, 3]`; `labels` the
     index of each one's class. `groups` int `[n]` are resampled together by the bootstrap (default: equal images).
     `boxes` are the objects' in the first frame, `x0 y0 x1 y1` in its pixels: with them the page says how far the hidden
-    share of the object counts. `data` says for the page what the images are, `notes` what was left out of them.
+    share of the object counts. `data` says for the page what the images are ("name: more about
+    them"), `notes` what was left out of them.
 
     With a `folder`, answers are kept there and found again by the content of all that entered them, so that a run that
     was stopped goes on. `progress(done, total)` counts frames. Raises InputError for unknown names, counts that do not
@@ -135,7 +136,7 @@ def evaluate(
     results = {
         "config": vars(options),
         "inputs": content_hash(subject.x, subject.labels),
-        "subject": f"{net.name} on {data or subject.units}",
+        "subject": f"{net.name} on {data.partition(':')[0] or subject.units}",
         "data": data,
         "networks": {name: one.digest for name, one in subject.nets.items()},
         "classes": class_count(net.architecture),

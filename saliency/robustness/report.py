@@ -140,8 +140,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
                 "Does training with occlusions help, and against which?",
                 "One classifier per training: the same initial weights, images, order and number of steps. Intervals"
                 " are over test images; each classifier was trained once, so what differs between two trainings of the"
-                f" same kind is not in them. Trainings that hide show {fill_words(fills[0])} there.\n"
-                + "\n".join(gains(results["table"], fill, results["plain"]) for fill in fills),
+                f" same kind is not in them. Trainings that hide show {fill_words(fills[0])} there.",
                 [cost_table(results), *(gain_table(results, fill) for fill in fills)],
                 [shown["table"]],
             )
@@ -227,26 +226,6 @@ def claim_table(results: Mapping[str, Any], level: str, metric: str) -> Table:
 
 def _asked(results: Mapping[str, Any], level: str) -> Rows:
     return [row for row in results["ordering"] if row["level"] == level]
-
-
-def gains(table: Rows, fill: str, plain: str) -> str:
-    """For each family, the training that helps most, and how many help and hurt, with one fill."""
-    said = []
-    for family in _families(table):
-        rows = [
-            r
-            for r in table
-            if (r["family"], r["metric"], r["fill"]) == (family, "accuracy", fill) and r["augmentation"] != plain
-        ]
-        best = max(rows, key=lambda row: row["gain"])
-        helping, hurting = sum(r["gain_low"] > 0 for r in rows), sum(r["gain_high"] < 0 for r in rows)
-        gain, low, high = (100 * best[key] for key in ("gain", "gain_low", "gain_high"))
-        said.append(
-            f"against {family} {helping} of {len(rows)} trainings raise accuracy and {hurting} lower it (interval"
-            f" clear of 0), most of all {best['augmentation']}, by"
-            f" {_unbroken(f'{gain:+.1f} points [{low:+.1f}, {high:+.1f}]')}"
-        )
-    return f"Where {fill_words(fill)} shows: {'; '.join(said)}."
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
@@ -419,7 +398,6 @@ def curve_figure(rows: Rows, fills: Sequence[str]) -> "Plot":
                 axes.plot(x, [p["value"] for p in points], color=colour, marker="o", markersize=3.5, label=family)
                 low, high = ([p[edge] for p in points] for edge in ("low", "high"))
                 axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
-            axes.set_ylim(bottom=0)
             _plain(axes)
             if not i:
                 axes.set_title(f"hidden pixels show {fill_words(fill)}", fontsize=10)
@@ -427,6 +405,7 @@ def curve_figure(rows: Rows, fills: Sequence[str]) -> "Plot":
                 axes.set_xlabel("hidden share of the image", fontsize=9)
             if not j:
                 axes.set_ylabel(label, fontsize=9)
+        grid[i, 0].set_ylim(bottom=0)  # when all of the row is drawn: before, it would fix the top as well
     figure.axes[0].legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
@@ -595,11 +574,12 @@ def _percent(row: Mapping[str, Any]) -> str:
 
 
 def _interval(low: float, high: float, decimals: int = 3) -> str:
+    low, high = (round(edge, decimals) + 0.0 for edge in (low, high))  # no -0.0
     return _unbroken(f"[{low:.{decimals}f}, {high:.{decimals}f}]")
 
 
 def _estimate(value: float, low: float, high: float, sign: str = "", decimals: int = 3) -> str:
-    return _unbroken(f"{value:{sign}.{decimals}f} {_interval(low, high, decimals)}")
+    return _unbroken(f"{round(value, decimals) + 0.0:{sign}.{decimals}f} {_interval(low, high, decimals)}")
 
 
 def _unbroken(text: str) -> str:

@@ -162,7 +162,7 @@ def summary_table(analyses: Sequence[PhotoAnalysis], names: pictures.Names) -> T
     def cells(one: PhotoAnalysis, fill: str, sweeps: Sequence[Sweep]) -> list[object]:
         predicted = names(one.subject.predicted)
         return [
-            *(one.subject.name, names(one.subject.target), predicted, *([one.subject.label] if true else [])),
+            *(one.subject.name, names(one.subject.target), predicted, *([_words(one.subject.label)] if true else [])),
             *(fill_words(fill), sweeps[0].base, *(s.mean for s in sweeps), sweeps[-1].predicted_share),
             min(float(s.probability.min()) for s in sweeps),
         ]
@@ -339,7 +339,7 @@ def findings(one: PhotoAnalysis, names: pictures.Names, rank: int) -> str:
             judged = (
                 f", which the classifier {'predicts' if right else f'misses: it predicts {names(subject.predicted)}'}"
             )
-        text += f" True class: {subject.label.replace('_', ' ')}{judged}."
+        text += f" True class: {_words(subject.label)}{judged}."
     text += f" Target: {target}, rank {rank} on the untouched photo with p = {main[0].base:.3f}."
     for fill, sweeps in one.beside.items():
         worst = min(sweeps, key=lambda s: s.probability.min())
@@ -521,7 +521,11 @@ def _gif(frames: Sequence[Image.Image], milliseconds: int = 120) -> bytes:
 
 def namer(net: Network) -> pictures.Names:
     """The words for a class index."""
-    return lambda index: net.class_name(index).replace("_", " ")
+    return lambda index: _words(net.class_name(index))
+
+
+def _words(label: str | None) -> str:
+    return (label or "–").replace("_", " ")
 
 
 def _at(s: Sweep) -> str:

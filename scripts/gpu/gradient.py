@@ -90,7 +90,7 @@ def ours(net: Network, batch: int, tf32: bool, file: Path) -> Row:
         "images_s": n / found["seconds"],
         "device_images_s": 4 * batch / device["seconds"],
         "device_steady": device["steady"],
-        "apart": relative(seen[0][:1], np.load(file)),
+        "apart": relative(seen[0][:1], np.load(file, allow_pickle=False)),
         "peak_bytes": peak(),
     }
 
@@ -138,6 +138,6 @@ def theirs(net: Network, batch: int, tf32: bool, order: str, file: Path, small: 
         "images_s": n / found["seconds"],
         "device_images_s": 4 * batch / on_device["seconds"],
         "device_steady": on_device["steady"],
-        "apart": relative(seen[0][:1], np.load(file)) if file.exists() else None,
+        "apart": relative(seen[0][:1], np.load(file, allow_pickle=False)) if file.exists() else None,
         "peak_bytes": peak_bytes(),
     }

@@ -267,5 +267,5 @@ def captum(net: Network, windows: Windows, order: str, at_once: int, file: Path,
     found = timed(call, repeats) if repeats > 1 else {**timed(call, 1), "steady": None}
     scores = torch.cat(seen[1:]).cpu().numpy()  # the first is the untouched image; then column after column
     scores = scores.reshape(windows.grid[::-1]).T.ravel()
-    apart = relative(scores, np.load(file)) if file.exists() else None
+    apart = relative(scores, np.load(file, allow_pickle=False)) if file.exists() else None
     return {**found, "ms": 1000 * found["seconds"], "apart": apart, "peak_bytes": peak_bytes()}

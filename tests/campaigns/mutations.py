@@ -37,7 +37,8 @@ from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
-from saliency import InputError, _memory, load_network
+from saliency import InputError, load_network
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
@@ -358,8 +359,8 @@ class Cases:
     def outcome(self, number: int) -> str:
         """What becomes of a case: accepted, refused, or a failure in words."""
         victim, whole = self.alter(number)
-        _memory.reset_peak_memory()
-        before, start = _memory.peak_memory() or 0, time.process_time()
+        reset_peak_memory()
+        before, start = peak_memory() or 0, time.process_time()
         try:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
@@ -371,7 +372,7 @@ class Cases:
             victim.write_bytes(whole)
         if time.process_time() - start > SECONDS:
             return f"slow: {time.process_time() - start:.1f} s"
-        grown = (_memory.peak_memory() or 0) - before
+        grown = (peak_memory() or 0) - before
         return f"large: {grown:,} bytes" if grown > BYTES else said
 
 
