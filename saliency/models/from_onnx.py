@@ -162,7 +162,7 @@ def _read(path: Path) -> Model:
         raise InputError(f"{path}: is larger than {MAX_BYTES:,} bytes")
     with refusing(path, "not a readable ONNX file"):
         proto = onnx.load(str(path), load_external_data=False)
-    return read_model(proto, str(path), path.resolve().parent)
+        return read_model(proto, str(path), path.resolve().parent)
 
 
 def read_model(proto: Any, source: str, folder: Path | None) -> Model:
@@ -224,10 +224,14 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 
 def _weights(graph: Any, source: str, folder: Path | None) -> dict[str, np.ndarray]:
+    import onnx
+
     weights: dict[str, np.ndarray] = {}
     total = 0
     for tensor in graph.initializer:
         weights[tensor.name] = _array(tensor, source, folder)
+        if tensor.external_data:  # onnxruntime is given the whole model
+            tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
         total += weights[tensor.name].nbytes
         if total > MAX_BYTES:
             raise InputError(f"{source}: its weights unfold into more than {MAX_BYTES:,} bytes")

@@ -221,6 +221,16 @@ class Opaque(Program):
     def scratch(self) -> int:
         return self.held
 
+    @property
+    def attends(self) -> bool:
+        """Whether it multiplies what depends on the image by what depends on the image, as attention does."""
+        constants = range(len(self.inside), len(self.inside) + self.constants)
+        return any(
+            step.primitive.name == "dot_general"
+            and not any(isinstance(i, Scalar) or i in constants for i in step.inputs)
+            for step in self.steps
+        )
+
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         constants = self.parameters_of(parameters)
 

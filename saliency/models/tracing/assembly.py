@@ -193,21 +193,29 @@ def grids_of(nodes: list[Node], shapes: dict[str, Shape]) -> tuple[tuple[str, in
 
 
 def last_with_places(nodes: list[Node], shapes: dict[str, Shape], grids: Sequence[tuple[str, int, int, int]]) -> str:
-    """The last activation that still has height and width. Of tokens, where some stand before the grid, the last on
-    which all others still depend: what attention reads for the last time."""
+    """The last activation that still has height and width, and that all of the computation passes through. Of tokens,
+    where some stand before the grid, the last that attention reads: on what comes later not all others have a say."""
     order = [node.name for node in nodes]
     maps = [name for name in order[1:] if is_map(shapes[name])]
     tokens = [name for name, *_ in grids]
-    if not tokens or (maps and order.index(maps[-1]) > order.index(tokens[-1])):
-        return maps[-1] if maps else order[-1]
-    if grids[-1][1] == 0:
-        return tokens[-1]
-    by_name = {node.name: node for node in nodes}
-    mixing = [n for n in nodes if not n.layer.linear and n.layer.macs([], ()) and any(i in tokens for i in n.inputs)
-              and isinstance(n.layer, Opaque)]  # fmt: skip
-    if not mixing:
-        return tokens[-1]
-    name = next(i for i in mixing[-1].inputs if i in tokens)
-    while by_name[name].layer.weighted and by_name[name].inputs[0] in tokens:
-        name = by_name[name].inputs[0]
-    return name
+    found = maps
+    if tokens and (not maps or order.index(maps[-1]) < order.index(tokens[-1])):
+        found = tokens if grids[-1][1] == 0 else _attended(nodes, tokens)
+    return next((name for name in reversed(found) if _all_pass(nodes, name)), found[-1] if found else order[-1])
+
+
+def _attended(nodes: list[Node], tokens: Sequence[str]) -> list[str]:
+    """The tokens that the last attention depends on."""
+    attending = [node.name for node in nodes if isinstance(node.layer, Opaque) and node.layer.attends]
+    needed = set(attending[-1:])
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return [name for name in tokens if name in needed] or list(tokens)
+
+
+def _all_pass(nodes: list[Node], name: str) -> bool:
+    """Whether no later node reads an earlier one than this."""
+    order = [node.name for node in nodes]
+    later = nodes[order.index(name) + 1 :]
+    return {i for node in later for i in node.inputs} <= {name, *(node.name for node in later)}
