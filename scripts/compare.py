@@ -41,7 +41,7 @@ class Options:
     boxes: tuple[str, ...] = ()
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1 and perhaps label, score."""
     box_format: str | None = None
-    """What the numbers of --boxes are, where they are no corners in pixels (see `localization.boxes_file.FORMATS`)."""
+    """The numbers of --boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     compare: tyro.conf.OmitArgPrefixes[CompareOptions] = field(default_factory=CompareOptions)
     out: Path = Path("runs/compare")
     quiet: bool = False
