@@ -23,7 +23,8 @@ from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion import Execution, Windows, fill_images
-from saliency.scores import Score, as_targets, logits, predicted, probabilities, score_values
+from saliency.robustness.evaluation import masked_log_probabilities
+from saliency.scores import Score, as_targets, logits, predicted, probabilities, require_classes, score_values
 
 SIZE = (14, 10)
 NAMES = ("African elephant", "dingo", "cat, domestic", "cat, wild", "crane", "crane", "ox", "ant", "bee", "owl")
@@ -428,6 +429,13 @@ def test_one_output_has_a_sigmoid(single, x):
     assert np.ptp(gradient_maps(single, x, score="log_probability")) > 0
     curves = faithfulness.deletion(single, x, x[..., 0], steps=4)
     np.testing.assert_allclose(curves.scores[:, 0], probabilities(z)[:, 0], rtol=1e-5)
+
+
+def test_one_output_has_no_accuracy(single):
+    with pytest.raises(InputError, match="single has one output; to be right or wrong takes two classes at least"):
+        require_classes(single)
+    with pytest.raises(InputError, match="single has one output"):
+        masked_log_probabilities(single, np.zeros((1, 2, *SIZE, 3), np.float32), np.zeros((1, 2, *SIZE), bool))
 
 
 def test_probabilities_of_many_outputs_are_softmax(rng):

@@ -35,6 +35,7 @@ from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
+from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import alone, check_writable, written
 from saliency.errors import InputError
@@ -43,7 +44,7 @@ from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
-from saliency.scores import default_batch, logits
+from saliency.scores import logits
 
 SCHEMA = 2  # of what is reused: another number where the same input would give other figures or files
 
@@ -298,7 +299,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "methods": [one.record(name) for name, one in made.items()],
         "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
     }
-    if known[samples.test].any():
+    if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())
         results["unknown_labels"] = int((~known[samples.test]).sum())
     if samples.true:

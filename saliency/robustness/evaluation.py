@@ -36,7 +36,7 @@ from saliency.robustness.report import COLUMNS, Strips, first_sections, table_te
 from saliency.robustness.subject import Options, Subject
 from saliency.robustness.summary import Answers, summary
 from saliency.robustness.training import PLAIN
-from saliency.scores import class_count, class_logits, log_probabilities
+from saliency.scores import class_count, class_logits, log_probabilities, require_classes
 
 _HIDDEN = np.array([52, 92, 168], np.uint8)  # how a hidden pixel is drawn
 
@@ -166,8 +166,7 @@ def masked_log_probabilities(
 
     Raises InputError where the masks are not of the frames' shape.
     """
-    if class_count(net.architecture) < 2:
-        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
+    require_classes(net)
     if x.ndim != 5 or hidden.shape != x.shape[:4]:
         raise InputError(f"videos must be [n, t, h, w, 3] and masks [n, t, h, w], not {x.shape} and {hidden.shape}")
     n, t, height, width, channels = x.shape
