@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,6 +43,7 @@ from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
+from saliency.models.from_onnx import from_onnx
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
@@ -82,6 +84,30 @@ class Format:
     victims: tuple[str, ...]
     read: Callable[[Path], object]
     script: str = ""
+
+
+def onnx_model(folder: Path) -> None:
+    """A convolution, a ReLU, a mean and a dense layer."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
+        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
+        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 def dataset(name: str, write: Callable[[Path], object], *victims: str, split: str | None = None) -> Format:
@@ -305,6 +331,8 @@ FORMATS = {
         boxes, ("boxes.csv",), each(read_boxes, "boxes.csv"), "evaluate --limit 5 --boxes {folder}/boxes.csv"
     ),
 }
+if find_spec("onnx") and find_spec("onnxruntime"):
+    FORMATS["ONNX"] = Format(onnx_model, ("model.onnx",), lambda folder: from_onnx(folder / "model.onnx"))
 
 
 def mutated(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:

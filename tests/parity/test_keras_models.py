@@ -28,7 +28,8 @@ def test_applications(name, rng):
     x = np.asarray(net.preprocess(rng.integers(0, 256, (1, side, side, 3), np.uint8)))
     windows = Windows((side, side), (32, 32), (16, 16))
     assert plan_for(net.architecture, windows, Score()).speedup > predicted
-    found = [occlusion_maps(net, x, windows, target=3, execution=Execution(e)).scores for e in ("dense", "incremental")]
+    engines = [Execution("dense"), Execution("incremental")]
+    found = [occlusion_maps(net, x, windows, target=3, execution=engine).scores for engine in engines]
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(net(x)).max())
     assert np.ptp(gradient_maps(net, x)) > 0
     assert grad_cam(net, x).shape == (1, side, side)
