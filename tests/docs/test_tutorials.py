@@ -1,4 +1,4 @@
-"""Every tutorial, and every cell marked as Python in "your own model", runs from its first cell to its last, as a notebook."""
+"""Every tutorial, and every Python cell of "your own model", runs from first to last, as a notebook."""
 
 from pathlib import Path
 
