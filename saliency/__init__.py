@@ -16,11 +16,18 @@ from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.status import status
 from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
+from saliency.models.from_flax import from_flax
+from saliency.models.from_jax import from_function
+from saliency.models.from_keras import from_keras
+from saliency.models.from_onnx import from_onnx
+from saliency.models.from_torch import from_torch
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import load_network, save_network
 from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+from saliency.pictures import grid, overlay
 from saliency.scores import Score, logits, probabilities
+from saliency.zeiler_fergus import analyze_occlusion
 
 __version__ = "0.1.0"
 
@@ -38,17 +45,25 @@ __all__ = [
     "Score",
     "Windows",
     "activation_maps",
+    "analyze_occlusion",
     "cam",
     "errors",
     "faithfulness",
     "finite_difference_maps",
+    "from_flax",
+    "from_function",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
     "grad_cam",
     "gradient_maps",
+    "grid",
     "load_network",
     "logits",
     "methods",
     "models",
     "occlusion_maps",
+    "overlay",
     "probabilities",
     "rise_maps",
     "save_network",

@@ -62,7 +62,7 @@ def in_batches(
     On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle. An accelerator
     is sent the next batch before the last one's result is copied back.
     """
-    told = 0
+    size, told = max(1, min(size, n)), 0  # a batch larger than what there is would be padded for nothing
 
     def done(count: int) -> None:
         nonlocal told

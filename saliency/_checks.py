@@ -71,7 +71,8 @@ def as_images(
     """
     wanted = f"[n, h, w, {channels or 'c'}]{' as net.preprocess gives it' * normalised}"
     if isinstance(value, list | tuple) and len({np.shape(one) for one in value if hasattr(one, "shape")}) > 1:
-        raise InputError(f"{name} must be {wanted}, images of one size, not {described(value)}")
+        remedy = "; photos of any sizes go through net.preprocess first" if normalised else ""
+        raise InputError(f"{name} must be {wanted}, images of one size, not {described(value)}{remedy}")
     array = as_array(name, value, f"{wanted}, numbers")
     if normalised and array.dtype.kind != "f":
         raise InputError(f"{name} must be float, normalised by net.preprocess, not {array.dtype}")
@@ -141,7 +142,7 @@ def number(name: str, value: object, *, least: float = -np.inf, above: float = -
 def pair(name: str, value: int | Pair) -> Pair:
     """One number for both axes, or (height, width)."""
     values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, int | np.integer) for v in values):
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values):
         raise InputError(f"{name} must be a whole number of pixels or a pair (height, width), not {described(value)}")
     return int(values[0]), int(values[1])
 

@@ -1,14 +1,19 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
-- logit: the target class's pre-softmax value (Simonyan et al. 2013).
-- log_probability: its log-softmax; of a network with one output the log of its sigmoid.
+- logit: the target class's pre-softmax value (Simonyan et al. 2013), `net(x)`'s own.
+- logit_before_relu: the same before the network's last ReLU, behind which a gradient can be dead: SqueezeNet's.
+- log_probability: its log-softmax; of classes that do not exclude one another, and of one output, its log-sigmoid.
+- probability: the softmax, or the sigmoid, itself.
+- contrast: the target class's logit minus that of another class: why this one and not that one.
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
   convolution's (Fast Object Localization via Sensitivity Analysis, Eq. 3); it knows of no class.
+- function: any function of the logits, `Score(function=f)`.
 
+A network with one output and a sigmoid has two classes: 1, whose logit is the output, and 0, whose logit is minus that.
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -28,39 +33,68 @@ from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 
-Kind = Literal["logit", "log_probability", "gestalt"]
+Kind = Literal["logit", "logit_before_relu", "log_probability", "probability", "contrast", "gestalt", "function"]
+Function = Callable[[Float[Array, "n classes"]], Float[Array, " n"]]
 Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a map explains, one number per image: a kind, and for a Gestalt total the layer whose mean it is.
+    """What a map explains, one number per image: a kind, and what belongs to it.
 
-    `kind`: "logit", "log_probability" or "gestalt", as the module says; `layer` None: the last convolution's. Called
-    with an architecture, its weights, images and targets it gives the scores. Raises InputError for other values.
+    `kind` is one of those the module lists. `layer` is the one whose mean a Gestalt total takes (None: the last
+    convolution's), `against` the class index that a contrast sets the target against, `function` any JAX function from
+    logits `[n, classes]` to numbers `[n]`, each of its own row (its kind is "function", stated or not). Called with an
+    architecture, its weights, images and targets it gives the scores. Raises InputError for other values.
 
     >>> import saliency
-    >>> str(saliency.Score("gestalt", "relu2_1"))
-    'gestalt:relu2_1'
+    >>> str(saliency.Score("gestalt", "relu2_1")), str(saliency.Score("contrast", against=3))
+    ('gestalt:relu2_1', 'contrast:3')
     """
 
     kind: Kind = "logit"
     layer: str | None = None
+    against: int | None = None
+    function: Function | None = None
 
     def __post_init__(self) -> None:
+        if self.function is not None and self.kind == "logit":
+            object.__setattr__(self, "kind", "function")
         one_of("kind", self.kind, get_args(Kind))
         if self.layer is not None and (self.kind != "gestalt" or not isinstance(self.layer, str)):
             raise InputError(f"layer must be the name of a layer, and of a gestalt score only, not {self.layer!r}")
+        if (self.kind == "contrast") != (self.against is not None):
+            raise InputError(f"against must be a class index, and of a contrast only, not {self.against!r}")
+        if self.against is not None:
+            whole("against", self.against)
+        if (self.kind == "function") != callable(self.function):
+            raise InputError(f"function must be a function of logits, and of that kind of score, not {self.function!r}")
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.layer}" if self.layer else self.kind
+        if self.function is not None:
+            return f"function:{getattr(self.function, '__name__', type(self.function).__name__)}"
+        detail = self.layer if self.against is None else self.against
+        return self.kind if detail is None else f"{self.kind}:{detail}"
+
+    @property
+    def of_one_logit(self) -> bool:
+        """Whether it is the target's logit alone: then no other has to be computed."""
+        return self.kind in ("logit", "logit_before_relu")
 
     def layer_in(self, architecture: Architecture) -> str:
         """The last layer that has to be computed for this score."""
         if self.kind == "gestalt":
             return architecture.require(self.layer or architecture.gestalt_layer)
         return architecture.last
+
+    def explained(self, architecture: Architecture) -> Architecture:
+        """The network whose logits are scored."""
+        if self.kind != "logit_before_relu":
+            return architecture
+        if not architecture.logit_bypass:
+            raise InputError(f"{architecture.name} has no ReLU after its last convolution: its score is logit")
+        return architecture.without(*architecture.logit_bypass)
 
     def __call__(
         self,
@@ -75,19 +109,50 @@ class Score:
             return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
-        targets = jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
-        if self.kind == "logit" and architecture.logit_bypass:
+        targets = jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
+        explained = self.explained(architecture)
+        if explained is not architecture:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
-            bypassed = architecture.without(*architecture.logit_bypass)
-            logits = bypassed.after(weights, activations[before], before)
-        if self.kind == "log_probability":
-            logits = log_probabilities(logits)
-        return jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+            logits = explained.after(weights, activations[before], before)
+        return self.of_logits(architecture, logits, targets)
+
+    def of_logits(
+        self, architecture: Architecture, logits: Float[Array, "n classes"], targets: Int[Array, " n"]
+    ) -> Float[Array, " n"]:
+        """The score, from the logits that `explained` gives; of a Gestalt total there is none."""
+        if self.function is not None:
+            scores = self.function(logits)
+            if scores.shape != logits.shape[:1]:
+                raise InputError(
+                    f"function must give one number for each row of logits, [n], not {list(scores.shape)} for"
+                    f" {list(logits.shape)}"
+                )
+            return scores
+        logits = class_logits(architecture, logits)
+        if self.kind in ("log_probability", "probability"):
+            logits = log_probabilities(logits, architecture.probabilities)
+        score = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+        if self.kind == "contrast":
+            if not self.against < logits.shape[-1]:  # type: ignore[operator]
+                raise InputError(f"against must lie in 0..{logits.shape[-1] - 1}, not {self.against}")
+            return score - logits[:, self.against]
+        return jnp.exp(score) if self.kind == "probability" else score
 
 
-def log_probabilities(logits: Float[Array, "*n classes"]) -> Float[Array, "*n classes"]:
-    """Log-softmax; of a single output, whose softmax would be 1 whatever it is, the log of its sigmoid."""
-    return jax.nn.log_sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.log_softmax(logits)
+def class_logits(architecture: Architecture, logits: Float[Array, "*n outputs"]) -> Float[Array, "*n classes"]:
+    """A logit for each class: one output with a sigmoid tells two apart."""
+    if architecture.probabilities == "sigmoid" and logits.shape[-1] == 1:
+        return jnp.concatenate([-logits, logits], -1)
+    return logits
+
+
+def log_probabilities(
+    logits: Float[Array, "*n classes"], by: Literal["softmax", "sigmoid"] = "softmax"
+) -> Float[Array, "*n classes"]:
+    """Log-softmax, or the log of each logit's own sigmoid; of a single output always that, its softmax would be 1."""
+    if by == "sigmoid" or logits.shape[-1] == 1:
+        return jax.nn.log_sigmoid(logits)
+    return jax.nn.log_softmax(logits)
 
 
 def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
@@ -107,13 +172,18 @@ def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "
 
 
 def as_score(score: str | Score) -> Score:
-    """ "logit", "log_probability", "gestalt" or "gestalt:LAYER" as a Score; InputError for anything else."""
+    """A kind as a Score; "gestalt:LAYER" and "contrast:CLASS" too. InputError for anything else."""
     if isinstance(score, Score):
         return score
-    kind, _, layer = score.partition(":") if isinstance(score, str) else ("", "", "")
-    if kind not in get_args(Kind) or (layer and kind != "gestalt"):
-        raise InputError(f"score must be one of {', '.join(get_args(Kind))} or gestalt:LAYER, not {score!r}")
-    return Score(kind, layer or None)  # type: ignore[arg-type]
+    kind, _, detail = score.partition(":") if isinstance(score, str) else ("", "", "")
+    if kind == "contrast" and detail.isdecimal():
+        return Score("contrast", against=int(detail))
+    allowed = [each for each in get_args(Kind) if each not in ("contrast", "function")]
+    if kind not in allowed or (detail and kind != "gestalt"):
+        raise InputError(
+            f"score must be one of {', '.join(allowed)}, gestalt:LAYER or contrast:CLASS (an index), not {score!r}"
+        )
+    return Score(kind, detail or None)  # type: ignore[arg-type]
 
 
 def last_layer(net: object, score: str | Score) -> str | None:
@@ -160,8 +230,14 @@ def _class_index(name: str, names: Sequence[str]) -> int:
     return int(match.indices[0])
 
 
+def require_classes(net: Network) -> None:
+    """InputError for a network with one output: no label could be wrong, and every accuracy would be 1."""
+    if class_count(net.architecture) < 2:
+        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
+
+
 def class_count(architecture: Architecture) -> int:
-    return architecture.shapes(*architecture.size)[architecture.last][-1]
+    return architecture.class_count
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
@@ -177,7 +253,8 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     x = check_input(net, x)
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
-    weights, classes = net.weights, class_count(net.architecture)
+    weights = net.weights
+    classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
     return map_batches(
         lambda i: _logits(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
     )
@@ -190,7 +267,8 @@ def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
 
 def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
-    return logits(net, x).argmax(-1).astype(np.int32)
+    found = logits(net, x)
+    return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
 def resolve_targets(

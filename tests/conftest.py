@@ -4,9 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+
+# Compiled programs are shared by the workers of a run, the scripts they start, and the next run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+import jax
 
 # The maps' arithmetic: no float64 where float32 was meant.
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")

@@ -14,8 +14,8 @@ from saliency.maps import attribution
 from saliency.maps.attribution import InputXGradient, IntegratedGradients, NoisyGradients, Sensitivity, attribution_maps
 from saliency.maps.gradient import gradient_maps, input_gradient
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, GlobalAvgPool, MaxPool, Relu
 from saliency.models.network import Network
+from saliency.models.operators import Conv, GlobalAvgPool, MaxPool, Relu
 from saliency.models.weights import random_network
 from saliency.occlusion import fill_images
 from saliency.scores import Score, score_values

@@ -19,7 +19,7 @@ from saliency._files import alone
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten
+from saliency.models.operators import Conv, Dense, Flatten
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn

@@ -296,7 +296,7 @@ def test_a_crop_that_hides_boxes_is_counted(tmp_path):
     # of photos 40 x 120 the shorter side goes to 32 px, which makes them 96 wide; seen are 32 of those, 40 to 80
     assert found.results["cut_away"] == {"wholly": 3, "partly": 3}
     page = found.files["report.html"].decode()
-    assert "Of 3 of 6 test images the largest true box lies wholly outside of the input, of 3 in part" in page
+    assert "Of the largest true boxes of the 6 test images the input hides 3 wholly and 3 in part" in page
 
 
 def test_photos_without_boxes(tmp_path):
@@ -378,7 +378,6 @@ def test_bad_arguments_are_one_sentence_and_leave_nothing(tmp_path, change, says
         ({"settings": {}}, "settings must be a Options"),
         ({"occlusion_strides": (0,)}, "occlusion_strides must be a whole number of at least 1"),
         ({"occlusion_strides": 8}, "occlusion_strides must be a tuple"),
-        ({"box_format": "corners"}, "box_format must be one of xyxy"),
     ],
 )
 def test_options_out_of_range(change, says):
@@ -423,3 +422,27 @@ found.save("page")
     exec(compile(lines, "notebook", "exec"), {})
     assert "12 test images in 3 folds" in capsys.readouterr().out
     assert (tmp_path / "page" / "report.html").stat().st_size > 50_000
+
+
+def test_boxes_of_another_tool_alone(tmp_path):
+    """No method of ours is asked: the rows are theirs and the constant boxes'."""
+    data = voc(tmp_path / "VOC", n=6)
+    path = write_boxes(tmp_path / "boxes.csv", data)
+    options = CompareOptions(folds=2, quality=2)
+    found = compare(network(), data, methods=(), boxes={"theirs": path}, options=options, folder=tmp_path / "out")
+    assert share(found, "theirs", "external") == 1 and found.results["methods"] == []
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What theirs saw and learned from is not known here" in page and "The linear map learns" not in page
+    assert found._repr_html_().count("<img") == 1  # of the rows; there is no map to show
+
+
+def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
+    data = voc(tmp_path / "VOC", n=12, sides=(24, 20))
+    folder = truth(tmp_path / "maps", data)
+    np.save(folder / "000.npy", np.full((60, 80), np.nan))
+    np.save(folder / "001.npy", np.zeros((60, 80)))
+    found = compare(network(), data, methods=(), maps={"theirs": folder}, options=replace(OPTIONS, folds=3, quality=2))
+    rows = {row["image"]: row for row in found.images if row["route"] == "heuristic"}
+    assert (rows["000"]["status"], rows["001"]["status"]) == ("not finite", "constant")
+    assert np.isnan([rows["000"]["x0"], rows["001"]["x0"]]).all()
+    assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2

@@ -82,6 +82,7 @@ def test_no_maps_at_all():
     linear, heuristic = fit_linear_map(MAPS, BOXES, method="ridge", features=RAW), Heuristic(1.0, 0.1)
     none = np.empty((0, 8, 7))
     assert linear.predict(none).shape == heuristic.predict(none).shape == (0, 4)
+    assert linear.predict([]).shape == heuristic.predict([]).shape == (0, 4) and status([]).shape == (0,)
     for maps in (none, []):
         assert faithfulness.sparsity(maps).shape == faithfulness.pointing_game(maps, []).shape == (0,)
         assert faithfulness.rank_correlation(maps, maps).shape == faithfulness.top_overlap(maps, maps).shape == (0,)

@@ -7,8 +7,8 @@ import pytest
 from saliency.errors import InputError
 from saliency.maps.gradient import gradient_maps, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Dense, Flatten
 from saliency.models.network import Network
+from saliency.models.operators import Dense, Flatten
 from saliency.models.weights import random_network
 from saliency.models.zoo.alexnet import alexnet_2012
 from saliency.models.zoo.resnet import resnet50

@@ -13,17 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saliency import InputError, faithfulness, grad_cam, gradient_maps, occlusion_maps
+from saliency import InputError, faithfulness, grad_cam, gradient_maps, load_network, occlusion_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.methods import METHODS, Options
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, GlobalAvgPool
 from saliency.models.network import Network, check_input
+from saliency.models.operators import Conv, Dense, GlobalAvgPool
 from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion import Execution, Windows, fill_images
-from saliency.scores import Score, as_targets, logits, predicted, probabilities, score_values
+from saliency.robustness.evaluation import masked_log_probabilities
+from saliency.scores import Score, as_targets, logits, predicted, probabilities, require_classes, score_values
 
 SIZE = (14, 10)
 NAMES = ("African elephant", "dingo", "cat, domestic", "cat, wild", "crane", "crane", "ox", "ant", "bee", "owl")
@@ -101,7 +102,7 @@ SPOILED = {
     "one image": (lambda x: x[0], r"not \[14, 10, 3\]; one image is x\[None\]"),
     "channels first": (lambda x: x.transpose(0, 3, 1, 2), r"not \[2, 3, 14, 10\]; the channels come last: transpose"),
     "uint8": (lambda x: x.astype(np.uint8), "x must be float, normalised by net.preprocess, not uint8"),
-    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "images of one size"),
+    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "of one size, not a list"),
     "words": (lambda x: "photo.jpg", "x must be .* numbers, not 'photo.jpg'"),
     "complex": (lambda x: x.astype(complex), r"x must be .* numbers, not complex128 \[2, 14, 10, 3\]"),
     "objects": (lambda x: np.array([None, 1]), r"x must be .* numbers, not object \[2\]"),
@@ -430,6 +431,13 @@ def test_one_output_has_a_sigmoid(single, x):
     np.testing.assert_allclose(curves.scores[:, 0], probabilities(z)[:, 0], rtol=1e-5)
 
 
+def test_one_output_has_no_accuracy(single):
+    with pytest.raises(InputError, match="single has one output; to be right or wrong takes two classes at least"):
+        require_classes(single)
+    with pytest.raises(InputError, match="single has one output"):
+        masked_log_probabilities(single, np.zeros((1, 2, *SIZE, 3), np.float32), np.zeros((1, 2, *SIZE), bool))
+
+
 def test_probabilities_of_many_outputs_are_softmax(rng):
     z = rng.normal(size=(4, 5)) * 100
     np.testing.assert_allclose(probabilities(z), np.exp(jax.nn.log_softmax(jnp.asarray(z))), rtol=1e-4, atol=1e-7)
@@ -447,3 +455,62 @@ def test_reprs_are_short(net, x):
 
 def test_windows_take_lists_and_numpy_numbers():
     assert Windows([14, 10], np.array([6, 5]), np.int64(4)).grid == Windows((14, 10), (6, 5), (4, 4)).grid
+
+
+# Further things that people write
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda net, x: occlusion_maps(net, x, patch=True), "patch must be a whole number of pixels or a pair"),
+        (lambda net, x: occlusion_maps(net, x, patch=6, stride=4, fill=True), "fill must be one level 0..255"),
+        (lambda net, x: Preprocessing(96), r"size must be \(height, width\), not 96"),
+        (lambda net, x: Preprocessing((8, 8), mean=0.5), "mean must be three numbers, one a channel, not 0.5"),
+        (lambda net, x: load_network(["vgg16"]), r"unknown network \['vgg16'\]; choose one of scenes_cnn"),
+        (lambda net, x: load_network("vgg16", 3), "weights must be a file of weights or a Hugging Face id, not 3"),
+        (
+            lambda net, x: load_network("scenes_cnn", classes=["a", "b"]),
+            "classes names 2 classes, but scenes_cnn has 10",
+        ),
+        (
+            lambda net, x: net(np.zeros((1, *SIZE, 3), np.uint8)),
+            "x must be float, normalised by net.preprocess, not uint8",
+        ),
+        (lambda net, x: Options(seed=-1), "seed must be a whole number of at least 0"),
+        (lambda net, x: Options(noise=np.nan), "noise must be a finite number of at least 0"),
+        (
+            lambda net, x: METHODS["random"].maps(net, x, options={"seed": 1}),
+            "options must be a Options, what the methods",
+        ),
+        (lambda net, x: METHODS["cam"].maps(net, x, progress=True), r"progress must be a function of \(done, total\)"),
+        (lambda net, x: faithfulness.deletion(net, x, x[0]), "maps must be"),
+        (lambda net, x: faithfulness.sanity(METHODS["edges"], brightness, x, x[..., 0]), "net must be a Network"),
+    ],
+)
+def test_further_mistakes_are_named(net, x, call, says):
+    with pytest.raises(InputError, match=says) as refused:
+        call(net, x)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_batch_larger_than_the_data_is_not_padded_to_its_size(net, x, monkeypatch):
+    """Two images at batch=100,000 took the memory of 100,000."""
+    seen = []
+    plain = gradient_maps(net, x)
+    monkeypatch.setattr("saliency.maps.gradient.shard_batch", lambda x, i: seen.append(len(i)) or jnp.asarray(x[i]))
+    np.testing.assert_array_equal(gradient_maps(net, x, batch=100_000), plain)
+    assert max(seen) == 2
+
+
+def test_a_network_called_with_another_precision(net, x):
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(net(x.astype(np.float64)), net(x), rtol=1e-6)
+        np.testing.assert_allclose(net(x.tolist()), net(x), rtol=1e-6)
+    assert net.upto(jnp.asarray(x, jnp.bfloat16), "pool1").dtype == np.float32
+
+
+def test_names_of_classes_in_python():
+    net = load_network("scenes_cnn", classes=[f"digit {i}" for i in range(10)])
+    assert net.class_name(7) == "digit 7"
+    assert as_targets("Digit_7", 1, 10, net.classes).tolist() == [7]

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from saliency import InputError, Score, occlusion_maps
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import (
+from saliency.models.operators import (
     Add,
     AvgPool,
     Concat,
@@ -23,6 +23,7 @@ from saliency.models.layers import (
     MaxPool,
     Relu,
 )
+from saliency.models.operators.regions import maximum_outside
 from saliency.models.weights import random_network
 from saliency.models.zoo.alexnet import alexnet, alexnet_2012
 from saliency.models.zoo.resnet import resnet50
@@ -31,10 +32,18 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Execution, Windows
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
+from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import _plan, plan_for
 
 LOGIT = Score()
+SCORES = [
+    Score("log_probability"),
+    Score("probability"),
+    Score("contrast", against=2),
+    Score(function=lambda logits: logits.max(-1) - logits.std(-1)),
+    Score("gestalt"),
+    Score("gestalt", "pool1"),
+]
 SMALL = {
     "scenes_cnn": scenes_cnn(((4,), (6, 5)), classes=3, size=(21, 26)),
     "vgg16": vgg16(((4,), (6,), (5,)), hidden=7, classes=3, size=(32, 26)),
@@ -73,7 +82,7 @@ def test_every_position_of_every_network(name):
     assert_allclose(off, 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("score", [Score("log_probability"), Score("gestalt"), Score("gestalt", "pool1")], ids=str)
+@pytest.mark.parametrize("score", SCORES, ids=str)
 def test_every_score(score):
     architecture = SMALL["scenes_cnn"]
     off, dense = differences(architecture, Windows(architecture.size, (7, 9), (7, 8), "gaussian"), score)
@@ -81,12 +90,15 @@ def test_every_score(score):
     assert_allclose(off, 0, atol=1e-9)
 
 
-def test_a_bypassed_relu_is_left_out_of_logits_only():
+def test_a_bypassed_relu_is_left_out_where_the_score_says_so():
     architecture = SMALL["squeezenet1_1"]
     windows = Windows(architecture.size, (12, 15), (12, 15))
-    assert "relu10" not in plan_for(architecture, windows, Score()).architecture.by_name
-    off, _ = differences(architecture, windows, Score("log_probability"))
-    assert_allclose(off, 0, atol=1e-9)
+    before = Score("logit_before_relu")
+    assert "relu10" not in plan_for(architecture, windows, before).architecture.by_name
+    assert "relu10" in plan_for(architecture, windows, Score()).architecture.by_name
+    for score in (before, Score("log_probability")):
+        off, _ = differences(architecture, windows, score)
+        assert_allclose(off, 0, atol=1e-9)
 
 
 def layers(draw, build: Builder) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from localization.datasets import Dataset, load
-from localization.datasets.reader import View, view
+from localization.datasets.views import View, view
 from saliency import InputError
 from saliency.photos import Header
 from tests.layouts import LAYOUTS, Layout, Photo, bright

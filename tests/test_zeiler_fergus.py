@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten, Relu
 from saliency.models.network import Network
+from saliency.models.operators import Conv, Dense, Flatten, Relu
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn

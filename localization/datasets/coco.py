@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from localization.datasets.names import inside, subfolder
-from localization.datasets.reader import Object, Reader, Size, grouped, unambiguous
+from localization.datasets.reader import Object, Reader, grouped, unambiguous
+from localization.datasets.views import Size
 from localization.datasets.voc import flag
 from saliency._reading import number_in, read_json
 from saliency.errors import InputError

@@ -71,6 +71,8 @@ class LinearMap:
         return np.where(finite, decoded(codes, self.coding, self.size), np.nan)
 
     def checked(self, maps: Float[np.ndarray, "n *k h w"], source: Mapping[str, Any]) -> Float[np.ndarray, "n k h w"]:
+        if isinstance(maps, list | tuple) and not len(maps):
+            maps = np.empty((0, self.methods, *self.size))
         maps = stacked(maps)
         if maps.shape[1] != self.methods:
             raise InputError(f"this linear map takes {self.methods} stacked map(s) an image, not {maps.shape[1]}")

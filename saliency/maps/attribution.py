@@ -20,8 +20,8 @@ from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import function, kind_of, number, one_of, whole
 from saliency.maps.gradient import Progress, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Parameters, Relu
 from saliency.models.network import Network, check_input
+from saliency.models.operators import Parameters, Relu
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, Target, as_score, resolve_targets
 
@@ -153,8 +153,8 @@ class OneWayRelu(Relu):
 
     rule: ReluRule
 
-    def __call__(self, parameters: Parameters, x: Array) -> Array:
-        return _one_way_relu(self.rule, x)
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return _one_way_relu(self.rule, xs[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -179,7 +179,5 @@ def with_relu(architecture: Architecture, rule: ReluRule) -> Architecture:
     """The same network with another backward rule in every ReLU."""
     if rule == "exact":
         return architecture
-    nodes = (
-        replace(node, layer=OneWayRelu(rule)) if isinstance(node.layer, Relu) else node for node in architecture.nodes
-    )
+    nodes = (replace(node, layer=OneWayRelu(rule)) if node.layer.rectifies else node for node in architecture.nodes)
     return replace(architecture, nodes=tuple(nodes))

@@ -17,9 +17,8 @@ from saliency._checks import function, kind_of
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Dense, GlobalAvgPool, GlobalMaxPool
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_targets, class_count, resolve_targets
+from saliency.scores import Score, Target, as_targets, class_count, class_logits, resolve_targets
 
 
 def grad_cam(
@@ -58,7 +57,7 @@ def grad_cam(
     architecture = net.architecture
     layer = architecture.require(layer or architecture.gestalt_layer)
     x = check_input(net, x)
-    shape = architecture.shapes(x.shape[1], x.shape[2])[layer]
+    shape = architecture.map_shape(layer, architecture.shapes(x.shape[1], x.shape[2]))
     if len(shape) != 3:
         raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
     targets = as_targets(target, len(x), class_count(architecture), net.classes)
@@ -78,16 +77,15 @@ def _maps(
     weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layer: str, size: tuple[int, int]
 ) -> Array:
     activation = architecture.upto(weights, x, layer)
-    predicted = architecture.after(weights, activation, layer).argmax(-1)
+    predicted = class_logits(architecture, architecture.after(weights, activation, layer)).argmax(-1)
     targets = jnp.where(targets < 0, predicted.astype(targets.dtype), targets)
-    explained = architecture.without(*architecture.logit_bypass)
 
     def total(activation: Array) -> Array:
-        logits = explained.after(weights, activation, layer)
-        return jnp.take_along_axis(logits, targets[:, None], -1).sum()
+        logits = architecture.after(weights, activation, layer)
+        return Score().of_logits(architecture, logits, targets).sum()
 
-    weight = jax.grad(total)(activation).mean((1, 2), keepdims=True)
-    cam = jax.nn.relu((weight * activation).sum(-1))
+    weight = architecture.as_map(layer, jax.grad(total)(activation)).mean((1, 2), keepdims=True)
+    cam = jax.nn.relu((weight * architecture.as_map(layer, activation)).sum(-1))
     return jax.image.resize(cam, (len(cam), *size), "bilinear")
 
 
@@ -148,7 +146,7 @@ def activation_maps(
     function("progress", progress, "(done, total)")
     layer = net.architecture.require(layer or net.architecture.gestalt_layer)
     x = check_input(net, x, layer)
-    if len(net.architecture.shapes(x.shape[1], x.shape[2], layer)[layer]) != 3:
+    if len(net.architecture.map_shape(layer, net.architecture.shapes(x.shape[1], x.shape[2], layer))) != 3:
         raise InputError(f"a map needs a layer with height and width, which {layer} of {net.name} has not")
     weights, architecture = net.weights, net.architecture
     return map_batches(
@@ -162,24 +160,25 @@ def activation_maps(
 
 @partial(jax.jit, static_argnames=("architecture", "layer"))
 def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture, layer: str) -> Array:
-    return jax.image.resize(architecture.upto(weights, x, layer).mean(-1), x.shape[:3], "bilinear")
+    activation = architecture.as_map(layer, architecture.upto(weights, x, layer))
+    return jax.image.resize(activation.mean(-1), x.shape[:3], "bilinear")
 
 
 @cache
 def local_head(architecture: Architecture) -> Architecture:
     """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
     *_, before, last = architecture.nodes
-    pool = before if isinstance(last.layer, Dense) else last
-    if not isinstance(pool.layer, GlobalAvgPool | GlobalMaxPool):
+    pool = before if last.layer.weighted else last
+    if not pool.layer.pools_globally:
         raise InputError(
             f"CAM needs a head of a global pool and at most one dense layer, which {architecture.name} has not;"
             " Grad-CAM takes any head"
         )
-    return architecture.without(pool.name, *architecture.logit_bypass)
+    return architecture.without(pool.name)
 
 
 @partial(jax.jit, static_argnames="architecture")
 def _local_logits(weights: Weights, x: Array, targets: Array, *, architecture: Architecture) -> Array:
-    logits = architecture.upto(weights, x)
+    logits = class_logits(architecture, architecture.upto(weights, x))
     local = jnp.take_along_axis(logits, targets[:, None, None, None], -1)[..., 0]
     return jax.image.resize(local, x.shape[:3], "bilinear")

@@ -166,13 +166,13 @@ def _moved_scores(
     score: Score,
     target: Target,
     progress: Progress | None,
-) -> Float[np.ndarray, "n cells 3 2"]:
+) -> Float[np.ndarray, "n cells c 2"]:
     """Scores of the images that `_moved` makes: occlusion by a brighter or darker image, where only what a cell
     changes needs computing."""
     targets = resolve_targets(net, x, score, target)
-    step = counter(6 * len(x) * len(cells.positions), progress)
-    scores = np.empty((len(x), len(cells.positions), 3, 2))
-    for channel, sign in np.ndindex(3, 2):
+    step = counter(2 * x.shape[-1] * len(x) * len(cells.positions), progress)
+    scores = np.empty((len(x), len(cells.positions), x.shape[-1], 2))
+    for channel, sign in np.ndindex(x.shape[-1], 2):
         fills = x.copy()
         fills[..., channel] += np.where(sign, -by, by)[:, None, None]
         found, _ = scores_under(net, x, fills, cells, score=score, targets=targets, step=step)

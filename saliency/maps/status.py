@@ -15,6 +15,8 @@ def status(maps: Shaped[np.ndarray, "n *k h w"]) -> Shaped[np.ndarray, " n"]:
     >>> status([[[1, 2]], [[3, 3]], [[0, np.nan]]]).tolist()
     ['ok', 'constant', 'not finite']
     """
+    if isinstance(maps, list | tuple) and not len(maps):
+        return np.empty(0, "<U10")
     maps = as_array("maps", maps, "numbers [n, h, w], or [n, k, h, w] for k methods stacked")
     if maps.ndim not in (3, 4) or 0 in maps.shape[1:]:
         raise InputError(

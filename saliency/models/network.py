@@ -12,11 +12,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from saliency._checks import as_images, kind_of
+from saliency.errors import InputError
 from saliency.models.graph import Architecture
-from saliency.models.layers import Layer
+from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
 
-CHANNELS = 3
 FAR = 5  # times the range of pixels beyond black or white: no normalised photo lies there
 
 
@@ -83,14 +83,21 @@ class Network(nnx.Module):
         return digest.hexdigest()
 
     @property
-    def layers(self) -> dict[str, Layer]:
+    def layers(self) -> dict[str, Operator]:
         return self.architecture.layers
 
     def __call__(self, x: Float[ArrayLike, "n h w 3"]) -> Float[jax.Array, "n classes"]:
-        return self.architecture.upto(self.weights, jnp.asarray(x))
+        return self.architecture.upto(self.weights, self._cast(x))
 
     def upto(self, x: Float[ArrayLike, "n h w 3"], layer: str) -> jax.Array:
-        return self.architecture.upto(self.weights, jnp.asarray(x), layer)
+        return self.architecture.upto(self.weights, self._cast(x), layer)
+
+    def _cast(self, x: object) -> jax.Array:
+        """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
+        images = jnp.asarray(x)
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(f"x must be float, normalised by net.preprocess, not {images.dtype}")
+        return images.astype(self.dtype)
 
     def after(self, activation: jax.Array, layer: str) -> jax.Array:
         return self.architecture.after(self.weights, activation, layer)
@@ -115,9 +122,10 @@ def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndar
     what pixels 0..255 become that they cannot have been normalised.
     """
     kind_of("net", net, Network, "as load_network gives it")
+    channels = net.architecture.channels
     if isinstance(x, list | tuple) and not len(x):
-        x = np.empty((0, *net.architecture.size, CHANNELS), np.float32)
-    images = as_images("x", x, net.dtype, channels=CHANNELS, normalised=True, within=_plausible(net.preprocess))
+        x = np.empty((0, *net.architecture.size, channels), np.float32)
+    images = as_images("x", x, net.dtype, channels=channels, normalised=True, within=_plausible(net.preprocess))
     net.architecture.shapes(images.shape[1], images.shape[2], to)
     return images
 
@@ -125,6 +133,6 @@ def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndar
 @lru_cache
 def _plausible(preprocess: Preprocessing) -> tuple[float, float]:
     """Bounds of what can have come out of it: FAR times the range of pixels beyond black and white."""
-    ends = preprocess.normalise(np.array([[0.0] * CHANNELS, [255.0] * CHANNELS]))
+    ends = preprocess.normalise(np.array([[0.0] * preprocess.channels, [255.0] * preprocess.channels]))
     low, high = float(ends.min()), float(ends.max())
     return low - FAR * (high - low), high + FAR * (high - low)

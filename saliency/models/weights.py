@@ -5,9 +5,11 @@ the architecture's name, the preprocessing and the class names as JSON in its he
 told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
 """
 
+import importlib
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
-def load_network(name: str, weights: str | Path | None = None, *, classes: str | Path | None = None) -> Network:
+def load_network(
+    name: str, weights: str | Path | None = None, *, classes: str | Path | Sequence[str] | None = None
+) -> Network:
     """A classifier by name, with its weights, preprocessing and class names.
 
     Args:
@@ -53,6 +57,10 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
         weights: a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging
             Face repository such as "timm/vgg16.tv_in1k".
         classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
+
+    A file `model.onnx` is a network too; how photos enter it is read from `model.preprocess.json` beside it. So is
+    "package.module:function", a function that gives a Network (`saliency.from_flax(...)` and the like), called with
+    `weights` where they are stated.
 
     Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
 
@@ -63,6 +71,12 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
     >>> net.classes[:3], net.preprocess.size
     (('0', '1', '2'), (96, 96))
     """
+    if not isinstance(name, str):
+        raise InputError(f"unknown network {described(name)}; choose one of {', '.join(ARCHITECTURES)}")
+    if name.endswith(".onnx"):
+        return _onnx(Path(name), weights, classes)
+    if ":" in name:
+        return _function(name, weights, classes)
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
@@ -74,9 +88,50 @@ def load_network(name: str, weights: str | Path | None = None, *, classes: str |
         architecture,
         imported(architecture, scheme, tensors, str(path)),
         preprocess or scheme.preprocess,
-        classes=_names(classes or path, header if classes is None else None, architecture),
+        classes=_names(path if classes is None else classes, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
+
+
+def _onnx(path: Path, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    from saliency.models.from_onnx import from_onnx
+
+    if weights is not None:
+        raise InputError(f"{path} holds its weights: leave weights out")
+    if not path.is_file():
+        raise InputError(f"{path}: no such ONNX file")
+    beside = path.with_suffix(".preprocess.json")
+    if not beside.is_file():
+        raise InputError(
+            f"{path}: an ONNX file does not say how photos enter it; say so in {beside.name} beside it, such as"
+            ' {"size": [224, 224], "shorter": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
+        )
+    try:
+        preprocess = from_record(read_json(beside))
+    except InputError as error:
+        raise InputError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from error
+    return _with_names(from_onnx(path, size=preprocess.size, preprocess=preprocess), classes)
+
+
+def _function(name: str, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    """What the user's own function gives; its module is found as Python finds any, the working folder first."""
+    module, _, attribute = name.partition(":")
+    try:
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"{name}: no such function ({error}); networks are {', '.join(ARCHITECTURES)}") from error
+    net = (made() if weights is None else made(weights)) if callable(made) else made
+    if not isinstance(net, Network):
+        raise InputError(f"{name} must give a Network, as saliency.from_flax does, not {type(net).__name__}")
+    return _with_names(net, classes)
+
+
+def _with_names(net: Network, classes: str | Path | Sequence[str] | None) -> Network:
+    if classes is not None:
+        net.classes = tuple(_names(classes, None, net.architecture))
+    return net
 
 
 def save_network(net: Network, path: Path | str, provenance: Mapping[str, object]) -> None:
@@ -93,6 +148,8 @@ def save_network(net: Network, path: Path | str, provenance: Mapping[str, object
     if not isinstance(path, str | Path):
         raise InputError(f"path must be a path, not {described(path)}")
     kind_of("provenance", provenance, Mapping, "where the weights are from")
+    if net.architecture.nodes[0].layer.one_size:
+        raise InputError(f"{net.name} is a function that was traced, which a file of weights cannot hold")
     path = Path(path)
     tensors = {
         f"{layer}.{name}": np.ascontiguousarray(value)
@@ -124,16 +181,17 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
     return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))
 
 
-def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
+def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
     """The classes that a checkpoint's header names, or a file of class names."""
-    count = architecture.shapes(*architecture.size)[architecture.last][-1]
+    count = architecture.class_count
     if header is None:
         names = list(read_classes(file).names)
     else:
-        with refusing(file, "its header names no classes that can be read"):
+        with refusing(str(file), "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]
     if names and len(names) != count:
-        raise InputError(f"{file} names {len(names)} classes, but {architecture.name} has {count}")
+        source = file if isinstance(file, str | Path) else "classes"
+        raise InputError(f"{source} names {len(names)} classes, but {architecture.name} has {count}")
     return names
 
 
@@ -150,7 +208,9 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         raise InputError(
             f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
         )
-    path = Path(weights)
+    if not isinstance(weights, str | Path):
+        raise InputError(f"weights must be a file of weights or a Hugging Face id, not {described(weights)}")
+    path = Path(weights).expanduser()
     if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
         return _fetched(str(weights))
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):

@@ -156,7 +156,7 @@ def positions_for(architecture: Architecture, height: int, width: int, to: str, 
     """
     shapes = architecture.shapes(height, width, to)
     peak = max(
-        np.prod(shapes[node.name]) + sum(np.prod(shapes[name]) for name in node.inputs)
+        np.prod(shapes[node.name]) + sum(np.prod(shapes[name]) for name in node.inputs) + node.layer.scratch()
         for node in architecture.ancestors(to)
     )
     fit = max(1, int(budget // (2 * 4 * peak)))

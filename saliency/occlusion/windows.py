@@ -187,7 +187,12 @@ def check_fill(fill: Fill | np.ndarray) -> None:
             raise InputError(f"fill must be {', '.join(FILLS)}, a level 0..255 or one for each channel, not {fill!r}")
     elif np.ndim(fill) != 4:
         levels = as_array("fill", fill, f"{', '.join(FILLS)}, a level 0..255 or one for each channel")
-        if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 255)).all():
+        if (
+            levels.dtype.kind == "b"
+            or levels.ndim > 1
+            or not levels.size
+            or not ((levels >= 0) & (levels <= 255)).all()
+        ):
             raise InputError(f"fill must be one level 0..255 or one for each channel (r, g, b), not {described(fill)}")
 
 

@@ -1,8 +1,8 @@
 """The small classifier of moving digits, and how their frames enter it."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.models.network import Network
+from saliency.models.operators import Conv, Dense, GlobalMaxPool, MaxPool
 from saliency.models.preprocessing import Preprocessing
 from saliency.robustness.training import untrained
 

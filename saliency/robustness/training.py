@@ -18,8 +18,8 @@ from saliency._checks import function, kind_of, number, texts, whole
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Conv
 from saliency.models.network import Network
+from saliency.models.operators import Conv
 from saliency.models.preprocessing import Preprocessing
 from saliency.report import content_hash
 from saliency.robustness.augment import Augmentation, as_augmentation, augment
@@ -58,7 +58,7 @@ convolve.defvjp(_forward, _backward)
 class TrainedConv(Conv):
     """A 3x3 convolution of the same size, computed by `convolve`."""
 
-    def linear(self, kernel: Array, x: Array) -> Array:
+    def convolve(self, kernel: Array, x: Array) -> Array:
         return convolve(x, kernel)
 
 
@@ -66,7 +66,7 @@ def for_training(architecture: Architecture) -> Architecture:
     """The same network, its 3x3 convolutions of stride 1 with the fast weight gradient."""
     nodes = tuple(
         replace(node, layer=TrainedConv(*astuple(node.layer)))
-        if isinstance(node.layer, Conv) and astuple(node.layer)[1:] == ((3, 3), (1, 1), ((1, 1), (1, 1)), 1)
+        if isinstance(node.layer, Conv) and node.layer == Conv(node.layer.features, (3, 3), padding=((1, 1), (1, 1)))
         else node
         for node in architecture.nodes
     )

@@ -32,7 +32,6 @@ from saliency._batches import batches
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Conv, Dense, Relu
 from saliency.models.network import Network
 
 NOISE = 1e-5
@@ -73,8 +72,8 @@ def feature_layers(architecture: Architecture) -> tuple[str, str]:
     """
     depth = {node.name: 0 for node in architecture.nodes}
     for node in architecture.nodes[1:]:
-        depth[node.name] = max(depth[name] for name in node.inputs) + isinstance(node.layer, Conv | Dense)
-    inner = [n.name for n in architecture.nodes if isinstance(n.layer, Conv | Relu) and n.name != architecture.last]
+        depth[node.name] = max(depth[name] for name in node.inputs) + node.layer.weighted
+    inner = [n.name for n in architecture.nodes if n.layer.feature and n.name != architecture.last]
     if not inner:
         raise InputError(f"{architecture.name} has no inner features to compare; leave the regions out (draws 0)")
     first, second = (

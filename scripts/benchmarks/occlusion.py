@@ -224,8 +224,7 @@ def captum(
 
     torch.set_num_threads(threads)
     twin = Twin(net)
-    if score.kind == "logit":
-        twin.architecture = net.architecture.without(*net.architecture.logit_bypass)
+    twin.architecture = score.explained(net.architecture)
     x = channels_last(image[None])
     if order == "contiguous":
         x = x.contiguous()
