@@ -51,6 +51,7 @@ def from_function(
     >>> saliency.gradient_maps(net, np.ones((1, 8, 6, 3), np.float32), target=1).shape
     (1, 8, 6)
     """
+    kind_of("name", name, str, "what the network is called")
     return network_of(
         apply, params, None, size=size, channels=channels, preprocess=preprocess, classes=classes, name=name,
         source="a JAX function",
