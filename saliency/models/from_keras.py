@@ -26,6 +26,10 @@ def from_keras(
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
     `[n, h, w, c]`. It is compared with Keras' own prediction. Raises InputError for another backend, for several inputs
     or outputs, and whatever `from_function` does.
+
+    >>> import saliency
+    >>> import keras  # doctest: +SKIP
+    >>> saliency.from_keras(keras.applications.MobileNetV2())  # doctest: +SKIP
     """
     try:
         import keras

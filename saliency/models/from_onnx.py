@@ -40,6 +40,9 @@ def from_onnx(
     pixels 0..255 as they are): ONNX files do not state it. Raises InputError for a file that is damaged, hostile or too
     large, an operator that is not known (named, with its node), and where onnxruntime computes something else, naming
     the first node that differs.
+
+    >>> import saliency
+    >>> saliency.from_onnx("model.onnx", size=224)  # doctest: +SKIP
     """
     path = Path(path)
     model = _read(path)

@@ -39,7 +39,8 @@ def test_names_sizes_and_refusals():
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((None, None, 1)), layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first"),
+            keras.Input((None, None, 1)),
+            layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first"),
             layers.BatchNormalization(name="norm"), layers.Dropout(0.5), layers.GlobalMaxPooling2D(),
             layers.Dense(1, activation="sigmoid", name="last"),
         ]
