@@ -86,9 +86,7 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
     called = next((names for names in _CALLED[form] if there.issuperset(names)), CORNERS)
     sides = next((names for names in _CALLED["xywh"] + _CALLED["cxcywh"] if there.issuperset(names)), None)
     if sides and not there.issuperset(called):
-        raise InputError(
-            f"{path}: has the columns {', '.join(sides)}; say `box_format`='xywh', or 'cxcywh' for centres"
-        )
+        raise InputError(f"{path}: has the columns {', '.join(sides)}; say box_format='xywh', or 'cxcywh' for centres")
     optional = ("label", "score", *(("width", "height") if form == "xyxy" else ()))
     rows = []
     for line, row in numbered_rows(path, ("image", *called), optional=optional, aliases=_ALIASES):
@@ -225,7 +223,7 @@ def check_format(
     boxes, sizes = boxes[found], sizes[found]
     if not len(boxes):
         return
-    other = "say `box_format`=%r if that is what they are"
+    other = "say box_format=%r if that is what they are"
     normalised = (box_format or "").startswith("normalised")
     if not normalised and boxes.max() <= (1 if (box_format or "xyxy") == "xyxy" else 2) and (boxes % 1).any():
         said = other % "normalised-xyxy"

@@ -38,7 +38,7 @@ from saliency.models.classes import ClassList, Match, match_labels, read_classes
 from saliency.models.network import Network
 from saliency.report.entry import entry_words
 from saliency.report.record import content_hash, plain, record
-from saliency.scores import predicted
+from saliency.scores import predicted, require_classes
 
 CHUNK = 32  # photos decoded at once
 Classes = Path | str | Sequence[str] | ClassList
@@ -447,6 +447,7 @@ def _predicted_right(
     net: Network, indices: Int[np.ndarray, " n"], photos: _Photos, progress: Progress | None
 ) -> Bool[np.ndarray, " n"]:
     """Whether the class of the largest logit is the sample's label; no class is right for a label that is none."""
+    require_classes(net)
     images = photos.samples.images
     shown = np.unique(images)
     said = np.full(len(photos.data), -2)

@@ -25,7 +25,9 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import load_network, save_network
 from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+from saliency.pictures import grid, overlay
 from saliency.scores import Score, logits, probabilities
+from saliency.zeiler_fergus import analyze_occlusion
 
 __version__ = "0.1.0"
 
@@ -43,6 +45,7 @@ __all__ = [
     "Score",
     "Windows",
     "activation_maps",
+    "analyze_occlusion",
     "cam",
     "errors",
     "faithfulness",
@@ -54,11 +57,13 @@ __all__ = [
     "from_torch",
     "grad_cam",
     "gradient_maps",
+    "grid",
     "load_network",
     "logits",
     "methods",
     "models",
     "occlusion_maps",
+    "overlay",
     "probabilities",
     "rise_maps",
     "save_network",

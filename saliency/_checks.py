@@ -71,7 +71,8 @@ def as_images(
     """
     wanted = f"[n, h, w, {channels or 'c'}]{' as net.preprocess gives it' * normalised}"
     if isinstance(value, list | tuple) and len({np.shape(one) for one in value if hasattr(one, "shape")}) > 1:
-        raise InputError(f"{name} must be {wanted}, images of one size, not {described(value)}")
+        remedy = "; photos of any sizes go through net.preprocess first" if normalised else ""
+        raise InputError(f"{name} must be {wanted}, images of one size, not {described(value)}{remedy}")
     array = as_array(name, value, f"{wanted}, numbers")
     if normalised and array.dtype.kind != "f":
         raise InputError(f"{name} must be float, normalised by net.preprocess, not {array.dtype}")

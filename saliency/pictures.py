@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from saliency._checks import number, text, texts, whole
 from saliency.errors import InputError
@@ -44,6 +44,7 @@ def overlay(
     (40, 60, 3)
     """
     import matplotlib as mpl
+    from PIL import ImageDraw
 
     pixels, values = as_photo(photo), np.asarray(saliency_map)
     if values.ndim != 2 or values.dtype.kind not in "fiub" or not np.isfinite(values).any():

@@ -230,6 +230,12 @@ def _class_index(name: str, names: Sequence[str]) -> int:
     return int(match.indices[0])
 
 
+def require_classes(net: Network) -> None:
+    """InputError for a network with one output: no label could be wrong, and every accuracy would be 1."""
+    if class_count(net.architecture) < 2:
+        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
+
+
 def class_count(architecture: Architecture) -> int:
     return architecture.class_count
 

@@ -40,6 +40,8 @@ class Options:
     """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id, over the whole photo."""
     boxes: tuple[str, ...] = ()
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1 and perhaps label, score."""
+    box_format: str | None = None
+    """The numbers of --boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     compare: tyro.conf.OmitArgPrefixes[CompareOptions] = field(default_factory=CompareOptions)
     out: Path = Path("runs/compare")
     quiet: bool = False
@@ -59,8 +61,8 @@ def main(options: Options) -> int:
     with cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
-            classes=options.network.classes, options=options.compare, folder=options.out, progress=progress,
-            command=cli.command(),
+            box_format=options.box_format, classes=options.network.classes, options=options.compare,
+            folder=options.out, progress=progress, command=cli.command(),
         )  # fmt: skip
     if found.reused:
         print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")

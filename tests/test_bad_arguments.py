@@ -76,6 +76,8 @@ GOOD |= {
     },
     zeiler_fergus.Options: {},
     zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
+    saliency.overlay: {"photo": VIDEOS[0, 0], "saliency_map": MAPS[0]},
+    saliency.grid: {"images": [VIDEOS[0, 0]]},
 }  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
@@ -329,6 +331,7 @@ BAD = {
         "methods": (["edge"], "unknown method 'edge'; choose from all, gradient-max"),
         "maps": ({"mine": 3}, r"maps\['mine'\] must be a path, not 3"),
         "boxes": ("mine.csv", "boxes must map names to paths, not str"),
+        "box_format": ("corners", "box_format must be one of xyxy"),
         "classes": (3, "classes must be a file of class names"),
         "options": ({}, "options must be a CompareOptions"),
         "folder": (3, "folder must be a path, not 3"),
@@ -340,7 +343,6 @@ BAD = {
         "each": ("photo", "each must be one of class, object"),
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
         "n_test": (0, "n_test must be a whole number of at least 1"),
-        "box_format": ("corners", "box_format must be one of xyxy"),
         "fit": ("svm", "fit must be one of auto, lad, mirrored"),
         "stack": (["edges"], "stack must be a tuple"),
         "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
@@ -414,6 +416,20 @@ BAD |= {
         "windows": (-1, "windows must be a whole number of at least 0"),
         "seed": SEED,
     },
+    saliency.overlay: {
+        "photo": (X[0], r"a photo must be uint8 \[h, w, 3\]"),
+        "saliency_map": (MAPS, r"saliency_map must be numbers \[h, w\]"),
+        "limit": (0, "limit must be a finite number above 0"),
+        "opacity": (1.5, r"opacity must lie in 0\.\.1"),
+        "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
+        "boxes": ([(1, 2, 3)], "boxes must be x0 y0 x1 y1"),
+    },
+    saliency.grid: {
+        "images": ([], "images must hold at least one picture"),
+        "titles": (["a", "b"], "titles must be one for each of the 1 images, not 2"),
+        "columns": (0, "columns must be a whole number of at least 1"),
+        "title": (3, "title must be text, not 3"),
+    },
     zeiler_fergus.analyze_occlusion: {
         "net": NETWORK,
         "photos": ("a.png", "photos must be a list of photos"),
@@ -431,6 +447,7 @@ BAD |= {
 
 # Taken for their truth, so that no value is bad.
 ANY = {
+    saliency.overlay: {"signed"},
     datasets.load: {"decode", "strict"},
     localization.evaluate: {"strict"},
     localization.make_maps: {"strict"},

@@ -141,10 +141,10 @@ def test_formats_are_asked_for(tmp_path, box_format):
         (
             np.array,
             shares,
-            "its numbers are shares of the photo (none is above 1), not pixels; say `box_form",
+            "its numbers are shares of the photo (none is above 1), not pixels; say box_form",
         ),
         (sides, shares, "its numbers are shares of the photo"),
-        (sides, np.array, "corners run backwards, as x y width height would; say `box_format`='xywh'"),
+        (sides, np.array, "corners run backwards, as x y width height would; say box_format='xywh'"),
         (
             np.array,
             lambda box: np.array(box) * 3,
@@ -175,7 +175,7 @@ def test_a_wrong_format_that_is_asked_for_is_noticed(tmp_path, scale, box_format
 def test_what_the_header_says_is_noticed_too(tmp_path):
     rows = [(row[0], *sides(row[1:5]), row[5]) for row in ROWS]
     path = table(tmp_path / "mine.csv", rows, ("image", "x", "y", "width", "height", "label"))
-    assert "has the columns x, y, width, height; say `box_format`='xywh', or 'cxcywh' for centres" in refused(path)
+    assert "has the columns x, y, width, height; say box_format='xywh', or 'cxcywh' for centres" in refused(path)
     assert (found(path, box_format="xywh").boxes == TRUE).all()
     assert "box_format must be one of xyxy, xywh" in refused(path, box_format="yolo")
 

@@ -370,7 +370,7 @@ def test_boxes_of_a_folder_as_people_write_them(tmp_path, name):
         (
             (70, 5, 10, 45),
             "xywh",
-            r"boxes\.csv: corners run backwards, as x y width height would; say `box_f",
+            r"boxes\.csv: corners run backwards, as x y width height would; say box_f",
         ),
         ((25, 27.5, 30, 45), "cxcywh", None),
         ((0.3125, 27.5 / 60, 0.375, 0.75), "normalised-cxcywh", "its numbers are shares of the photo"),

@@ -23,7 +23,8 @@ from saliency.models.preprocessing import AS_IT_IS, Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.occlusion import Execution, Windows, fill_images
-from saliency.scores import Score, as_targets, logits, predicted, probabilities, score_values
+from saliency.robustness.evaluation import masked_log_probabilities
+from saliency.scores import Score, as_targets, logits, predicted, probabilities, require_classes, score_values
 
 SIZE = (14, 10)
 NAMES = ("African elephant", "dingo", "cat, domestic", "cat, wild", "crane", "crane", "ox", "ant", "bee", "owl")
@@ -101,7 +102,7 @@ SPOILED = {
     "one image": (lambda x: x[0], r"not \[14, 10, 3\]; one image is x\[None\]"),
     "channels first": (lambda x: x.transpose(0, 3, 1, 2), r"not \[2, 3, 14, 10\]; the channels come last: transpose"),
     "uint8": (lambda x: x.astype(np.uint8), "x must be float, normalised by net.preprocess, not uint8"),
-    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "images of one size"),
+    "photos": (lambda x: [np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "of one size, not a list"),
     "words": (lambda x: "photo.jpg", "x must be .* numbers, not 'photo.jpg'"),
     "complex": (lambda x: x.astype(complex), r"x must be .* numbers, not complex128 \[2, 14, 10, 3\]"),
     "objects": (lambda x: np.array([None, 1]), r"x must be .* numbers, not object \[2\]"),
@@ -428,6 +429,13 @@ def test_one_output_has_a_sigmoid(single, x):
     assert np.ptp(gradient_maps(single, x, score="log_probability")) > 0
     curves = faithfulness.deletion(single, x, x[..., 0], steps=4)
     np.testing.assert_allclose(curves.scores[:, 0], probabilities(z)[:, 0], rtol=1e-5)
+
+
+def test_one_output_has_no_accuracy(single):
+    with pytest.raises(InputError, match="single has one output; to be right or wrong takes two classes at least"):
+        require_classes(single)
+    with pytest.raises(InputError, match="single has one output"):
+        masked_log_probabilities(single, np.zeros((1, 2, *SIZE, 3), np.float32), np.zeros((1, 2, *SIZE), bool))
 
 
 def test_probabilities_of_many_outputs_are_softmax(rng):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from localization.boxes_file import FORMATS
 from localization.comparison.boxes import Fitting
 from saliency._checks import kind_of, one_of, whole
 from saliency.methods import Options as MethodOptions
@@ -17,9 +16,6 @@ DEFAULT_METHODS = ("gradient-max", "gradient-mean", "gestalt-max", "gestalt-mean
 class CompareOptions:
     """How methods are compared. Raises InputError for a value out of its range."""
 
-    box_format: str | None = None
-    """What the four numbers of another tool's boxes are, as `localization.boxes_file.FORMATS` names it (default: xyxy
-    in pixels)."""
     target: Target = "predicted"
     """Class whose score is explained; a photo whose label is no class of the network: its predicted one."""
     each: Each = "class"
@@ -47,8 +43,6 @@ class CompareOptions:
     """A photo that cannot be decoded is an error; otherwise it is left out and noted."""
 
     def __post_init__(self) -> None:
-        if self.box_format is not None:
-            one_of("box_format", self.box_format, FORMATS)
         one_of("target", self.target, get_args(Target))
         one_of("each", self.each, get_args(Each))
         one_of("fit", self.fit, get_args(Fitting))

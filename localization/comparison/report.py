@@ -19,12 +19,12 @@ from localization.statistics import in_percent
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
 from saliency.models.preprocessing import Placement
-from saliency.report import Figure, Look, Section, Table, jpeg, lossy, page_bytes, png
+from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
 SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
 MAPS = 100  # in the gallery ...
 DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
-LOOKS, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
+INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
 MAPPED = 24, 300  # of these images have maps, but so many maps in all
 CHARTS = "corloc", "cost", "agreement"
 CASES = 16  # best and worst cases each
@@ -51,7 +51,7 @@ def drawn(
         image = png(plot, DENSE if name.startswith("gallery-") else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
-    return files | {PAGE: page(results, figures_, looks(results, samples, made, fits, titles))}
+    return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
 
 
 def _plots(
@@ -97,16 +97,16 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     return plots
 
 
-def looks(
+def inspected(
     results: Mapping[str, Any],
     samples: Samples,
     made: Mapping[str, Made],
     fits: Mapping[str, Fit],
     titles: Sequence[str],
-) -> list[Look]:
-    """Up to LOOKS test images to look into, some of them with their maps."""
+) -> list[InspectedImage]:
+    """Up to INSPECTED test images to look into, some of them with their maps."""
     rng = np.random.default_rng(results["seed"])
-    at = rng.permutation(len(samples.test))[:LOOKS]
+    at = rng.permutation(len(samples.test))[:INSPECTED]
     most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
     mapped, rest = np.sort(at[:most]), np.sort(at[most:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
@@ -120,7 +120,7 @@ def looks(
         i = int(samples.test[k])
         with_maps = number < len(mapped)
         found.append(
-            Look(
+            InspectedImage(
                 title=titles[i],
                 note=samples.ids[i],
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
@@ -141,7 +141,7 @@ def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
     return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
 
 
-def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequence[Look]) -> bytes:
+def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Sequence[InspectedImage]) -> bytes:
     """The page, of the results and the pictures alone."""
     sections = [
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
@@ -158,7 +158,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], looks: Sequ
         for key, value in results.items()
         if key not in ("rows", "paired", "predictions", "quality", "left_out", "notes")
     }
-    return page_bytes("Where did the classifier look?", _lead(results), sections, origin, looks)
+    return page_bytes("Where did the classifier look?", _lead(results), sections, origin, images)
 
 
 def _hidden(results: Mapping[str, Any]) -> str:
@@ -169,7 +169,7 @@ def _hidden(results: Mapping[str, Any]) -> str:
     if not any(cut.values()):
         return f" The largest true box of all {test} test images lies wholly within the input."
     return (
-        f" Of {cut['wholly']} of {test} test images the largest true box lies wholly outside of the input, of"
+        f" Of the largest true boxes of the {test} test images the input hides {cut['wholly']} wholly and"
         f" {cut['partly']} in part: no map of ours can find what is not there."
     )
 

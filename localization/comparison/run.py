@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from localization.boxes_file import FoundBoxes
+from localization.boxes_file import FORMATS, FoundBoxes
 from localization.comparison.boxes import (
     BASELINES,
     STACKED,
@@ -35,7 +35,8 @@ from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
-from saliency._checks import function, kind_of
+from saliency._batches import default_batch
+from saliency._checks import function, kind_of, one_of
 from saliency._files import alone, check_writable, written
 from saliency.errors import InputError
 from saliency.methods import METHODS
@@ -43,7 +44,7 @@ from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
-from saliency.scores import default_batch, logits
+from saliency.scores import logits
 
 SCHEMA = 2  # of what is reused: another number where the same input would give other figures or files
 
@@ -56,6 +57,7 @@ def compare(
     methods: Sequence[str] = DEFAULT_METHODS,
     maps: Mapping[str, Path | str] | None = None,
     boxes: Mapping[str, Path | str] | None = None,
+    box_format: str | None = None,
     classes: ClassList | Sequence[str] | Path | str | None = None,
     options: CompareOptions | None = None,
     folder: Path | str | None = None,
@@ -73,6 +75,7 @@ def compare(
     methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network.
     maps: another tool's maps to compare, by a name of your own: a folder as `localization.external` reads it.
     boxes: another tool's boxes, by name: a CSV with image,x0,y0,x1,y1 and perhaps label and score, in photo pixels.
+    box_format: what the four numbers of these are, one of `localization.boxes_file.FORMATS` (default: xyxy in pixels).
     classes: what the network's outputs are called in the data's labels, as `read_classes` takes it (default: as the
         network says itself). Labels and names meet whatever their case, spaces and underscores.
     folder: where maps lie while the run goes on, and the result's files in the end: a run that was killed goes on
@@ -94,6 +97,8 @@ def compare(
     _check(net, data, train, methods, options, progress)
     their_maps, their_boxes = _paths("maps", maps), _paths("boxes", boxes)
     kind_of("command", command, str, "what ran this")
+    if box_format is not None:
+        one_of("box_format", box_format, FORMATS)
     if folder is not None:
         folder = _path("folder", folder)
         check_writable(folder)
@@ -113,7 +118,7 @@ def compare(
     wanted = tasks(net, methods, options.settings, options.occlusion_strides)
     _check_names(wanted, their_maps, their_boxes)
     _check_kept(samples, options, their_maps)
-    job = _job(net, samples, wanted, options, their_maps, their_boxes, classes, command)
+    job = _job(net, samples, wanted, options, their_maps, their_boxes, box_format, command)
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -164,11 +169,11 @@ def _job(
     options: CompareOptions,
     their_maps: Mapping[str, Path],
     their_boxes: Mapping[str, Path],
-    classes: ClassList | Sequence[str] | None,
+    box_format: str | None,
     command: str,
 ) -> _Job:
     theirs = {name: external_maps(path, samples.ids, samples.sizes) for name, path in their_maps.items()}
-    given = {name: external_boxes(path, samples, options.box_format) for name, path in their_boxes.items()}
+    given = {name: external_boxes(path, samples, box_format) for name, path in their_boxes.items()}
     key = content_hash(
         SCHEMA,
         list(wanted),
@@ -294,7 +299,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "methods": [one.record(name) for name, one in made.items()],
         "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
     }
-    if known[samples.test].any():
+    if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())
         results["unknown_labels"] = int((~known[samples.test]).sum())
     if samples.true:

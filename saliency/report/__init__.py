@@ -2,7 +2,7 @@
 
 from saliency.report.page import (
     Figure,
-    Look,
+    InspectedImage,
     Section,
     Table,
     fragment,
@@ -17,7 +17,7 @@ from saliency.report.record import content_hash, plain, record, versions, write_
 
 __all__ = [
     "Figure",
-    "Look",
+    "InspectedImage",
     "Section",
     "Table",
     "content_hash",

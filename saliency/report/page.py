@@ -61,7 +61,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """One image to look into: a small JPEG, the photo's (height, width), its true boxes `[k, 4]` in that size; by
     method the map float `[h, w]`, of any resolution over the photo; by method and route a box `[4]` and its IoU."""
 
@@ -129,10 +129,10 @@ def write_page(
     lead: str,
     sections: Sequence[Section],
     origin: Mapping[str, object] | None = None,
-    looks: Sequence[Look] = (),
+    inspected: Sequence[InspectedImage] = (),
 ) -> None:
     """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
-    write_bytes(path, page_bytes(title, lead, sections, origin, looks))
+    write_bytes(path, page_bytes(title, lead, sections, origin, inspected))
 
 
 def page_bytes(
@@ -140,10 +140,10 @@ def page_bytes(
     lead: str,
     sections: Sequence[Section],
     origin: Mapping[str, object] | None = None,
-    looks: Sequence[Look] = (),
+    inspected: Sequence[InspectedImage] = (),
 ) -> bytes:
     """The same in memory."""
-    labels = list(dict.fromkeys(label for look in looks for label in look.boxes))
+    labels = list(dict.fromkeys(label for one in inspected for label in one.boxes))
     html = (
         _environment()
         .get_template("page.html")
@@ -152,7 +152,7 @@ def page_bytes(
             lead=lead,
             sections=sections,
             origin=json.dumps(plain(origin or {}), indent=1),
-            looks={"labels": labels, "looks": [{**one.record(), "found": one.found(labels)} for one in looks]},
+            inspected={"labels": labels, "images": [{**one.record(), "found": one.found(labels)} for one in inspected]},
         )
     )
     return html.encode()

@@ -36,7 +36,7 @@ from saliency.robustness.report import COLUMNS, Strips, first_sections, table_te
 from saliency.robustness.subject import Options, Subject
 from saliency.robustness.summary import Answers, summary
 from saliency.robustness.training import PLAIN
-from saliency.scores import class_count
+from saliency.scores import class_count, class_logits, log_probabilities, require_classes
 
 _HIDDEN = np.array([52, 92, 168], np.uint8)  # how a hidden pixel is drawn
 
@@ -166,8 +166,7 @@ def masked_log_probabilities(
 
     Raises InputError where the masks are not of the frames' shape.
     """
-    if class_count(net.architecture) < 2:
-        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
+    require_classes(net)
     if x.ndim != 5 or hidden.shape != x.shape[:4]:
         raise InputError(f"videos must be [n, t, h, w, 3] and masks [n, t, h, w], not {x.shape} and {hidden.shape}")
     n, t, height, width, channels = x.shape
@@ -185,7 +184,8 @@ def masked_log_probabilities(
 
 @partial(jax.jit, static_argnames="architecture")
 def _masked(weights: Weights, x: Array, hidden: Array, fill: Array, *, architecture: Architecture) -> Array:
-    return jax.nn.log_softmax(architecture.upto(weights, jnp.where(hidden[..., None], fill, x)))
+    logits = class_logits(architecture, architecture.upto(weights, jnp.where(hidden[..., None], fill, x)))
+    return log_probabilities(logits, architecture.probabilities)
 
 
 def _subject(
@@ -197,6 +197,13 @@ def _subject(
         raise InputError("nets must be a Network, or at least one by name")
     for net in named.values():
         kind_of("nets", net, Network, "as load_network gives it, or several by name")
+        architecture = net.architecture
+        outputs = architecture.shapes(*architecture.size)[architecture.last][-1]
+        if architecture.class_count < 2 or (architecture.probabilities == "sigmoid" and outputs > 1):
+            raise InputError(
+                f"nets must have classes that exclude one another, at least two; {net.name} has {outputs}"
+                f" output{'s' * (outputs > 1)} with a {architecture.probabilities}"
+            )
     first = next(iter(named.values()))
     for name, net in named.items():
         if (net.preprocess, class_count(net.architecture)) != (first.preprocess, class_count(first.architecture)):

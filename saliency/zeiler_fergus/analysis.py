@@ -116,6 +116,12 @@ def analyze_occlusion(
 
     Source: Zeiler & Fergus 2014, section 4 and figure 7; "Occlusion Sensitivity Analysis of AlexNet using MATLAB
     Natural Images" for mask sizes and the feature sign change.
+
+    >>> import saliency
+    >>> net, photo = saliency.load_network("scenes_cnn"), np.full((80, 120, 3), 90, np.uint8)
+    >>> masks = Options(sizes=(48,), stride=48, fills=("grey",), draws=0, windows=0, engine="dense")
+    >>> len(analyze_occlusion(net, [photo], options=masks).rows)  # one for each position
+    4
     """
     start = time.perf_counter()
     options = options or Options()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from jaxtyping import Float, Int
-from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter
+from PIL import Image
 
 from saliency.zeiler_fergus.regions import RegionRow
 from saliency.zeiler_fergus.sweep import Sweep
@@ -157,6 +156,7 @@ def overlays(photo: np.ndarray, series: Mapping[str, Sequence[Sweep]]) -> "Figur
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from scipy.ndimage import gaussian_filter
 
     raw = {fill: [sweep.drop_map for sweep in sweeps] for fill, sweeps in series.items()}
     limit = max(float(np.nanmax(np.abs(one))) for maps in raw.values() for one in maps) or 1.0
@@ -370,6 +370,7 @@ def region_measures(rows: Sequence[RegionRow]) -> "Figure":
 def film(photo: np.ndarray, fill: np.ndarray, sweep: Sweep, names: Names, frames: int = 64) -> list[Image.Image]:
     """The mask moving over the photo and its probability map filling up, as equally spaced frames."""
     import matplotlib as mpl
+    from PIL import ImageDraw, ImageFont
 
     scale = max(1, round(224 / max(photo.shape[:2])))
     height, width = (size * scale for size in photo.shape[:2])

@@ -1,11 +1,11 @@
-"""Every tutorial runs from its first cell to its last, as a notebook."""
+"""Every tutorial, and every Python cell of "your own model", runs from first to last, as a notebook."""
 
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "own_model.md"]
 
 pytestmark = pytest.mark.docs
 
@@ -20,4 +20,4 @@ def test_tutorials_run(path):
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
     ).execute()
     ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(ran) >= 4 and all(cell.execution_count for cell in ran)
+    assert ran and all(cell.execution_count for cell in ran)

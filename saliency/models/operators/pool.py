@@ -129,7 +129,7 @@ class AvgPool(Pool):
 
     def change(self, pane: Pane, *changes: Array) -> Array:
         counts = jnp.asarray(self.counts(*pane.inputs[0][:2]), changes[0].dtype)
-        totals = _bare(self)({}, changes[0]) * np.prod(self.window)
+        totals = _bare(self)({}, changes[0]) * float(np.prod(self.window))
         return totals / cut(counts, pane.start, pane.size)
 
     def counts(self, height: int, width: int) -> np.ndarray:

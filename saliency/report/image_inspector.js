@@ -1,5 +1,5 @@
 // The images to look into: a list to choose from, the maps of the chosen one with their values under the pointer.
-const { labels, looks } = JSON.parse(document.getElementById("data").textContent);
+const { labels, images: looks } = JSON.parse(document.getElementById("data").textContent);
 for (const look of looks)  // boxes by label: [box, IoU]
   look.boxes = Object.fromEntries(look.found.map((own, i) => own && [labels[i], [own.slice(0, 4), own[4]]]).filter(Boolean));
 const [order, thumbs, panel, shared, drawn] = ["order", "thumbs", "look", "shared", "drawn"].map(id => document.getElementById(id));
