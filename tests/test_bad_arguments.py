@@ -126,7 +126,7 @@ BAD = {
     saliency.gradient_maps: {
         "net": NETWORK,
         "x": INPUT,
-        "score": ("loss", "score must be one of logit, .*gestalt, gestalt:LAYER or contrast:CLASS"),
+        "score": ("loss", r"score must be one of logit, .*gestalt, gestalt:LAYER or contrast:CLASS"),
         "target": TARGET,
         "aggregate": ("sum", "aggregate must be one of max, mean, l2, signed"),
         "batch": (0, "batch must be a whole number of at least 1"),

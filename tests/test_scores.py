@@ -67,7 +67,7 @@ def test_contexts_hold_for_all_threads(net, x):
     np.testing.assert_allclose(incremental, dense, rtol=1e-12, atol=1e-12)
 
 
-def test_a_class_score_goes_round_squeezenets_last_relu(rng):
+def test_a_score_before_squeezenets_last_relu_says_so(rng):
     """Where every unit of the class is off, the logit is 0 everywhere; the score still says how far off."""
     net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
     net.parameters["conv10"]["bias"].set_value(jnp.full(5, -100.0))
@@ -75,7 +75,9 @@ def test_a_class_score_goes_round_squeezenets_last_relu(rng):
     assert float(net(x)[0, 2]) == 0
     expected = float(net.upto(x, "conv10")[..., 2].mean())
     assert expected < -50
-    np.testing.assert_allclose(score_values(net, x, Score(), np.array([2])), expected, rtol=1e-5)
+    before = as_score("logit_before_relu")
+    np.testing.assert_allclose(score_values(net, x, before, np.array([2])), expected, rtol=1e-5)
+    assert score_values(net, x, Score(), np.array([2])) == 0
 
 
 def test_names():
@@ -84,7 +86,10 @@ def test_names():
     assert str(as_score("gestalt:pool1")) == "gestalt:pool1"
     assert as_score(Score("log_probability")) == Score("log_probability")
     for bad in ("softmax", "", "logit:fc8", "Gestalt"):
-        with pytest.raises(InputError, match=r"score must be one of logit, log_probability, gestalt or gestalt:LAYER"):
+        with pytest.raises(
+            InputError,
+            match=r"score must be one of logit, .*, log_probability, .*gestalt, gestalt:LAYER or contrast:CLASS",
+        ):
             as_score(bad)
 
 

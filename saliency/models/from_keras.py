@@ -24,7 +24,8 @@ def from_keras(
     `size` (height, width) is needed where the model states none. `preprocess` says how photos become what the model
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
-    `[n, h, w, c]`. It is compared with Keras' own prediction. Raises InputError for another backend, for several inputs
+    `[n, h, w, c]`. The weights are copied, as Keras deletes its own
+    arrays whenever it predicts. It is compared with Keras' own prediction. Raises InputError for another backend, for several inputs
     or outputs, and whatever `from_function` does.
 
     >>> import saliency
@@ -52,8 +53,11 @@ def from_keras(
         size = stated
     if channels is None:
         raise InputError("the Keras model states no number of channels")
-    trainable = [variable.value for variable in model.trainable_variables]
-    fixed = [variable.value for variable in model.non_trainable_variables]
+    # copies: Keras gives its variables' memory away whenever it predicts or trains
+    trainable, fixed = (
+        [jnp.array(variable.value, copy=True) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    )
 
     def given(x: Any) -> Any:
         return jnp.transpose(x, (0, 3, 1, 2)) if first else x

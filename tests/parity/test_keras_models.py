@@ -41,10 +41,12 @@ def test_names_sizes_and_refusals():
         [
             keras.Input((None, None, 1)),
             layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first"),
-            layers.BatchNormalization(name="norm"), layers.Dropout(0.5), layers.GlobalMaxPooling2D(),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.5),
+            layers.GlobalMaxPooling2D(),
             layers.Dense(1, activation="sigmoid", name="last"),
         ]
-    )  # fmt: skip
+    )
     with pytest.raises(InputError, match="takes images of any size: state size"):
         from_keras(model)
     net = from_keras(model, size=(20, 26))

@@ -186,6 +186,9 @@ class Pointwise(Program):
         """A function of one place at all places of all images."""
         maps = [x.ndim == 4 for x in xs]
         values = [x.reshape(*x.shape[: 3 if at else 1], *inside) for x, at, inside in zip(xs, maps, self.inside)]
+        constants = [
+            p[0] if p.ndim == 4 and len(p) == 1 and at is not None else p for p, at in zip(constants, self.placed)
+        ]
         several = [shape is not None and p.ndim == 4 for p, shape in zip(constants, self.placed)]  # cut for positions
         constants = [
             p if shape is None else p.reshape(*p.shape[:-1], *shape) for p, shape in zip(constants, self.placed)
