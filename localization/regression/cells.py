@@ -1,8 +1,8 @@
 """What a cell of a grid shows of a photo, and the ridge from that to the share of the cell that the box covers.
 
-One set of weights serves all cells of all photos (a 1x1 convolution), so a photo is rows * columns samples. Features are
-a tuple of arrays: a saliency map float `[n, h, w]`, or a layer's activations float `[n, h, w, c]`; several may stand side
-by side, of unlike sizes. Boxes are float `[n, 4]`, `x0 y0 x1 y1` in shares of the photo's width and height.
+One set of weights serves all cells of all photos (a 1x1 convolution), so a photo is rows * columns samples. Features
+are a tuple of arrays, each a saliency map float `[n, h, w]` or a layer's activations float `[n, h, w, c]`; they may be
+of unlike sizes. Boxes are float `[n, 4]`, `x0 y0 x1 y1` in shares of the photo's width and height.
 
 Nothing here tells left from right: a mirrored photo's features give mirrored cells.
 """
@@ -34,8 +34,10 @@ DEAD = 1e-6  # a channel whose variance is that share of its mean square is roun
 
 @dataclass(frozen=True)
 class Cells:
-    """`grid` is (rows, columns). A map is divided by its mean and enters smoothed by Gaussians of `scales`, each also as
-    its signed square root; a layer is divided by its root mean square. With `context` a layer enters smoothed as well.
+    """What a cell shows, on a `grid` of (rows, columns).
+
+    A map is divided by its mean absolute value and smoothed by Gaussians of `scales`; each enters as it is and as its
+    signed square root. A layer is divided by its root mean square; with `context` it enters smoothed as well.
     Scales are shares of the photo's height and width. `layers` are the indices of the arrays that are used (None: all).
     """
 
@@ -172,7 +174,7 @@ class Moments:
         return CHUNK * jax.local_device_count()
 
     def _multiply(self, fold: int, leave: bool) -> None:
-        """Add the fold's waiting photos in whole chunks; the rest waits on, or is filled up with photos that count 0."""
+        """Add the fold's waiting photos in whole chunks; the rest waits on, or is padded with photos that count 0."""
         waiting, self._waiting[fold] = self._waiting[fold], []
         features = tuple(np.concatenate(parts) for parts in zip(*(features for features, _ in waiting)))
         targets = np.concatenate([targets for _, targets in waiting])

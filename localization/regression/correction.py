@@ -1,7 +1,7 @@
 """A linear correction of the best soft rectangle, fitted to overlap itself, and shrunk to no correction at all.
 
-Boxes are shares of the photo, `[n, s, 4]`: one for each of s readings of a coverage map. The best one's code, (cx - 1/2,
-cy - 1/2, log w, log h), moves by a linear function of all boxes' corners and log sides. What changes its sign in a
+Boxes are shares of the photo, `[n, s, 4]`: one for each of s readings of a coverage map. The best one's code, (cx -
+1/2, cy - 1/2, log w, log h), moves by a linear function of all boxes' corners and log sides. What changes its sign in a
 mirrored photo moves cx alone, and what does not change moves the rest, so a mirrored photo gets the mirrored box.
 """
 
@@ -80,7 +80,7 @@ def _figure(boxes: Float[np.ndarray, "n 4"], true: Float[np.ndarray, "n 4"]) -> 
 
 
 def even_odd(boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
-    """Corners and log sides of all boxes, `d = 6 s`, as halves that add up to them and subtract to the mirrored ones."""
+    """Corners and log sides of all boxes, d = 6 s: the even and the odd half, whose difference is the mirror's."""
     mirrored = np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
     own, flipped = (
         np.concatenate([b, np.log(np.maximum(b[..., 2:] - b[..., :2], LEAST_SIDE))], -1).reshape(len(b), -1)

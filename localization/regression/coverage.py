@@ -1,10 +1,10 @@
 """Boxes by coverage: a ridge shared by all places says which cells the box covers, the best rectangle is the box.
 
 Three steps, all flip-equivariant: `cells` (the ridge), `rectangles` (nothing learned), `correction` (linear, shrunk to
-none). Where Eq. 4 of the paper gives every pixel its own weights, here what is learned at one place helps at all others,
-so that 25 boxes go far.
+none). Where Eq. 4 of "Fast Object Localization via Sensitivity Analysis" gives every pixel its own weights, here what
+is learned at one place helps at all others, so that 25 boxes go far.
 
-Features are one saliency map a photo float `[n, h, w]`, activations float `[n, h, w, c]`, or a sequence of such arrays of
+Features are one saliency map a photo float `[n, h, w]`, activations float `[n, h, w, c]`, or a list of such arrays of
 the same photos, of unlike sizes if need be. Boxes are `x0 y0 x1 y1` in pixels of an image of `size` (height, width).
 """
 
@@ -178,8 +178,8 @@ def fit_coverage(
 ) -> CoverageMap:
     """Fit boxes `x0 y0 x1 y1`, in pixels of an image of `size` (default: that of the features, where they share one).
 
-    Everything is chosen among these photos: the penalty of `lambdas` by the left-out error of five folds, the reading of
-    the coverage map and its correction by left-out boxes, and the cells by the mean IoU of left-out boxes of at most
+    Everything is chosen among these photos: the penalty of `lambdas` by the left-out error of five folds, the reading
+    of the coverage map and its correction by left-out boxes, and the cells by the mean IoU of left-out boxes of at most
     SEARCHED photos. `candidates` are cells in the order of preference (default: grid, context, scales and layers are
     tried step by step); a later one is taken where it is better by more than the standard error of the difference.
     `photos` numbers the photo a row is of (default: each its own): rows of one photo stay together in the folds.
@@ -307,7 +307,7 @@ def _chosen(
     seed: int,
     last: int,
 ) -> tuple[Cells, dict[str, float]]:
-    """The best cells, by left-out boxes of the photos with a key up to `last`, and the mean IoU of all that were tried."""
+    """The best cells, by left-out boxes of the photos with a key up to `last`, and all mean IoUs that were compared."""
     if candidates is not None and len(candidates) == 1:
         return candidates[0], {}
     sample = [
