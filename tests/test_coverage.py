@@ -386,6 +386,13 @@ def test_three_photos_and_more_channels_than_cells_are_enough(rng):
         assert np.isfinite(fit.predict(wide)).all() and fit.solution.shape == (300 + 8 + 2,)
 
 
+def test_folds_are_filled_whatever_the_photos_numbers(rng):
+    maps, boxes = blobs(rng, 3)
+    for photos in ([0, 5, 10], [7, 1000003, 2**40]):
+        fit = fit_coverage(maps, boxes, photos=np.array(photos), candidates=SMALL)
+        assert np.isfinite(fit.predict(maps)).all()
+
+
 def test_inputs_that_do_not_fit_are_refused_by_name(rng):
     inputs, boxes = layers(rng, 12)
     maps = inputs[0]

@@ -29,6 +29,7 @@ LAMBDAS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
 CHUNK = 32  # photos that a device multiplies at once
 # powers of x and y: even in x, so that a mirrored photo gets the mirrored box
 POLYNOMIALS = ((2, 0), (0, 1), (0, 2), (4, 0), (0, 3), (0, 4), (2, 1), (2, 2))
+BITS = 18
 DEAD = 1e-6  # a channel whose variance is that share of its mean square is rounding
 
 
@@ -219,7 +220,14 @@ def solved(matrix: Float[np.ndarray, "z z"], lambdas: Sequence[float]) -> Float[
         solution[1:-1][varies] = scipy.linalg.cho_solve(factor, right, check_finite=False) / deviation
         solution[0] = mean[-1] - mean[1:-1] @ solution[1:-1]
         solution[-1] = -1
-    return solutions
+    return _rounded(solutions)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To BITS significant bits. In which order moments were added up, over blocks, devices and processes, then changes
+    nothing that comes after, and the correction's descent, which is not smooth, goes the same way."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent)
 
 
 def squared_error(matrix: Float[np.ndarray, "z z"], solutions: Float[np.ndarray, "l z"]) -> Float[np.ndarray, " l"]:

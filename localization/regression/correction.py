@@ -67,11 +67,11 @@ def fit_correction(boxes: Float[np.ndarray, "n s 4"], true: Float[np.ndarray, "n
         left_out = np.empty((len(boxes), 4))
         for part in parts:
             rest = np.setdiff1d(np.arange(len(boxes)), part)
-            weights = _fit(*(array[rest] for array in arrays), penalty)
+            weights = _fit(*(array[rest] for array in arrays), penalty=penalty)
             left_out[part] = decoded(moved(weights, *(array[part] for array in arrays[:3])))
         figures[penalty] = _figure(np.clip(left_out, 0, 1), true)
     penalty = max(figures, key=lambda one: figures[one])
-    return none if penalty == np.inf else Correction(best, mean, deviation, _fit(*arrays, penalty), penalty)
+    return none if penalty == np.inf else Correction(best, mean, deviation, _fit(*arrays, penalty=penalty), penalty)
 
 
 def _figure(boxes: Float[np.ndarray, "n 4"], true: Float[np.ndarray, "n 4"]) -> float:
@@ -160,7 +160,7 @@ def loss(
 
 
 def _fit(
-    even: np.ndarray, odd: np.ndarray, start: np.ndarray, true: np.ndarray, penalty: float
+    even: np.ndarray, odd: np.ndarray, start: np.ndarray, true: np.ndarray, *, penalty: float
 ) -> Float[np.ndarray, " p"]:
     zero = np.zeros(4 * even.shape[1] + 3)
     return minimised(lambda weights: loss(weights, even, odd, start, true, penalty), zero)

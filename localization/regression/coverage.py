@@ -92,7 +92,8 @@ class CoverageMap:
         """Boxes, coverage maps and status of one sweep over the features."""
         inputs = self._checked(features, source or {})
         said = status(inputs)
-        maps, boxes = _applied(inputs, np.broadcast_to(self.solution, (len(said), len(self.solution))), self.cells)
+        solutions = np.broadcast_to(self.solution, (len(said), len(self.solution)))
+        maps, boxes = _applied(inputs, solutions, self.cells, min(len(said), ridge.CHUNK))
         said = np.where((said == "ok") & ~(maps > 0).any((1, 2)), "nothing covered", said)
         shares = self.correction(boxes)
         inside = clip(ordered(shares * np.tile(self.size[::-1], 2)), self.size)
@@ -220,14 +221,14 @@ def fit_coverage_blocks(
     size = _frame((), size)
     usable = partial(_usable, blocks, size)
     known = _survey(usable)
-    keys = np.sort(_keys(np.unique(known.photos), seed))
-    chosen, tried = _chosen(usable, known.shapes, candidates, lambdas, seed, keys[:SEARCHED][-1])
-    cross, boxes, true = _left_out(usable, chosen, lambdas, seed, known.shapes, keys[:CORRECTED][-1])
+    keys = np.sort(_keys(known.photos, seed))
+    chosen, tried = _chosen(usable, known, candidates, lambdas, seed, keys[:SEARCHED][-1])
+    cross, boxes, true = _left_out(usable, known, chosen, lambdas, seed, keys[:CORRECTED][-1])
     correction = fit_correction(boxes, true, seed)
     record = {
         "method": "coverage",
-        "n": len(known.photos),
-        "photos": len(keys),
+        "n": known.rows,
+        "photos": len(known.photos),
         "penalty": cross.penalty,
         "left_out_error": {str(penalty): error for penalty, error in cross.errors.items()},
         "reading": correction.best,
@@ -242,9 +243,10 @@ def fit_coverage_blocks(
 
 @dataclass(frozen=True)
 class _Known:
-    """What one sweep tells: the photos' numbers `[n]`, sorted, of all processes; the shapes of one's features."""
+    """What one sweep tells: all processes' photos by number, sorted, and their rows; the shapes of one's features."""
 
-    photos: Int[np.ndarray, " n"]
+    photos: Int[np.ndarray, " p"]
+    rows: int
     shapes: tuple[tuple[int, ...], ...]
     notes: list[str]
 
@@ -270,38 +272,39 @@ def _usable(
 
 
 def _survey(usable: Blocks) -> _Known:
-    photos: list[np.ndarray] = []
+    numbers: list[np.ndarray] = []
     low: list[np.ndarray] = []
     high: list[np.ndarray] = []
     shapes: tuple[tuple[int, ...], ...] | None = None
-    rows = 0
-    for inputs, boxes, numbers, count in usable():
+    given = 0
+    for inputs, boxes, photos, count in usable():
         own = tuple(one.shape[1:] for one in inputs)
         if shapes is not None and own != shapes:
             raise InputError(f"features must have one shape in all blocks, not {shapes} and {own}")
-        shapes, rows = own, rows + count
-        photos.append(numbers)
-        low.append(boxes.min(0, initial=np.inf))
-        high.append(boxes.max(0, initial=-np.inf))
+        shapes, given = own, given + count
+        numbers.append(photos)
+        if len(boxes):
+            low.append(boxes.min(0))
+            high.append(boxes.max(0))
     if shapes is None:
         raise InputError("features: there is no photo to learn from")
-    own = np.concatenate(photos)
-    everyone = np.sort(gathered(own.astype(float)).astype(int))
-    if len(np.unique(everyone)) < LEAST:
+    everyone = gathered(np.concatenate(numbers).astype(float)).astype(int)
+    photos = np.unique(everyone)
+    if len(photos) < LEAST:
         raise InputError(
             f"a coverage map needs at least {LEAST} photos with a box and features that are not constant,"
-            f" not {len(np.unique(everyone))}"
+            f" not {len(photos)}"
         )
-    left_out = round(float(gathered(np.array([float(rows - len(own))])).sum()))
+    left_out = int(gathered(np.array([float(given)])).sum()) - len(everyone)
     notes = [f"{left_out} rows with constant features were left out"] if left_out else []
     if np.allclose(gathered(np.array(low)).min(0), gathered(np.array(high)).max(0)):
         notes.append("all boxes are the same: what is predicted says nothing of the photos")
-    return _Known(everyone, shapes, notes)
+    return _Known(photos, len(everyone), shapes, notes)
 
 
 def _chosen(
     usable: Blocks,
-    shapes: tuple[tuple[int, ...], ...],
+    known: _Known,
     candidates: Sequence[Cells] | None,
     lambdas: Sequence[float],
     seed: int,
@@ -319,16 +322,16 @@ def _chosen(
 
     def overlaps(cells: Cells) -> np.ndarray:
         if cells not in found:
-            _, boxes, true = _left_out(lambda: iter(sample), cells, lambdas, seed, shapes, last)
+            _, boxes, true = _left_out(lambda: iter(sample), known, cells, lambdas, seed, last)
             by_reading = iou(boxes, true[:, None])
             found[cells] = by_reading[:, by_reading.mean(0).argmax()]
         return found[cells]
 
-    steps = _steps(shapes) if candidates is None else [lambda _: candidates[1:]]
+    steps = _steps(known.shapes) if candidates is None else [lambda _: candidates[1:]]
     chosen = Cells() if candidates is None else candidates[0]
     for step in steps:
         for cells in step(chosen):
-            if candidates is None and cells.count(shapes) > MOST_CHANNELS:
+            if candidates is None and cells.count(known.shapes) > MOST_CHANNELS:
                 continue
             gain = overlaps(cells) - overlaps(chosen)
             if gain.mean() > gain.std() / np.sqrt(len(gain)):
@@ -352,23 +355,23 @@ def _steps(shapes: Sequence[tuple[int, ...]]) -> list[Callable[[Cells], Sequence
 
 def _left_out(
     usable: Blocks,
+    known: _Known,
     cells: Cells,
     lambdas: Sequence[float],
     seed: int,
-    shapes: tuple[tuple[int, ...], ...],
     last: int,
 ) -> tuple[ridge.CrossFit, Float[np.ndarray, "m s 4"], Float[np.ndarray, "m 4"]]:
     """The cells' ridge by all photos; soft rectangles of left-out coverage maps for the photos with a key up to `last`,
     of all processes, and their true boxes."""
-    moments = Moments(cells, FOLDS, shapes)
+    moments = Moments(cells, FOLDS, known.shapes)
     for inputs, boxes, photos, _ in usable():
-        moments.add(inputs, boxes, _fold_of(photos, seed))
+        moments.add(inputs, boxes, _fold_of(photos, known.photos, seed))
     cross = ridge.cross_fit(moments.merged(), lambdas)
     found = []
     for inputs, boxes, photos, _ in usable():
         own = np.flatnonzero(_keys(photos, seed) <= last)
         if len(own):
-            solutions = cross.left_out[_fold_of(photos[own], seed)]
+            solutions = cross.left_out[_fold_of(photos[own], known.photos, seed)]
             _, soft = _applied(tuple(one[own] for one in inputs), solutions, cells)
             found.append(np.concatenate([photos[own, None], boxes[own], soft.reshape(len(own), 4 * SETTINGS)], 1))
     rows = gathered(np.concatenate([*found, np.empty((0, 5 + 4 * SETTINGS))]))
@@ -377,12 +380,12 @@ def _left_out(
 
 
 def _applied(
-    inputs: Inputs, solutions: Float[np.ndarray, "n z"], cells: Cells
+    inputs: Inputs, solutions: Float[np.ndarray, "n z"], cells: Cells, chunk: int = ridge.CHUNK
 ) -> tuple[Float[np.ndarray, "n rows columns"], Float[np.ndarray, "n s 4"]]:
     """Coverage maps by each photo's solution, and all readings' soft rectangles, in chunks of one compiled shape."""
     n = len(solutions)
     maps, boxes = [np.empty((0, *cells.grid), np.float32)], [np.empty((0, SETTINGS, 4), np.float32)]
-    for index in batches(n, min(ridge.CHUNK, n)) if n else []:
+    for index in batches(n, chunk) if n else []:
         own = ridge.coverage(
             tuple(jnp.asarray(one[index]) for one in inputs), jnp.asarray(solutions[index], jnp.float32), cells=cells
         )
@@ -400,10 +403,11 @@ def _keys(photos: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
     return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)).astype(np.int64)
 
 
-def _fold_of(photos: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
-    """Every FOLDS photos in a row are dealt out at random, one to each fold."""
-    around = photos[:, None] - photos[:, None] % FOLDS + np.arange(FOLDS)
-    return (_keys(around, seed) < _keys(photos, seed)[:, None]).sum(1)
+def _fold_of(photos: Int[np.ndarray, " n"], everyone: Int[np.ndarray, " p"], seed: int) -> Int[np.ndarray, " n"]:
+    """Of all photos in order every FOLDS in a row are dealt out at random, one to each fold."""
+    order = np.searchsorted(everyone, photos)
+    around = order[:, None] - order[:, None] % FOLDS + np.arange(FOLDS)
+    return (_keys(around, seed) < _keys(order, seed)[:, None]).sum(1)
 
 
 def as_inputs(features: Features) -> Inputs:

@@ -192,8 +192,7 @@ def _cached(
         figures = {"boxes": boxes, "seconds": np.array(fitting), "ms": np.array(1000 * predicting / tested)}
         write_arrays(path, figures | {"chosen": np.array(chosen)})
     with np.load(path) as file:
-        chosen = Counter(file["chosen"].tolist())
-        return file["boxes"], float(file["seconds"]), float(file["ms"]), dict(chosen)
+        return file["boxes"], float(file["seconds"]), float(file["ms"]), dict(Counter(file["chosen"].tolist()))
 
 
 def _coverage(cells: Sequence[Cells] | None, arrays: list[np.ndarray], boxes: np.ndarray) -> tuple[Predict, str]:
@@ -271,7 +270,7 @@ def few(photos: "Photos", arrays: Mapping[str, np.ndarray], draws: int = 3) -> d
     some = [arrays[f"block{i}"] for i in (10, 15)]
     found: dict[str, Any] = {"n": len(photos.target), "draws": draws}
     for count in FEW:
-        shares = {"coverage": [], "median box": []}
+        shares: dict[str, list[float]] = {"coverage": [], "median box": []}
         for draw in range(draws):
             order = np.random.default_rng(draw).permutation(len(photos.target))
             train, test = np.sort(order[:count]), np.sort(order[count:])
@@ -328,7 +327,7 @@ def _arrays(name: str, photos: "Photos", shared: Path | None, cache: Path, quiet
     networks = {"scenes": ["scenes_cnn"], "few": ["efficientnet_lite0"]}.get(
         name, ["squeezenet1_1", "efficientnet_lite0"]
     )
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for network in networks:
         weights = shared / "weights" / f"{network}.safetensors" if shared and network != "scenes_cnn" else None
         found |= features(photos, network, weights, cache, quiet)
@@ -341,7 +340,7 @@ class Photos:
 
     name: str
     ids: Sequence[str]
-    images: Sequence[np.ndarray]
+    images: Sequence[np.ndarray] | np.ndarray
     target: np.ndarray
     true: list[np.ndarray]
     folds: np.ndarray
@@ -415,7 +414,7 @@ def layers(net: Network, x: np.ndarray, names: Sequence[str]) -> dict[str, np.nd
         return {name: found[name] for name in names}
 
     parts = in_batches(lambda i: np.concatenate([v.reshape(len(i), -1) for v in forward(x[i]).values()], 1), len(x), 8)
-    shapes = net.architecture.shapes(*x.shape[1:3], names[-1])
+    shapes = net.architecture.shapes(x.shape[1], x.shape[2], names[-1])
     flat = np.concatenate(parts)[: len(x)]
     ends = np.cumsum([np.prod(shapes[name]) for name in names])[:-1]
     return {name: part.reshape(-1, *shapes[name]) for name, part in zip(names, np.split(flat, ends, axis=1))}
