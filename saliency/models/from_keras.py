@@ -25,7 +25,8 @@ def from_keras(
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
     `[n, h, w, c]`. The weights are copied, as Keras deletes its own arrays whenever it predicts. It is compared with
-    Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and whatever `from_function` does.
+    Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and whatever
+    `from_function` does.
 
     >>> import saliency
     >>> import keras  # doctest: +SKIP
