@@ -18,7 +18,7 @@ from localization.boxes import as_boxes
 from localization.heuristics import Heuristic, fit_heuristic
 from localization.metrics import top1_loc
 from localization.regression import status
-from saliency import InputError, faithfulness
+from saliency import InputError, _checks, faithfulness
 from tests.test_inputs import Tensor
 
 BOX = [[0, 0, 10, 10]]
@@ -110,3 +110,16 @@ def test_values_in_any_form():
         assert mcnemar_exact(kind([True, False]), kind([False, False])).only_first == 1
     with pytest.raises(InputError, match="first holds NaN, which is neither right nor wrong"):
         mcnemar_exact([np.nan, 1], [0, 1])
+
+
+def test_large_batches_are_looked_at_in_threads_and_say_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(7, 9, 11, 3)).astype(np.float32)
+    for large in (1, 2**30):
+        monkeypatch.setattr(_checks, "LARGE", large)
+        assert _checks._extent(x) == (x.min(), x.max())
+        assert _checks.as_images("x", x) is x
+        x[4, 3, 2, 1] = np.nan
+        with pytest.raises(InputError, match=r"x holds NaN or infinite values in image 4 \(1 of 7 images\)"):
+            _checks.as_images("x", x)
+        x[4, 3, 2, 1] = 0.5
