@@ -24,9 +24,9 @@ def from_keras(
     `size` (height, width) is needed where the model states none. `preprocess` says how photos become what the model
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
-    `[n, h, w, c]`. The weights are copied, as Keras deletes its own
-    arrays whenever it predicts. It is compared with Keras' own prediction. Raises InputError for another backend, for several inputs
-    or outputs, and whatever `from_function` does.
+    `[n, h, w, c]`. The weights are copied, as Keras deletes its own arrays whenever it predicts. The network is
+    compared with Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and
+    whatever `from_function` does.
     """
     try:
         import keras
