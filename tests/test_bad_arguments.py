@@ -214,7 +214,7 @@ BAD = {
         "shorter": (7, "a crop of 14x18 needs a shorter side that holds it, not 7"),
         "order": ("grb", "order must be one of rgb, bgr"),
         "scale": (0, "scale must be a finite number above 0"),
-        "mean": ((1.0, 2.0), "mean must be three numbers"),
+        "mean": ((1.0, 2.0), "mean must be one number a channel"),
         "std": ((0.0, 1.0, 1.0), "std must be a finite number above 0"),
         "interpolation": ("nearest", "interpolation must be one of bilinear, bicubic"),
     },
