@@ -39,6 +39,11 @@ GOOD = {
     saliency.probabilities: {"logits": X},
     saliency.status: {"maps": MAPS},
     saliency.Score: {},
+    saliency.from_function: {"apply": lambda params, x: x.mean((1, 2)), "params": {}, "size": 8},
+    saliency.from_flax: {"model": NET, "size": 8},
+    saliency.from_keras: {"model": NET},
+    saliency.from_onnx: {"path": "model.onnx"},
+    saliency.from_torch: {"module": NET, "size": 8},
     saliency.Options: {},
     saliency.Windows: {"image": (14, 18), "patch": 6, "stride": 4},
     saliency.Execution: {},
@@ -103,6 +108,12 @@ INPUT = (np.zeros((2, 14, 18, 3), np.uint8), "x must be float, normalised by net
 BLACK_BOX = ("vgg16", "net must be a Network, as load_network gives it, or a function, not 'vgg16'")
 FILL = ("fog", "fill must be grey, mean, blur, noise, a level")
 TARGET = ([0, 99], r"target must lie in 0\.\.9")
+
+WAY_IN = {
+    "size": (0, "size must be a whole number of at least 1"),
+    "preprocess": (255, "preprocess must be a Preprocessing"),
+    "classes": (5, "classes must be names, one a class"),
+}
 
 BAD = {
     saliency.gradient_maps: {
@@ -219,8 +230,30 @@ BAD = {
         "interpolation": ("nearest", "interpolation must be one of bilinear, bicubic"),
     },
     saliency.Score: {
-        "kind": ("loss", "kind must be one of logit, log_probability, gestalt"),
+        "kind": ("loss", "kind must be one of logit, .*log_probability, .*gestalt"),
         "layer": ("conv1", "layer must be the name of a layer, and of a gestalt score only"),
+        "against": (3, "against must be a class index, and of a contrast only"),
+        "function": ("mean", "function must be a function of logits"),
+    },
+    saliency.from_function: {
+        "apply": ("net", r"apply must be a function of \(params, images\)"),
+        "params": ("weights", "params must be arrays only"),
+        "name": (3, "name must be a text"),
+        **WAY_IN,
+        "channels": (0, "channels must be a whole number of at least 1"),
+    },
+    saliency.from_flax: {
+        "model": ("net", "model must be a flax module"),
+        "variables": ({}, "variables belong to a linen module"),
+        **WAY_IN,
+        "channels": (0, "channels must be a whole number of at least 1"),
+    },
+    saliency.from_keras: {"model": ("net", "model must be a Keras model"), **WAY_IN},
+    saliency.from_onnx: {"path": ("missing.onnx", "missing.onnx: no such ONNX file"), **WAY_IN},
+    saliency.from_torch: {
+        "module": ("net", r"module must be a torch\.nn\.Module"),
+        **WAY_IN,
+        "channels": (0, "channels must be a whole number of at least 1"),
     },
     localization.Features: {
         "size": ((0, 3), "size must be a whole number of at least 1"),

@@ -8,7 +8,7 @@ import jax
 from flax import linen, nnx
 
 from saliency.errors import InputError
-from saliency.models.from_jax import from_function
+from saliency.models.from_jax import check_options, from_function
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
@@ -31,6 +31,7 @@ def from_flax(
     is_training, deterministic or use_running_average is given. Layers bear the modules' paths. Raises InputError for
     other things, for linen without variables, and whatever `from_function` does.
     """
+    check_options(size, channels, preprocess, classes)
     if isinstance(model, nnx.Module):
         if variables is not None:
             raise InputError("variables belong to a linen module; an nnx module holds its own")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from saliency.errors import InputError
-from saliency.models.from_jax import network_of
+from saliency.models.from_jax import check_options, network_of
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
@@ -28,6 +28,9 @@ def from_keras(
     compared with Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and
     whatever `from_function` does.
     """
+    check_options((1, 1) if size is None else size, 3, preprocess, classes)
+    if not hasattr(model, "stateless_call"):
+        raise InputError(f"model must be a Keras model, not {type(model).__name__}")
     try:
         import keras
     except ImportError as error:

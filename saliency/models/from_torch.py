@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from saliency._checks import pair, whole
 from saliency.errors import InputError
+from saliency.models.from_jax import check_options
 from saliency.models.from_onnx import network_of_model, read_model
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
@@ -30,6 +30,9 @@ def from_torch(
     pixels 0..255 as they are). Raises InputError for what cannot be exported, and where the network differs from the
     module by more than 1e-4 of the largest output.
     """
+    size = check_options(size, channels, preprocess, classes)
+    if not hasattr(module, "state_dict"):
+        raise InputError(f"module must be a torch.nn.Module, not {type(module).__name__}")
     try:
         import onnx
         import torch
@@ -37,8 +40,7 @@ def from_torch(
         raise InputError("torch modules come in by way of ONNX; pip install 'salbox[torch]'") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module must be a torch.nn.Module, not {type(module).__name__}")
-    whole("channels", channels, least=1)
-    height, width = pair("size", size)
+    height, width = size
     name = type(module).__name__
     module = copy.deepcopy(module).eval().to("cpu", torch.float32)
     file = io.BytesIO()
