@@ -6,8 +6,8 @@ class InputError(ValueError):
 
     >>> import saliency
     >>> try:
-    ...     saliency.Score("loss")
+    ...     saliency.Execution("fast")
     ... except saliency.InputError as error:
     ...     print(error)
-    kind must be one of logit, log_probability, gestalt, not 'loss'
+    engine must be one of auto, dense, incremental, not 'fast'
     """

@@ -110,8 +110,8 @@ def test_what_the_library_says_is_said_in_options():
             raise InputError(message)
         return str(refused.value)
 
-    assert said("data_root must be a path; `net` or `labels`, box_format='xywh', not shape='x'") == (
-        "--data-root must be a path; --network or --labels, --box-format xywh, not shape='x'"
+    assert said("data_root must be a path; `net` or `labels`, data_box_format='xywh', not shape='x'") == (
+        "--data-root must be a path; --network or --labels, --data-box-format xywh, not shape='x'"
     )
     assert said("maps must be [n, h, w]") == "maps must be [n, h, w]"  # no option of this script
     assert said("a/b.txt: no such split") == "a/b.txt: no such split"  # nor is --folds, which would be the next step

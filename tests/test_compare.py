@@ -23,7 +23,7 @@ from saliency.models.operators import Conv, Dense, Flatten
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from scripts import compare
+from scripts import cli, compare
 from tests.devkits import voc_object, write_photo, write_voc
 
 
@@ -303,3 +303,11 @@ def test_a_name_stands_for_one_path(tmp_path):
         compare.main(changed(SMALL, maps=("a=x", "a=z"), out=tmp_path / "out"))
     with pytest.raises(InputError, match="--boxes takes NAME=PATH"):
         compare.main(changed(SMALL, boxes=("x.csv",), out=tmp_path / "out"))
+
+
+def test_the_command_line_parses():
+    """Options of several groups lie side by side: no two may share a name."""
+    line = "--dataset voc --data-root x --folds 3 --n-test 5 --resize crop --box-format xywh --data-box-format xywh"
+    options = cli.parse(compare.Options, line.split())
+    assert (options.compare.folds, options.compare.n_test, options.box_format) == (3, 5, "xywh")
+    assert cli.parse(compare.Options, []).network.entry.resize == "stretch"  # the whole photo

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
 from localization.regression import ridge, sgd
+from localization.regression.coverage import CoverageMap, fit_coverage, load_coverage_map
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map
 from localization.regression.rows import in_memory
 from localization.regression.solvers import Method, refined
@@ -19,7 +20,15 @@ from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 from saliency.maps.status import status
 
-__all__ = ["LinearMap", "fit_linear_map", "load_linear_map", "status"]
+__all__ = [
+    "CoverageMap",
+    "LinearMap",
+    "fit_coverage",
+    "fit_linear_map",
+    "load_coverage_map",
+    "load_linear_map",
+    "status",
+]
 
 
 def fit_linear_map(

@@ -30,6 +30,14 @@ def from_flax(
     Inference is set: nnx modules as by `model.eval()`, on a copy; an argument of the call named train, training,
     is_training, deterministic or use_running_average is given. Layers bear the modules' paths. Raises InputError for
     other things, for linen without variables, and whatever `from_function` does.
+
+    >>> import numpy as np, saliency
+    >>> from flax import nnx
+    >>> rngs = nnx.Rngs(0)
+    >>> model = nnx.Sequential(nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.relu, lambda x: x.mean((1, 2)))
+    >>> net = saliency.from_flax(model, size=(8, 6))
+    >>> saliency.gradient_maps(net, np.ones((1, 8, 6, 3), np.float32)).shape
+    (1, 8, 6)
     """
     check_options(size, channels, preprocess, classes)
     if isinstance(model, nnx.Module):

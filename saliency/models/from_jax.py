@@ -43,7 +43,15 @@ def from_function(
     and never again. Raises InputError for a function that cannot be traced, whose output is not `[n, classes]`, that
     still draws random numbers, that mixes the images of a batch, or whose network differs by more than 1e-4 of the
     largest logit.
+
+    >>> import jax.numpy as jnp, numpy as np, saliency
+    >>> def apply(params, x):
+    ...     return jnp.maximum(x, 0).mean((1, 2)) @ params
+    >>> net = saliency.from_function(apply, np.eye(3, 2, dtype=np.float32), size=(8, 6))
+    >>> saliency.gradient_maps(net, np.ones((1, 8, 6, 3), np.float32), target=1).shape
+    (1, 8, 6)
     """
+    kind_of("name", name, str, "what the network is called")
     return network_of(
         apply, params, None, size=size, channels=channels, preprocess=preprocess, classes=classes, name=name,
         source="a JAX function",

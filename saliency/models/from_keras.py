@@ -24,9 +24,13 @@ def from_keras(
     `size` (height, width) is needed where the model states none. `preprocess` says how photos become what the model
     takes (default: pixels 0..255 as they are, which is right for models that rescale themselves, as EfficientNet and
     ConvNeXt of `keras.applications` do). A model of channels-first images is fed them; the network takes
-    `[n, h, w, c]`. The weights are copied, as Keras deletes its own arrays whenever it predicts. The network is
-    compared with Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and
-    whatever `from_function` does.
+    `[n, h, w, c]`. The weights are copied, as Keras deletes its own arrays whenever it predicts. It is compared with
+    Keras' own prediction. Raises InputError for another backend, for several inputs or outputs, and whatever
+    `from_function` does.
+
+    >>> import saliency
+    >>> import keras  # doctest: +SKIP
+    >>> saliency.from_keras(keras.applications.MobileNetV2())  # doctest: +SKIP
     """
     check_options((1, 1) if size is None else size, 3, preprocess, classes)
     if not hasattr(model, "stateless_call"):

@@ -41,6 +41,9 @@ def from_onnx(
     pixels 0..255 as they are): ONNX files do not state it. Raises InputError for a file that is damaged, hostile or too
     large, an operator that is not known (named, with its node), and where onnxruntime computes something else, naming
     the first node that differs.
+
+    >>> import saliency
+    >>> saliency.from_onnx("model.onnx", size=224)  # doctest: +SKIP
     """
     check_options((1, 1) if size is None else size, 3, preprocess, classes)
     if not isinstance(path, str | Path):

@@ -29,6 +29,10 @@ def from_torch(
     are its own. `size` is the (height, width) of the images; `preprocess` says how photos become images (default:
     pixels 0..255 as they are). Raises InputError for what cannot be exported, and where the network differs from the
     module by more than 1e-4 of the largest output.
+
+    >>> import saliency
+    >>> import torchvision  # doctest: +SKIP
+    >>> saliency.from_torch(torchvision.models.resnet18(), size=224)  # doctest: +SKIP
     """
     size = check_options(size, channels, preprocess, classes)
     if not hasattr(module, "state_dict"):

@@ -117,7 +117,7 @@ def gram(journal: Journal, rows: FeatureBlocks, problem: Problem, kept: list[Mom
         begun = time.perf_counter()
         kept.append(moments(rows, block=problem.block))
         every.append(time.perf_counter() - begun)
-        journal.add(what="Gram matrix, one run", took=every[-1])
+        print(f"  Gram matrix in {every[-1]:.2f} s", flush=True)
     first, *rest = every
     median = float(np.median(rest))
     spread = (max(rest) - min(rest)) / median
