@@ -8,7 +8,7 @@ import jax
 from flax import linen, nnx
 
 from saliency.errors import InputError
-from saliency.models.from_jax import from_function
+from saliency.models.from_jax import check_options, from_function
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
@@ -39,6 +39,7 @@ def from_flax(
     >>> saliency.gradient_maps(net, np.ones((1, 8, 6, 3), np.float32)).shape
     (1, 8, 6)
     """
+    check_options(size, channels, preprocess, classes)
     if isinstance(model, nnx.Module):
         if variables is not None:
             raise InputError("variables belong to a linen module; an nnx module holds its own")

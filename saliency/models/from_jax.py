@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.extend import core
 
-from saliency._checks import function, kind_of, pair, whole
+from saliency._checks import described, kind_of, pair, whole
 from saliency.errors import InputError
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
@@ -73,14 +73,13 @@ def network_of(
 ) -> Network:
     """`from_function` for a function that stands for a model of `source`, whose own framework computes `oracle(x)` for
     images `[n, h, w, channels]` (None: the function itself). `explain(x)` says where the two part."""
-    function("apply", apply, "(params, images)")
-    whole("channels", channels, least=1)
-    size = pair("size", size)
-    for side in size:
-        whole("size", side, least=1)
+    if not callable(apply):
+        raise InputError(f"apply must be a function of (params, images), not {described(apply)}")
+    size = check_options(size, channels, preprocess, classes)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"name must be a text, not {described(name)}")
     if preprocess is None:
         preprocess = Preprocessing(size, "stretch", scale=1.0, mean=(0.0,) * channels, std=(1.0,) * channels)  # type: ignore[arg-type]
-    kind_of("preprocess", preprocess, Preprocessing, "how photos become images")
     if preprocess.channels != channels:
         raise InputError(f"preprocess is for {preprocess.channels} channels, and the images have {channels}")
     leaves, tree = jax.tree.flatten(params)
@@ -105,6 +104,19 @@ def network_of(
     compiled = jax.jit(call)
     _compare(net, oracle or (lambda x: compiled(leaves, x)), output, source, explain)
     return net
+
+
+def check_options(size: Any, channels: Any = 3, preprocess: Any = None, classes: Any = ()) -> tuple[int, int]:
+    """The (height, width) of images. Raises InputError for options that no way in can take."""
+    whole("channels", channels, least=1)
+    height, width = pair("size", size)
+    for side in (height, width):
+        whole("size", side, least=1)
+    if preprocess is not None:
+        kind_of("preprocess", preprocess, Preprocessing, "how photos become images")
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not all(isinstance(c, str) for c in classes):
+        raise InputError(f"classes must be names, one a class, not {described(classes)}")
+    return height, width
 
 
 def _traced(call: Callable, leaves: list[Array], image: jax.ShapeDtypeStruct) -> core.ClosedJaxpr:

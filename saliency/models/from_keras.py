@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from saliency.errors import InputError
-from saliency.models.from_jax import network_of
+from saliency.models.from_jax import check_options, network_of
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
@@ -32,6 +32,9 @@ def from_keras(
     >>> import keras  # doctest: +SKIP
     >>> saliency.from_keras(keras.applications.MobileNetV2())  # doctest: +SKIP
     """
+    check_options((1, 1) if size is None else size, 3, preprocess, classes)
+    if not hasattr(model, "stateless_call"):
+        raise InputError(f"model must be a Keras model, not {type(model).__name__}")
     try:
         import keras
     except ImportError as error:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency._checks import described
 from saliency._reading import MAX_BYTES, refusing
 from saliency.errors import InputError
-from saliency.models.from_jax import network_of
+from saliency.models.from_jax import check_options, network_of
 from saliency.models.network import Network
 from saliency.models.onnx_operators import OPERATORS
 from saliency.models.preprocessing import Preprocessing
@@ -44,6 +45,9 @@ def from_onnx(
     >>> import saliency
     >>> saliency.from_onnx("model.onnx", size=224)  # doctest: +SKIP
     """
+    check_options((1, 1) if size is None else size, 3, preprocess, classes)
+    if not isinstance(path, str | Path):
+        raise InputError(f"path must be that of an ONNX file, not {described(path)}")
     path = Path(path)
     model = _read(path)
     return network_of_model(model, str(path), size=size, preprocess=preprocess, classes=classes, name=path.stem)
@@ -152,6 +156,8 @@ class Model:
 
 
 def _read(path: Path) -> Model:
+    if not path.is_file():
+        raise InputError(f"{path}: no such ONNX file")
     try:
         import onnx
         import onnxruntime  # noqa: F401
@@ -159,8 +165,6 @@ def _read(path: Path) -> Model:
         raise InputError(
             f"{path}: ONNX files are read with onnx and onnxruntime; pip install 'salbox[onnx]'"
         ) from error
-    if not path.is_file():
-        raise InputError(f"{path}: no such ONNX file")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES:,} bytes")
     with refusing(path, "not a readable ONNX file"):

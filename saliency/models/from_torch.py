@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from saliency._checks import pair, whole
 from saliency.errors import InputError
+from saliency.models.from_jax import check_options
 from saliency.models.from_onnx import network_of_model, read_model
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
@@ -34,6 +34,9 @@ def from_torch(
     >>> import torchvision  # doctest: +SKIP
     >>> saliency.from_torch(torchvision.models.resnet18(), size=224)  # doctest: +SKIP
     """
+    size = check_options(size, channels, preprocess, classes)
+    if not hasattr(module, "state_dict"):
+        raise InputError(f"module must be a torch.nn.Module, not {type(module).__name__}")
     try:
         import onnx
         import torch
@@ -41,8 +44,7 @@ def from_torch(
         raise InputError("torch modules come in by way of ONNX; pip install 'salbox[torch]'") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module must be a torch.nn.Module, not {type(module).__name__}")
-    whole("channels", channels, least=1)
-    height, width = pair("size", size)
+    height, width = size
     name = type(module).__name__
     module = copy.deepcopy(module).eval().to("cpu", torch.float32)
     file = io.BytesIO()

@@ -70,10 +70,15 @@ class Preprocessing:
         one_of("interpolation", self.interpolation, get_args(Interpolation))
         number("scale", self.scale, above=0)
         for name, values, above in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
-            if not isinstance(values, tuple | list) or not values or len(values) != self.channels:
-                raise InputError(f"{name} must be one number a channel (three of colour), not {described(values)}")
+            if not isinstance(values, tuple | list) or not values:
+                raise InputError(f"{name} must be numbers, one a channel (three of colour), not {described(values)}")
             for value in values:
                 number(name, value, above=above)
+        if len(self.mean) != len(self.std):
+            raise InputError(
+                f"mean must be one number a channel (three of colour), as std: they are {len(self.mean)} and"
+                f" {len(self.std)}"
+            )
         if not isinstance(self.size, tuple | list) or len(self.size) != 2:
             raise InputError(f"size must be (height, width), not {described(self.size)}")
         for side in self.size:
