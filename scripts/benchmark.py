@@ -1,4 +1,5 @@
-"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit --help`."""
+"""Speed, as ratios measured interleaved in one run, and CorLoc of all ways to boxes:
+`python -m scripts.benchmark gradient|occlusion|fit|boxes --help`."""
 
 import sys
 from importlib import import_module
