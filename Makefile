@@ -2,13 +2,15 @@
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
+# make slow      the tests that take a minute or more, and those for an accelerator in their small form
+# make docs      the site in runs/site, links checked, and its tutorials run as notebooks
 # make benchmark speed, as ratios
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: compare test parity real benchmark clean
+.PHONY: compare test parity real slow docs benchmark clean
 
 compare: .venv/.ready
 	.venv/bin/python -m scripts.compare $(ARGS)
@@ -17,13 +19,20 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 -m "not parity and not real" $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready
 	.venv-parity/bin/pytest --numprocesses 2 -m parity tests/parity $(ARGS)
 
 real: .venv/.tested
 	.venv/bin/pytest --numprocesses 2 -m real tests/real $(ARGS)
+
+slow: .venv/.tested
+	.venv/bin/pytest --numprocesses 2 -m "gpu or slow" $(ARGS)
+
+docs: .venv/.documented
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
+	.venv/bin/pytest -m docs tests/docs $(ARGS)
 
 benchmark: .venv-parity/.ready
 	.venv-parity/bin/python -m scripts.benchmark gradient
@@ -36,7 +45,11 @@ benchmark: .venv-parity/.ready
 	touch $@
 
 .venv/.tested: .venv/.ready
-	.venv/bin/python $(PIP) --editable ".[test,keras]"
+	.venv/bin/python $(PIP) --editable ".[test]"
+	touch $@
+
+.venv/.documented: .venv/.tested
+	.venv/bin/python $(PIP) --editable ".[docs]"
 	touch $@
 
 .venv-parity/.ready: pyproject.toml constraints.txt
@@ -45,4 +58,4 @@ benchmark: .venv-parity/.ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-parity runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-parity .jax_cache runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

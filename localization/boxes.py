@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.ndimage import affine_transform
 
+from saliency._checks import as_array
 from saliency.errors import InputError
 from saliency.models.preprocessing import Placement
 
@@ -18,11 +19,10 @@ Boxes = Float[np.ndarray, "*n 4"]
 
 
 def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
-    """Boxes as float64 `[n, 4]`, or InputError."""
-    try:
-        array = np.asarray(boxes, float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be numbers [n, 4], rows x0 y0 x1 y1") from None
+    """Boxes as float64 `[n, 4]`, from an array of any library or rows of numbers, none too; InputError otherwise."""
+    array = as_array(name, boxes, "numbers [n, 4], rows x0 y0 x1 y1").astype(float)
+    if not array.size and array.ndim < 2:
+        return np.empty((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"{name} must be [n, 4], rows x0 y0 x1 y1, not {list(array.shape)}")
     return array
@@ -36,6 +36,14 @@ def area(boxes: Boxes) -> Float[np.ndarray, "*n"]:
 def below_half(boxes: Float[np.ndarray, "n 4"], sizes: ArrayLike) -> Bool[np.ndarray, " n"]:
     """Which boxes cover less than half of their photos, of (height, width): a constant box hits few of those."""
     return area(boxes) < np.reshape(sizes, (-1, 2)).prod(1) / 2
+
+
+def same_aspect(a: ArrayLike, b: ArrayLike) -> Bool[np.ndarray, "*n"]:
+    """Whether sizes (height, width) `[..., 2]` may be those of one photo before and after it was resized: widths and
+    heights are rounded then, so that two aspects may differ by 2%."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    with np.errstate(all="ignore"):  # a size of nothing, or without end, is no size of a photo
+        return np.abs(a[..., 0] / a[..., 1] * (b[..., 1] / b[..., 0]) - 1) < 0.02
 
 
 def iou(a: Boxes, b: Boxes) -> Float[np.ndarray, "*n"]:

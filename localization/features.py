@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency._checks import kind_of, number, one_of, whole
+from saliency._checks import as_array, kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Normalise = Literal["none", "sum", "max", "standardised"]
@@ -26,7 +26,7 @@ FOCUS_POWER = 8.0
 
 @dataclass(frozen=True)
 class Features:
-    """Per map: smooth, focus, pool, raise to a power, normalise. `Features.raw()` is seed 003's Eq. 4, all pixels.
+    """Per map: smooth, focus, pool, raise to a power, normalise. `Features.raw()` is the paper's Eq. 4, all pixels.
 
     `smooth`: sigma of a Gaussian in pixels of the map. `size`: the most (rows, columns), pooled to by area (None: all).
     `normalise` divides a map by its sum or maximum, or makes it of mean 0 and deviation 1. `pixels=False` leaves the
@@ -98,7 +98,7 @@ class Features:
 
 def stacked(maps: Float[np.ndarray, "n *k h w"]) -> Float[np.ndarray, "n k h w"]:
     """Maps with an axis of methods, or InputError for another shape."""
-    maps = np.asarray(maps)
+    maps = as_array("maps", maps, "numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel")
     if maps.ndim not in (3, 4) or 0 in maps.shape[1:] or maps.dtype.kind not in "fiub":
         raise InputError(
             f"maps must be numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel,"
@@ -176,5 +176,7 @@ def areas(size: int, to: int) -> Float[np.ndarray, "to size"]:
 
 def pooled(maps: Float[np.ndarray, "*n h w"], size: Sequence[int]) -> Float[np.ndarray, "*n rows columns"]:
     """Maps averaged to (rows, columns)."""
+    if maps.shape[-2:] == tuple(size):
+        return maps
     rows, columns = (areas(own, to).astype(np.float32) for own, to in zip(maps.shape[-2:], size))
     return rows @ maps @ columns.T

@@ -1,4 +1,6 @@
-"""Boxes without weights to learn: smooth the map, keep its brightest pixels, draw the tight box (seed 003, 2.3).
+"""Boxes without weights to learn: smooth the map, keep its brightest pixels, draw the tight box.
+
+After Fast Object Localization via Sensitivity Analysis, section 2.3.
 
 Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says
 nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
@@ -11,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from localization.boxes import iou
-from localization.regression import status
+from localization.boxes import as_boxes, iou
+from saliency._checks import as_maps, number, whole
 from saliency.errors import InputError
+from saliency.maps.status import usable
 
 SIGMAS = (1.0, 2.0, 4.0, 6.0, 8.0)
 SHARES = (0.02, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3)
@@ -32,7 +35,9 @@ class Heuristic:
     component: bool = False
 
     def predict(self, maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
-        ok = status(maps) == "ok"
+        """A box for each map; NaN for one that says nothing."""
+        maps = as_maps("maps", maps)
+        ok = usable(maps)
         boxes = np.full((len(maps), 4), np.nan)
         if ok.any():
             (bright,) = brightest(smoothed(maps[ok], self.sigma), (self.share,))
@@ -54,6 +59,16 @@ def fit_heuristic(
 
     At most `limit` maps, drawn from `seed`, are looked at. Raises InputError when no map says anything.
     """
+    maps, boxes = as_maps("maps", maps), as_boxes(boxes)
+    for name, values, bound in (("sigmas", sigmas, {"least": 0}), ("shares", shares, {"above": 0, "below": 1})):
+        if not len(values):
+            raise InputError(f"{name} must be one or more numbers")
+        for value in values:
+            number(name, value, **bound)
+    whole("limit", limit, least=1)
+    whole("seed", seed)
+    if len(boxes) != len(maps):
+        raise InputError(f"{len(boxes)} boxes do not pair with {len(maps)} maps")
     rows = drawn(maps, boxes, limit, seed)
     return best(tried(maps[rows], sigmas=sigmas, shares=shares, components=components), boxes[rows])
 
@@ -62,14 +77,14 @@ def drawn(
     maps: Float[np.ndarray, "n h w"], boxes: Float[np.ndarray, "n 4"], limit: int = LIMIT, seed: int = 0
 ) -> Int[np.ndarray, " k"]:
     """At most `limit` rows, drawn from `seed`, whose map and box say something; InputError where there is none."""
-    usable = np.flatnonzero((status(maps) == "ok") & np.isfinite(boxes).all(1))
-    if not len(usable):
+    rows = np.flatnonzero(usable(maps) & np.isfinite(boxes).all(1))
+    if not len(rows):
         raise InputError(
             "maps: none of the training maps is usable (all NaN or constant), so no heuristic can be tuned"
         )
-    if len(usable) > limit:
-        usable = np.sort(np.random.default_rng(seed).choice(usable, limit, replace=False))
-    return usable
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+    return rows
 
 
 def tried(

@@ -43,6 +43,19 @@ class BoxAccuracy:
         """MaxBoxAcc as published: thresholds chosen on these very images. The interval takes them as given."""
         return self.at(self.chosen, seed)
 
+    def select(self, indices: Int[np.ndarray, " k"]) -> "BoxAccuracy":
+        """Some of the images."""
+        return BoxAccuracy(self.hits[indices], self.thresholds)
+
+    def at_parts(
+        self, parts: Sequence[Int[np.ndarray, " k"]], chosen: Sequence[Int[np.ndarray, " d"]], seed: int = 0
+    ) -> Estimate:
+        """As `at`, of parts that make up all images, each at thresholds of its own."""
+        levels, right = np.arange(self.hits.shape[2]), np.empty(len(self.hits))
+        for part, own in zip(parts, chosen):
+            right[part] = self.hits[part][:, own, levels].mean(1)
+        return bootstrap(right, seed=seed)
+
     def transferred(self, other: "BoxAccuracy", seed: int = 0) -> Estimate:
         """The same with the thresholds that were best on other images."""
         return self.at(other.chosen, seed)

@@ -1,4 +1,6 @@
-"""Figures of predicted boxes: CorLoc and its relatives (seed 003, Eq. 5), each with its interval.
+"""Figures of predicted boxes: CorLoc and its relatives, each with its interval.
+
+CorLoc is that of Fast Object Localization via Sensitivity Analysis, Eq. 5.
 
 Predicted boxes are float `[n, 4]`, one per sample; a row with NaN stands for "no box found", counts as a miss and is
 counted. True boxes are either `[n, 4]`, one per sample, or n arrays `[k, 4]`, of which any may be hit.
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from localization.boxes import as_boxes, iou
 from localization.statistics import Estimate, bootstrap, one_each
-from saliency._checks import number
+from saliency._checks import as_array, described, number
 from saliency.errors import InputError
 
 Truth = np.ndarray | Sequence[np.ndarray]
@@ -23,11 +25,14 @@ Truth = np.ndarray | Sequence[np.ndarray]
 def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
     """IoU of each predicted box with the true box of its sample that it overlaps best; 0 for NaN."""
     predicted = as_boxes(predicted, "predicted boxes")
-    if not hasattr(true, "__len__"):
-        raise InputError(f"true boxes must be [n, 4], or n arrays [k, 4], not {true!r}")
+    if hasattr(true, "shape"):
+        true = as_array("true boxes", true, "[n, 4], or n arrays [k, 4]")
+    if isinstance(true, str) or not hasattr(true, "__len__"):
+        raise InputError(f"true boxes must be [n, 4], or n arrays [k, 4], not {described(true)}")
     if len(predicted) != len(true):
         raise InputError(f"{len(predicted)} predicted boxes do not pair with the true boxes of {len(true)} samples")
-    if isinstance(true, np.ndarray) and true.ndim == 2:
+    listed = isinstance(true, list | tuple) and len(true) and all(_is_row(own) for own in true)
+    if listed or (isinstance(true, np.ndarray) and true.ndim <= 2):  # one box each
         return iou(predicted, _finite(as_boxes(true, "true boxes")))
     targets = [_finite(as_boxes(boxes, "true boxes")) for boxes in true]
     counts = np.array([len(boxes) for boxes in targets], int)
@@ -40,7 +45,7 @@ def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
 
 
 def hits(overlaps: ArrayLike, threshold: float = 0.5, strict: bool = True) -> Bool[np.ndarray, " n"]:
-    """IoU above the threshold, as seed 003 has it; `strict=False` lets equality count, as others do."""
+    """IoU above the threshold, as in the paper; `strict=False` lets equality count, as others do."""
     number("threshold", threshold, least=0, below=1)
     overlaps = np.asarray(overlaps)
     return overlaps > threshold if strict else overlaps >= threshold
@@ -121,8 +126,15 @@ def _estimate(
 ) -> Estimate:
     """The mean with its interval over images, and how many samples have no box."""
     clusters = None if images is None else one_each("images", images, len(values))
-    missing = int(np.isnan(np.asarray(predicted, float)).any(-1).sum())
+    missing = int(np.isnan(as_boxes(predicted, "predicted boxes")).any(-1).sum())
     return replace(bootstrap(values, clusters=clusters, classes=classes, seed=seed), missing=missing)
+
+
+def _is_row(boxes: object) -> bool:
+    """Whether this is one box and not a list of them, which may be empty."""
+    if hasattr(boxes, "shape"):
+        return boxes.shape == (4,)
+    return isinstance(boxes, list | tuple) and len(boxes) > 0 and all(np.isscalar(one) for one in boxes)
 
 
 def _finite(true: np.ndarray) -> np.ndarray:

@@ -78,6 +78,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def select(self, indices: Int[np.ndarray, " k"]) -> "Samples":
+        """Some of the samples, in this order."""
+        return Samples(
+            self.images[indices], tuple(self.labels[i] for i in indices), tuple(self.true[i] for i in indices)
+        )
+
     @property
     def largest(self) -> Float[np.ndarray, "n 4"]:
         """The one box a regression learns from each sample."""

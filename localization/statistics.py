@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
 
-from saliency._checks import number, whole
+from saliency._checks import as_array, number, whole
 from saliency.errors import InputError
 
 
@@ -112,13 +112,23 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
 
 def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> McNemar:
     """Do two methods hit equally often? `first` and `second` are hits (bool) on the same samples."""
-    first, second = _numbers("first", first) > 0, _numbers("second", second) > 0
+    first, second = _numbers("first", first), _numbers("second", second)
+    for name, values in (("first", first), ("second", second)):
+        if np.isnan(values).any():
+            raise InputError(f"{name} holds NaN, which is neither right nor wrong: leave those samples out of both")
+    first, second = first > 0, second > 0
     if first.shape != second.shape:
         raise InputError(f"first and second must be of the same samples, not {len(first)} and {len(second)}")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return McNemar(p, only_first, only_second)
+
+
+def in_percent(value: float, low: float, high: float, width: int = 0) -> str:
+    """A share of 1 with its interval as text, in percent; numbers are padded to `width` where they stand in columns."""
+    inner = max(0, width - 1)
+    return f"{100 * value:{width}.1f} [{100 * low:{inner}.1f}, {100 * high:{inner}.1f}]"
 
 
 def one_each(name: str, labels: ArrayLike, n: int) -> np.ndarray:
@@ -130,10 +140,7 @@ def one_each(name: str, labels: ArrayLike, n: int) -> np.ndarray:
 
 
 def _numbers(name: str, values: ArrayLike) -> Float[np.ndarray, " n"]:
-    try:
-        array = np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be numbers [n], one for each sample") from None
+    array = as_array(name, values, "numbers [n], one for each sample").astype(float)
     if array.ndim != 1:
         raise InputError(f"{name} must be numbers [n], one for each sample, not {list(array.shape)}")
     return array

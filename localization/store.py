@@ -22,10 +22,10 @@ from saliency._checks import whole
 from saliency._files import write_tensors
 from saliency._reading import read_json, read_tensors
 from saliency.errors import InputError
-from saliency.report import content_hash, write_json
+from saliency.report.record import content_hash, write_json
 
 Precision = Literal["float16", "float32"]
-FORMAT = 1
+FORMAT = 1  # raised whenever the same description comes to mean other maps, or other records
 REMOVED = "was removed while maps were made; run the same command again"
 
 
@@ -89,7 +89,7 @@ class Store:
         if not path.exists():
             raise InputError(f"{self.folder}: {REMOVED}")
         if read_json(path) != json.loads(json.dumps(self.header)):
-            raise InputError(f"{self.folder}: holds maps of another origin or setting; choose another --out")
+            raise InputError(f"{self.folder}: holds maps of another origin or setting; choose another folder")
 
     def write(self, number: int, shard: Shard) -> None:
         """Whole or not at all; float16 maps are divided by their maximum, for a gradient would vanish otherwise."""
@@ -201,7 +201,7 @@ def open_store(folder: Path) -> Store:
     """A complete store; InputError where there is none."""
     path, index = folder / "store.json", folder / "index.json"
     if not path.exists():
-        raise InputError(f"{folder}: no store of maps; make one with scripts.make_maps --out {folder}")
+        raise InputError(f"{folder}: no store of maps; make_maps makes one")
     if not index.exists():
         raise InputError(f"{folder}: not complete; run make_maps with the same options again to finish it")
     header, listed = read_json(path), read_json(index)

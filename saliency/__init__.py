@@ -1,10 +1,71 @@
-"""Where in the image did the classifier look? Gradient and occlusion maps of the same score, in JAX."""
+"""Where in the image did the classifier look? Gradient and occlusion maps of the same score, in JAX.
 
+    net = saliency.load_network("scenes_cnn")
+    x = net.preprocess(photos)                                   # photos of any size -> float32 [n, h, w, 3]
+    saliency.gradient_maps(net, x)                               # float32 [n, h, w]
+    saliency.occlusion_maps(net, x, patch=16, stride=8).maps
+    saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+
+The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
+"""
+
+from saliency import errors, faithfulness, methods, models
 from saliency.errors import InputError
-from saliency.maps.cam import grad_cam
+from saliency.maps.cam import activation_maps, cam, grad_cam
 from saliency.maps.gradient import gradient_maps
-from saliency.models.weights import load_network
-from saliency.occlusion import OcclusionMaps, occlusion_maps
-from saliency.scores import Score
+from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.maps.status import status
+from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
+from saliency.models.from_flax import from_flax
+from saliency.models.from_jax import from_function
+from saliency.models.from_keras import from_keras
+from saliency.models.from_onnx import from_onnx
+from saliency.models.from_torch import from_torch
+from saliency.models.network import Network
+from saliency.models.preprocessing import Preprocessing
+from saliency.models.weights import load_network, save_network
+from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+from saliency.pictures import grid, overlay
+from saliency.scores import Score, logits, probabilities
+from saliency.zeiler_fergus import analyze_occlusion
 
-__all__ = ["InputError", "OcclusionMaps", "Score", "grad_cam", "gradient_maps", "load_network", "occlusion_maps"]
+__version__ = "0.1.0"
+
+__all__ = [
+    "CONTROLS",
+    "METHODS",
+    "Cost",
+    "Execution",
+    "InputError",
+    "Method",
+    "Network",
+    "OcclusionMaps",
+    "Options",
+    "Preprocessing",
+    "Score",
+    "Windows",
+    "activation_maps",
+    "analyze_occlusion",
+    "cam",
+    "errors",
+    "faithfulness",
+    "finite_difference_maps",
+    "from_flax",
+    "from_function",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
+    "grad_cam",
+    "gradient_maps",
+    "grid",
+    "load_network",
+    "logits",
+    "methods",
+    "models",
+    "occlusion_maps",
+    "overlay",
+    "probabilities",
+    "rise_maps",
+    "save_network",
+    "status",
+]

@@ -1,4 +1,8 @@
-"""Writing files so that nothing half-written is ever found under its final name, and a kill leaves nothing for good."""
+"""Atomic writes: nothing half-written is found under its final name, and leftovers of a kill are cleaned up.
+
+Linux and macOS are supported in full. Windows has no `flock`: there files are written whole all the same, but what a
+kill left behind stays, and two runs in one folder are not kept apart.
+"""
 
 import glob
 import os
@@ -28,7 +32,7 @@ def written(path: Path | str) -> Iterator[Path]:
     An OSError names `path`, not the temporary one.
     """
     path = Path(path)
-    handle = None
+    handle = temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
@@ -38,6 +42,9 @@ def written(path: Path | str) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.fsync(handle)
+        if fcntl is None:  # Windows renames no file that is open; the handle is there for the lock, which it has not
+            os.close(handle)
+            handle = None
         os.replace(temporary, path)
         if (finished := _finished.get()) is not None:
             finished.append(path)
@@ -48,6 +55,7 @@ def written(path: Path | str) -> Iterator[Path]:
     finally:
         if handle is not None:
             os.close(handle)
+        if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
@@ -90,16 +98,16 @@ def check_writable(folder: Path) -> None:
     """
     standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not standing.is_dir():
-        raise InputError(f"{standing}: is a file where a folder is needed; choose another --out")
+        raise InputError(f"{standing}: is a file where a folder is needed; choose another folder")
     if not os.access(standing, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: nothing can be written there; choose another --out")
+        raise InputError(f"{folder}: nothing can be written there; choose another folder")
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """The one run that writes in `folder`, which is made; InputError where another one does. A kill frees the folder.
+    """The one run that writes in `folder`, which is made; InputError where another one does.
 
-    Where the file system has no locks nobody is kept out.
+    The lock goes with the process. Where the file system has no locks nobody is kept out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -108,7 +116,7 @@ def alone(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         if _lock(handle, wait=False) is False:
-            raise InputError(f"{folder}: another run writes there; wait for its end, or choose another --out")
+            raise InputError(f"{folder}: another run writes there; wait for its end, or choose another folder")
         yield
     finally:
         os.close(handle)

@@ -1,15 +1,16 @@
 """Files from anywhere: read whole, or refused by an InputError that names them. Nothing here runs what a file says.
 
-Photos are read by `localization.datasets.photos`, XML by `localization.datasets.voc`.
+Photos are read by `saliency.photos`, XML by `localization.datasets.voc`.
 """
 
 import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,43 @@ from safetensors import safe_open
 from saliency.errors import InputError
 
 MAX_BYTES = 2**30  # of arrays in one compressed file: a few kB can unfold into more than there is memory
+MARKS = ",;\t|"  # what may separate the cells of a table
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is parsed takes several times as much memory
 
 
 @contextmanager
 def refusing(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a library raises for a damaged file becomes an InputError: no decoder says all that it may raise."""
+    """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        lost = Path(path).is_symlink()
+        raise InputError(f"{path}: {'a link to a file that is not there' if lost else 'no such file'}") from None
     except Exception as error:
+        if said := placeholder(path):
+            raise InputError(f"{path}: {said}") from None
         stated = isinstance(error, OSError) and error.strerror
         said = (stated or str(error) or type(error).__name__).partition("\n")[0]
         raise InputError(f"{path}: {what} ({said})") from error
+
+
+def placeholder(path: Path | str) -> str:
+    """What stands in the place of a file that was never fetched or written; "" where its content is its own."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(256)
+    except (OSError, ValueError):
+        return ""
+    if not head:
+        return "an empty file (0 bytes): copy or download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "a git-lfs pointer in the place of the file: run `git lfs pull` where it is from"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, saved in the place of the file: download it again, signed in if need be"
+    return ""
 
 
 def check_size(path: Path | str, most: int) -> None:
@@ -48,7 +70,10 @@ def read_text(path: Path | str) -> str:
     """UTF-8, with or without a byte order mark."""
     with refusing(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
+    if text and (said := placeholder(path)):
+        raise InputError(f"{path}: {said}")
+    return text
 
 
 def read_json(path: Path | str) -> Any:
@@ -56,14 +81,91 @@ def read_json(path: Path | str) -> Any:
         return json.loads(read_text(path))
 
 
-def read_rows(path: Path | str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The rows of a CSV whose header has at least these columns, cells as text; a missing cell is empty."""
-    text = io.StringIO(read_text(path), newline="")
+def read_rows(
+    path: Path | str, columns: Sequence[str], *, optional: Sequence[str] = (), aliases: Mapping[str, str] = NO_ALIASES
+) -> Iterator[dict[str, str]]:
+    """The rows of a table whose first line names at least these columns, cells as text without spaces around them.
+
+    Cells are separated by commas, semicolons, tabs or bars: by whichever gives the columns. Names of columns are met
+    whatever their case; `aliases` gives other names of theirs. Columns that are `optional`, and cells that a row lacks,
+    are empty; rows without any text are left out. A row with more cells than columns is refused: what follows a comma
+    that is not meant to separate (10,5 for ten and a half) would stand in the wrong column.
+    """
+    return (row for _, row in numbered_rows(path, columns, optional=optional, aliases=aliases))
+
+
+def numbered_rows(
+    path: Path | str, columns: Sequence[str], *, optional: Sequence[str] = (), aliases: Mapping[str, str] = NO_ALIASES
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of `read_rows`, each with the number of its line, from 1 on."""
+    text, first = _table(path)
+    known = {name.lower(): name for name in (*columns, *optional)}
+    heads = {mark: _head(text, mark, known, aliases) for mark in MARKS}
+    # what separates is what gives most of the columns, and then most cells
+    mark = max(heads, key=lambda mark: (len(set(heads[mark]) & set(columns)), len(heads[mark])))
+    head = heads[mark]
+    if missing := [name for name in columns if name not in head]:
+        there = ", ".join(head)[:200] or "nothing"
+        raise InputError(
+            f"{path}: must have the columns {', '.join(columns)}; there is no {missing[0]}, its first line has: {there}"
+        )
+    if twice := [name for name in (*columns, *optional) if head.count(name) > 1]:
+        raise InputError(f"{path}: has {head.count(twice[0])} columns called {twice[0]}; remove all but one")
     with refusing(path, "not a CSV file"):
-        rows = csv.DictReader(text, restval="")
-        if not set(columns) <= set(rows.fieldnames or ()):
-            raise InputError(f"{path}: must have the columns {', '.join(columns)}")
-        yield from rows
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+        next(rows, None)
+        for cells in rows:
+            cells, line = [cell.strip() for cell in cells], rows.line_num + first - 1
+            if not any(cells):
+                continue
+            if any(cells[len(head) :]):
+                raise InputError(
+                    f"{path}: line {line} has {len(cells)} cells, the first line {len(head)}: where a comma stands in a"
+                    " number or a name, put quotes around it, or separate the cells by semicolons"
+                )
+            row = dict.fromkeys(optional, "") | dict(zip(head, cells + [""] * (len(head) - len(cells))))
+            yield line, row
+
+
+def columns_of(path: Path | str) -> frozenset[str]:
+    """The names in a table's first line, in lower case."""
+    text, _ = _table(path)
+    return frozenset(name.lower() for name in max((_head(text, mark, {}, NO_ALIASES) for mark in MARKS), key=len))
+
+
+def _table(path: Path | str) -> tuple[str, int]:
+    """A table's text from its first line on, and the number of that line: Excel is told above what separates cells."""
+    text, first = read_text(path), 1
+    while text and (not (line := text.partition("\n")[0].strip()) or line.lower().startswith("sep=")):
+        text, first = text.partition("\n")[2], first + 1
+    return text, first
+
+
+def _head(text: str, mark: str, known: Mapping[str, str], aliases: Mapping[str, str]) -> list[str]:
+    """The names of the first line's cells, in our own spelling; an alias counts where the name itself is not there."""
+    try:
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    own = [known.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    for alias, name in aliases.items():
+        if name not in own:
+            own = [name if cell.lower() == alias else cell for cell in own]
+    return own
+
+
+def number_in(text: str) -> float | None:
+    """The number that a cell or a tag holds, also with a decimal comma ("10,5"); None where it holds none.
+
+    "nan" and "inf" are numbers.
+    """
+    text = text.strip()
+    if text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:

@@ -2,4 +2,12 @@
 
 
 class InputError(ValueError):
-    """Bad input from outside. Scripts print its message and exit with code 2, without a traceback."""
+    """Bad input from outside. Scripts print its message and exit with code 2, without a traceback.
+
+    >>> import saliency
+    >>> try:
+    ...     saliency.Execution("fast")
+    ... except saliency.InputError as error:
+    ...     print(error)
+    engine must be one of auto, dense, incremental, not 'fast'
+    """

@@ -10,18 +10,22 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
+from saliency._checks import as_array, as_maps, described, kind_of, number, whole
 from saliency.errors import InputError
-from saliency.maps.black_box import Classifier, chunk_of, of_each, preprocessing, probes, scored
+from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.controls import cascade
 from saliency.maps.gradient import Progress
-from saliency.methods import DEFAULTS, Method, Options, Target
-from saliency.models.network import Network
+from saliency.maps.ranks import descending_rank, rank_correlations, top_overlaps
+from saliency.maps.status import usable
+from saliency.methods import DEFAULTS, Method, Options
+from saliency.models.black_box import Classifier, classifier_input, entry
+from saliency.models.network import Network, check_input
+from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, settled_targets
+from saliency.scores import Score, Target, last_layer, resolve_targets
 
 PerImage = Float[np.ndarray, " n"]
 Boxes = np.ndarray | Sequence[ArrayLike]  # [n, 4], or for each image [m, 4]
@@ -83,13 +87,26 @@ def deletion(
     steps: int = 32,
     fill: Fill | np.ndarray = "grey",
     seed: int = 0,
+    preprocess: Preprocessing | None = None,
     progress: Progress | None = None,
 ) -> Curves:
     """The target's probability while pixels give way to `fill`, the map's highest first, in equal steps.
 
-    `target` is by default the class predicted for the whole image. A black box's scores are taken as they are.
+    `target` is by default the class predicted for the whole image. A black box's scores are taken as they are, and
+    `preprocess` says how a fill in pixels enters its images (default: they are pixels 0..255). A map that says nothing
+    has scores of NaN. Raises InputError as `occlusion_maps` does, and for maps that do not fit the images. After
+    Petsiuk et al. 2018.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> brightness = lambda images: images.mean((1, 2, 3))
+    >>> curves = faithfulness.deletion(brightness, np.full((1, 4, 6, 3), 100.0), maps, steps=4, fill=0)
+    >>> curves.scores.tolist(), curves.auc.tolist()
+    ([[100.0, 75.0, 50.0, 25.0, 0.0]], [50.0])
     """
-    hidden = fill_images(x, fill, preprocessing(net), seed)
+    x = classifier_input(net, x, last_layer(net, "log_probability"))
+    hidden = fill_images(x, fill, entry(net, preprocess), seed)
     return _replacement(net, x, maps, x, hidden, target, steps, progress)
 
 
@@ -102,10 +119,21 @@ def insertion(
     steps: int = 32,
     fill: Fill | np.ndarray = "blur",
     seed: int = 0,
+    preprocess: Preprocessing | None = None,
     progress: Progress | None = None,
 ) -> Curves:
-    """The same while pixels of the image come back into `fill`."""
-    hidden = fill_images(x, fill, preprocessing(net), seed)
+    """The same while pixels of the image come back into `fill`, the map's highest first.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> brightness = lambda images: images.mean((1, 2, 3))
+    >>> curves = faithfulness.insertion(brightness, np.full((1, 4, 6, 3), 100.0), maps, steps=4, fill=0)
+    >>> curves.scores.tolist()
+    [[0.0, 25.0, 50.0, 75.0, 100.0]]
+    """
+    x = classifier_input(net, x, last_layer(net, "log_probability"))
+    hidden = fill_images(x, fill, entry(net, preprocess), seed)
     return _replacement(net, x, maps, hidden, x, target, steps, progress)
 
 
@@ -119,8 +147,8 @@ def _replacement(
     steps: int,
     progress: Progress | None,
 ) -> Curves:
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, not {steps}")
+    whole("steps", steps, least=1)
+    maps = as_maps("maps", maps) if len(x) else np.empty(x.shape[:3])
     if maps.shape != x.shape[:3]:
         raise InputError(f"maps must be {list(x.shape[:3])} as the images are, not {list(maps.shape)}")
     white_box = isinstance(net, Network)
@@ -128,25 +156,37 @@ def _replacement(
     chunk = chunk_of(net, x.shape[1:3])
     size = np.prod(x.shape[1:3])
     replaced = np.round(np.linspace(0, 1, steps + 1) * size).astype(int)
-    usable = rankable(maps)
+    ranked = usable(maps)
 
     def scores_of(i: int) -> np.ndarray:
-        if not usable[i]:
+        if not ranked[i]:
             return np.full(steps + 1, np.nan)
-        mixed = partial(_mixed, start[i], end[i], turns(maps[i]), replaced)
+        mixed = partial(_mixed, start[i], end[i], descending_rank(maps[i]), replaced)
         return scored(functions[i], mixed, steps + 1, chunk)
 
     scores = np.reshape(of_each(net, scores_of, len(x), progress), (len(x), steps + 1))
     return Curves(replaced / size, np.exp(scores) if white_box else scores)
 
 
-def _mixed(start: np.ndarray, end: np.ndarray, turn: np.ndarray, replaced: np.ndarray, k: np.ndarray) -> np.ndarray:
+def _mixed(start: np.ndarray, end: np.ndarray, rank: np.ndarray, replaced: np.ndarray, k: np.ndarray) -> np.ndarray:
     """`start` with the first `replaced[k]` pixels of `end`, for each of several k."""
-    return np.where((turn < replaced[k, None, None])[..., None], end, start)
+    return np.where((rank < replaced[k, None, None])[..., None], end, start)
 
 
 def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: float = 15.0) -> PerImage:
-    """1 where the map's maximum (the first of several) lies within `tolerance` pixels of a box, else 0."""
+    """1 where the map's maximum (the first of several) lies within `tolerance` pixels of a box, else 0.
+
+    Maps float `[n, h, w]`, boxes `[n, 4]` or for each image `[m, 4]`, `x0 y0 x1 y1` in pixel edges of the map; NaN for
+    an image without a box and for a map that says nothing. Zhang et al. 2016. Raises InputError for other shapes.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.pointing_game(maps, [[4, 2, 6, 4]], tolerance=0).tolist()
+    [1.0]
+    """
+    maps = as_maps("maps", maps)
+    number("tolerance", tolerance, least=0)
     hits = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
         row, col = np.unravel_index(maps[i].argmax(), maps[i].shape)
@@ -157,7 +197,17 @@ def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: flo
 
 
 def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerImage:
-    """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part."""
+    """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part.
+
+    Arguments and NaN as for `pointing_game`. Wang et al. 2020.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.energy_pointing_game(maps, [[0, 2, 6, 4]]).round(3).tolist()
+    [0.761]
+    """
+    maps = as_maps("maps", maps)
     shares = np.full(len(maps), np.nan)
     for i, targets in _with_boxes(maps, boxes):
         positive = np.maximum(maps[i], 0).astype(float)
@@ -169,12 +219,23 @@ def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerI
 
 def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarray]]:
     """Index and boxes `[m, 4]` of each image whose map can be ranked and which has a box."""
-    if len(boxes) != len(maps):
-        raise InputError(f"{len(maps)} maps need boxes of as many images, not of {len(boxes)}")
-    for i in rankable(maps).nonzero()[0].tolist():
-        targets = np.asarray(boxes[i], float).reshape(-1, 4)
+    if not hasattr(boxes, "__len__") or len(boxes) != len(maps):
+        found = f"of {len(boxes)}" if hasattr(boxes, "__len__") else described(boxes)
+        raise InputError(f"{len(maps)} maps need boxes of as many images, not {found}")
+    for i in usable(maps).nonzero()[0].tolist():
+        targets = as_array("boxes", boxes[i], "[n, 4], or for each image [m, 4]").astype(float)
+        if targets.size % 4 or targets.shape[-1:] not in ((4,), (0,)):
+            raise InputError(f"boxes must be [n, 4], or for each image [m, 4], not {described(boxes[i])} for image {i}")
+        targets = targets.reshape(-1, 4)
         if len(targets):
             yield i, targets
+
+
+def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = as_maps("maps", a), as_maps("maps", b)
+    if a.shape != b.shape:
+        raise InputError(f"maps to compare must be of the same images, not {list(a.shape)} and {list(b.shape)}")
+    return a, b
 
 
 def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h w"]:
@@ -188,22 +249,47 @@ def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h 
 
 
 def sparsity(maps: Float[np.ndarray, "n h w"]) -> PerImage:
-    """Gini index of the absolute values."""
-    values = np.sort(np.abs(maps.reshape(len(maps), -1)).astype(float))
-    size = values.shape[1]
+    """Gini index of the absolute values of maps `[n, h, w]`: 0 where all are equal, near 1 where one pixel has all.
+
+    Chalasani et al. 2020. NaN for a map that says nothing.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.sparsity(maps).round(3).tolist()
+    [0.347]
+    """
+    maps = as_maps("maps", maps)
+    size = maps[0].size if len(maps) else 1
+    values = np.sort(np.abs(maps.reshape(len(maps), size)).astype(float))
     with np.errstate(invalid="ignore"):
         gini = (2 * np.arange(1, size + 1) - size - 1) @ values.T / (size * values.sum(1))
-    return np.where(rankable(maps), gini, np.nan)
+    return np.where(usable(maps), gini, np.nan)
 
 
 def rank_correlation(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"]) -> PerImage:
-    """Spearman's correlation of each pair of maps; ties share their mean rank."""
-    return np.array([_spearman(np.stack(pair))[0, 1] for pair in zip(a, b)])
+    """Spearman's correlation of each pair of maps `[n, h, w]`; ties share their mean rank. NaN where one says nothing.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.rank_correlation(maps, -maps).round(6).tolist()
+    [-1.0]
+    """
+    return np.array([rank_correlations(np.stack(pair))[0, 1] for pair in zip(*_pairs(a, b))], float)
 
 
 def top_overlap(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"], share: float = 0.1) -> PerImage:
-    """How many of the top `share` of pixels two maps have in common, as a share of them."""
-    return np.array([_overlap(np.stack(pair), share)[0, 1] for pair in zip(a, b)])
+    """How many of the top `share` of pixels two maps `[n, h, w]` have in common, as a share of them.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> faithfulness.top_overlap(maps, maps**2).tolist(), faithfulness.top_overlap(maps, -maps).tolist()
+    ([1.0], [0.0])
+    """
+    number("share", share, above=0, below=1)
+    return np.array([top_overlaps(np.stack(pair), share)[0, 1] for pair in zip(*_pairs(a, b))], float)
 
 
 @dataclass(frozen=True)
@@ -216,14 +302,24 @@ class Agreement:
 
 
 def agreement(maps: Mapping[str, Float[np.ndarray, "n h w"]], share: float = 0.1) -> Agreement:
-    """All pairs of methods; images that a method has no usable map for do not count for its pairs."""
-    if len({each.shape for each in maps.values()}) != 1 or not len(next(iter(maps.values()))):
+    """All pairs of methods, by name; images that a method has no usable map for do not count for its pairs.
+
+    >>> import numpy as np
+    >>> from saliency import faithfulness
+    >>> maps = np.arange(24.0).reshape(1, 4, 6)
+    >>> found = faithfulness.agreement({"up": maps, "down": -maps})
+    >>> found.names, found.correlation.round(6).tolist()
+    (('up', 'down'), [[1.0, -1.0], [-1.0, 1.0]])
+    """
+    number("share", share, above=0, below=1)
+    each = [as_maps(f"maps of {name}", own) for name, own in maps.items()]
+    if len({own.shape for own in each}) != 1 or not len(each[0]):
         raise InputError("agreement needs maps of the same images, at least one, from each method")
-    stacks = [np.stack(each) for each in zip(*maps.values())]
+    stacks = [np.stack(own) for own in zip(*each)]
     return Agreement(
         tuple(maps),
-        _mean(np.array([_spearman(stack) for stack in stacks])),
-        _mean(np.array([_overlap(stack, share) for stack in stacks])),
+        _mean(np.array([rank_correlations(stack) for stack in stacks])),
+        _mean(np.array([top_overlaps(stack, share) for stack in stacks])),
     )
 
 
@@ -247,9 +343,19 @@ def stability(
     """Rank correlation of a method's `maps` with those of the same images under Gaussian noise.
 
     `noise` is its deviation as a share of each image's range. The class explained stays that of the clean image.
+    After Yeh et al. 2019.
+
+    >>> import numpy as np, saliency
+    >>> net, method = saliency.load_network("scenes_cnn"), saliency.METHODS["edges"]
+    >>> photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    >>> x = net.preprocess([photo])
+    >>> bool(saliency.faithfulness.stability(method, net, x, method.maps(net, x))[0] > 0.9)
+    True
     """
+    number("noise", noise, least=0)
+    x = classifier_input(net, x, last_layer(net, Score()))
     draw = np.random.default_rng(seed).normal(size=x.shape[1:])
-    noisy = (x + noise * np.ptp(x, axis=(1, 2, 3), keepdims=True) * draw).astype(np.float32)
+    noisy = (x + noise * np.ptp(x, axis=(1, 2, 3), keepdims=True) * draw).astype(x.dtype)
     target = _settled(net, x, target)
     return rank_correlation(maps, method.maps(net, noisy, target=target, options=options))
 
@@ -267,7 +373,18 @@ def sanity(
     """Rank correlation of a method's `maps` with those of the network randomised from the logits down to each layer.
 
     A map that survives this does not show what the network learned. The class explained stays the trained network's.
+    Adebayo et al. 2018.
+
+    >>> import numpy as np, saliency
+    >>> net, method = saliency.load_network("scenes_cnn"), saliency.METHODS["edges"]
+    >>> photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    >>> x = net.preprocess([photo])
+    >>> found = saliency.faithfulness.sanity(method, net, x, method.maps(net, x))
+    >>> list(found)[:2], found["logits"].round(6).tolist()  # edges do not look at the network
+    (['logits', 'conv4_2'], [1.0])
     """
+    kind_of("net", net, Network, "as load_network gives it: a black box has no weights to randomise")
+    x = check_input(net, x)
     target = _settled(net, x, target)
     return {
         layer: rank_correlation(maps, method.maps(broken, x, target=target, options=options))
@@ -276,35 +393,4 @@ def sanity(
 
 
 def _settled(net: Classifier, x: np.ndarray, target: Target) -> Target:
-    return settled_targets(net, x, Score(), target) if isinstance(net, Network) else target
-
-
-def rankable(maps: Float[np.ndarray, "n h w"]) -> np.ndarray:
-    """Whether each map is finite and not constant: bool `[n]`."""
-    return np.isfinite(maps).all((1, 2)) & (maps != maps[:, :1, :1]).any((1, 2))
-
-
-def turns(values: Float[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
-    """Each pixel's place in the order from the highest value down, 0 first; ties in reading order."""
-    order = np.argsort(-values, axis=None, kind="stable")
-    place = np.empty(order.size, np.int64)
-    place[order] = np.arange(order.size)
-    return place.reshape(values.shape)
-
-
-def _spearman(stack: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m m"]:
-    """Correlation of the ranks of every pair of maps of one image; NaN where one cannot be ranked."""
-    ranks = rankdata(stack.reshape(len(stack), -1), axis=1)
-    ranks -= ranks.mean(1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        ranks /= np.linalg.norm(ranks, axis=1, keepdims=True)
-    ranks[~rankable(stack)] = np.nan
-    return ranks @ ranks.T
-
-
-def _overlap(stack: Float[np.ndarray, "m h w"], share: float) -> Float[np.ndarray, "m m"]:
-    """Share of the top pixels that every pair of maps of one image have in common."""
-    count = max(1, round(share * stack[0].size))
-    top = np.array([turns(values) < count for values in stack], float).reshape(len(stack), -1)
-    top[~rankable(stack)] = np.nan
-    return top @ top.T / count
+    return resolve_targets(net, x, Score(), target) if isinstance(net, Network) else target

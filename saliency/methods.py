@@ -6,14 +6,14 @@ Images are float `[n, h, w, 3]` as `net.preprocess` gives them, maps float32 `[n
 the target and the options alone, not on the other images of the call: what is random comes from `Options.seed`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, pair
+from saliency._checks import Pair, described, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
 from saliency.maps.attribution import (
     InputXGradient,
@@ -24,22 +24,26 @@ from saliency.maps.attribution import (
     Sensitivity,
     attribution_maps,
 )
-from saliency.maps.black_box import Classifier
 from saliency.maps.cam import activation_maps, cam, grad_cam, local_head
 from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
-from saliency.occlusion import Engine, occlusion_maps, passes_saved
-from saliency.occlusion.windows import Fill, Windows
+from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
+from saliency.occlusion.windows import Fill, Windows, check_fill
+from saliency.scores import Target
 
 Sign = Literal["magnitude", "signed"]
-Target = int | Sequence[int] | np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the methods share; each reads what concerns it.
+    """What the methods share; each reads what concerns it. Raises InputError for values out of range.
+
+    >>> Options(patch=24, stride=8, fill="mean").windows((96, 96)).grid
+    (10, 10)
 
     `score` is what the class methods explain; `layer` is where Gestalt totals and Grad-CAM look (None: the network's
     Gestalt layer). `fill`, in pixels, is what occlusion and RISE hide with and where integrated gradients start.
@@ -67,6 +71,26 @@ class Options:
     step: float = 0.02
     """Finite differences: how far a square is moved, as a share of the image's range."""
     seed: int = 0
+    """What is random is drawn from it."""
+    preprocess: Preprocessing | None = None
+    """How pixels 0..255 become the images of a black box (None: they are pixels); a network knows its own."""
+
+    def __post_init__(self) -> None:
+        one_of("score", self.score, ("logit", "log_probability"))
+        one_of("engine", self.engine, get_args(Engine))
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise InputError(f"layer must be the name of a layer, or None, not {described(self.layer)}")
+        for name in ("patch", "stride"):
+            if getattr(self, name) is not None:
+                pair(name, getattr(self, name))
+        check_fill(self.fill)
+        for name, least in {"samples": 1, "steps": 1, "masks": 2, "seed": 0}.items():
+            whole(name, getattr(self, name), least)
+        whole("cell", self.cell, least=1, optional=True)
+        number("noise", self.noise, least=0)
+        number("step", self.step, above=0)
+        if self.preprocess is not None:
+            kind_of("preprocess", self.preprocess, Preprocessing, "how pixels become the images of a black box")
 
     @property
     def gestalt(self) -> str:
@@ -91,7 +115,12 @@ def _part(size: Pair, parts: int) -> int:
 @dataclass(frozen=True)
 class Cost:
     """Passes of a plain implementation for one image, its target given; and how many passes' multiplications are saved,
-    as the incremental engine leaves out what a window cannot change."""
+    as the incremental engine leaves out what a window cannot change.
+
+    >>> import saliency
+    >>> saliency.METHODS["rise"].cost(saliency.load_network("scenes_cnn"), (96, 96))
+    Cost(forwards=512, backwards=0, saved=0.0)
+    """
 
     forwards: int
     backwards: int
@@ -104,8 +133,9 @@ DEFAULTS = Options()
 class Maps(Protocol):
     """Maps float32 `[n, h, w]`.
 
-    `target`: class indices, default the predicted class; Gestalt scores and controls have none, and a black box knows
-    its own. `net` is a network or, for some methods, any function from images `[k, h, w, 3]` to scores `[k]`.
+    `target`: class indices or names, default the predicted class; Gestalt scores and controls have none. `net` is a
+    network or, for some methods, any function from images `[k, h, w, c]` to scores `[k]`, or to `[k, classes]` of which
+    `target` says the column.
     Raises InputError for a network, image, target or option that does not suit.
     """
 
@@ -120,7 +150,7 @@ class Maps(Protocol):
     ) -> Float[np.ndarray, "n h w"]: ...
 
 
-class Price(Protocol):
+class CostFunction(Protocol):
     """What one image of (height, width) costs; InputError where the method does not suit the network."""
 
     def __call__(self, net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost: ...
@@ -130,7 +160,14 @@ class Price(Protocol):
 class Method:
     """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
 
-    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score.
+    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score. `source`: the paper.
+    `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> method = saliency.METHODS["grad-cam"]
+    >>> method.sign, method.maps(net, net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))).shape
+    ('magnitude', (1, 96, 96))
     """
 
     name: str
@@ -138,7 +175,7 @@ class Method:
     source: str
     summary: str
     maps: Maps
-    cost: Price
+    cost: CostFunction
     black_box: bool
 
 
@@ -148,7 +185,7 @@ Count = Callable[[Any, Pair, Options], Cost]
 
 
 def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False) -> Method:
-    """A method of the menu; where it is not for black boxes, it says so instead of failing somewhere inside."""
+    """A method of the menu; black boxes are refused up front where it is not for them."""
 
     def check(net: Classifier) -> None:
         if not black_box and not isinstance(net, Network):
@@ -164,7 +201,10 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
         progress: Progress | None = None,
     ) -> np.ndarray:
         check(net)
-        return run(net, x, target, options, progress)
+        kind_of("options", options, Options, "what the methods share")
+        function("progress", progress, "(done, total)")
+        first = net.architecture.nodes[0].name if isinstance(net, Network) else None
+        return run(net, classifier_input(net, x, first), target, options, progress)
 
     def checked_cost(net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost:
         check(net)
@@ -174,35 +214,37 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
 
 
 def _gradient(aggregate: Aggregate) -> Run:
-    return lambda net, x, target, o, tell: gradient_maps(
-        net, x, score=o.score, target=target, aggregate=aggregate, progress=tell
+    return lambda net, x, target, o, progress: gradient_maps(
+        net, x, score=o.score, target=target, aggregate=aggregate, progress=progress
     )
 
 
 def _gestalt(aggregate: Aggregate) -> Run:
-    return lambda net, x, target, o, tell: gradient_maps(net, x, score=o.gestalt, aggregate=aggregate, progress=tell)
+    return lambda net, x, target, o, progress: gradient_maps(
+        net, x, score=o.gestalt, aggregate=aggregate, progress=progress
+    )
 
 
 def _attribution(recipe: Callable[[Options], Recipe], relu: ReluRule = "exact") -> Run:
-    return lambda net, x, target, o, tell: attribution_maps(
-        net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=tell
+    return lambda net, x, target, o, progress: attribution_maps(
+        net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=progress
     )
 
 
 def _occlusion(score: Callable[[Options], str]) -> Run:
-    def run(net: Classifier, x: np.ndarray, target: Target, o: Options, tell: Progress | None) -> np.ndarray:
+    def run(net: Classifier, x: np.ndarray, target: Target, o: Options, progress: Progress | None) -> np.ndarray:
         windows = o.windows(x.shape[1:3])
         return occlusion_maps(
             net,
             x,
-            patch=windows.patch,
-            stride=windows.stride,
+            windows,
             fill=o.fill,
-            engine=o.engine,
+            execution=Execution(o.engine),
             score=score(o),
             target=target,
             seed=o.seed,
-            progress=tell,
+            preprocess=o.preprocess,
+            progress=progress,
         ).maps
 
     return run
@@ -231,7 +273,7 @@ def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     return Cost(6 * -(-size[0] // side) * -(-size[1] // side), 0)
 
 
-_PAPER = "Fast Object Localization via Sensitivity Analysis"  # seed 003
+_PAPER = "Fast Object Localization via Sensitivity Analysis"
 _MENU = (
     _method(
         "gradient-max",
@@ -300,7 +342,7 @@ _MENU = (
         "integrated-gradients",
         "signed",
         "Sundararajan et al. 2017",
-        "What each pixel adds on the straight way from the fill to the image; the sum is the score's difference:\n"
+        "What each pixel adds along the line from the fill to the image; the sum is the score's difference:\n"
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
         lambda net, size, o: Cost(o.steps, o.steps),
@@ -329,7 +371,7 @@ _MENU = (
         "Selvaraju et al. 2017",
         "A layer's channels, weighted by how the class logit answers to each, and rectified:\n"
         "one backward pass to the last convolution, enlarged to the image.",
-        lambda net, x, target, o, tell: grad_cam(net, x, layer=o.layer, target=target, progress=tell),
+        lambda net, x, target, o, progress: grad_cam(net, x, layer=o.layer, target=target, progress=progress),
         _passes(1, 1),
     ),
     _method(
@@ -338,7 +380,7 @@ _MENU = (
         "Zhou et al. 2016",
         "The class logit at each place, before the global pool; for heads of a pool and one dense layer:\n"
         "one forward pass, enlarged to the image.",
-        lambda net, x, target, o, tell: cam(net, x, target=target, progress=tell),
+        lambda net, x, target, o, progress: cam(net, x, target=target, progress=progress),
         _cam_cost,
     ),
     _method(
@@ -347,7 +389,7 @@ _MENU = (
         f"{_PAPER}, Eq. 3, before the mean over places",
         "The mean activation of a layer at each place, whatever the class:\n"
         "one forward pass up to the last convolution, enlarged to the image.",
-        lambda net, x, target, o, tell: activation_maps(net, x, layer=o.layer, progress=tell),
+        lambda net, x, target, o, progress: activation_maps(net, x, layer=o.layer, progress=progress),
         _passes(1, 0),
     ),
     _method(
@@ -374,8 +416,16 @@ _MENU = (
         "signed",
         "Petsiuk et al. 2018",
         "How much better the score is than its mean where random masks show the pixel:\none forward pass a mask.",
-        lambda net, x, target, o, tell: rise_maps(
-            net, x, masks=o.masks, fill=o.fill, seed=o.seed, score=o.score, target=target, progress=tell
+        lambda net, x, target, o, progress: rise_maps(
+            net,
+            x,
+            masks=o.masks,
+            fill=o.fill,
+            seed=o.seed,
+            score=o.score,
+            target=target,
+            preprocess=o.preprocess,
+            progress=progress,
         ),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,
@@ -386,8 +436,8 @@ _MENU = (
         f"{_PAPER}, section 4",
         "The gradient of a black box: a square's brightness goes a little up and a little down:\n"
         "two forward passes a square and channel, the largest absolute derivative.",
-        lambda net, x, target, o, tell: finite_difference_maps(
-            net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=tell
+        lambda net, x, target, o, progress: finite_difference_maps(
+            net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=progress
         ),
         _finite_difference_cost,
         black_box=True,
@@ -398,8 +448,8 @@ _MENU = (
         "Adebayo et al. 2018",
         "Control: gradient-max of the same network with all its weights drawn anew.\n"
         "What is left is the architecture's doing, not what was learned.",
-        lambda net, x, target, o, tell: random_weight_maps(
-            net, x, seed=o.seed, score=o.score, target=target, progress=tell
+        lambda net, x, target, o, progress: random_weight_maps(
+            net, x, seed=o.seed, score=o.score, target=target, progress=progress
         ),
         _passes(1, 1),
     ),
@@ -408,7 +458,7 @@ _MENU = (
         "magnitude",
         "control",
         "Control: uniform noise.\nNothing is looked at.",
-        lambda net, x, target, o, tell: random_maps(x, o.seed),
+        lambda net, x, target, o, progress: random_maps(x, o.seed),
         _passes(0, 0),
         black_box=True,
     ),
@@ -417,7 +467,7 @@ _MENU = (
         "magnitude",
         "control",
         "Control: a bump in the middle of the image, where photographers put things.\nNothing is looked at.",
-        lambda net, x, target, o, tell: centre_gaussian(x),
+        lambda net, x, target, o, progress: centre_gaussian(x),
         _passes(0, 0),
         black_box=True,
     ),
@@ -426,7 +476,7 @@ _MENU = (
         "magnitude",
         "Adebayo et al. 2018; control",
         "Control: the image's own edges, Sobel's gradient magnitude.\nThe network is not looked at.",
-        lambda net, x, target, o, tell: edge_maps(x),
+        lambda net, x, target, o, progress: edge_maps(x),
         _passes(0, 0),
         black_box=True,
     ),

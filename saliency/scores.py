@@ -1,18 +1,21 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
-- logit: the target class's pre-softmax value (seed 003, Eq. 1).
-- log_probability: its log-softmax.
+- logit: the target class's pre-softmax value (Simonyan et al. 2013), `net(x)`'s own.
+- logit_before_relu: the same before the network's last ReLU, behind which a gradient can be dead: SqueezeNet's.
+- log_probability: its log-softmax; of classes that do not exclude one another, and of one output, its log-sigmoid.
+- probability: the softmax, or the sigmoid, itself.
+- contrast: the target class's logit minus that of another class: why this one and not that one.
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
-  convolution's (seed 003, Eq. 3); it knows of no class.
+  convolution's (Fast Object Localization via Sensitivity Analysis, Eq. 3); it knows of no class.
+- function: any function of the logits, `Score(function=f)`.
 
+A network with one output and a sigmoid has two classes: 1, whose logit is the output, and 0, whose logit is minus that.
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Literal, get_args
 
@@ -20,40 +23,78 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from saliency._checks import one_of
+from saliency._batches import default_batch, map_batches, shard_batch
+from saliency._checks import as_array, described, one_of, whole
 from saliency.errors import InputError
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network
+from saliency.models.network import Network, check_input
 
-Kind = Literal["logit", "log_probability", "gestalt"]
+Kind = Literal["logit", "logit_before_relu", "log_probability", "probability", "contrast", "gestalt", "function"]
+Function = Callable[[Float[Array, "n classes"]], Float[Array, " n"]]
+Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
-CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
-BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
 
 
 @dataclass(frozen=True)
 class Score:
-    """A kind of score; `layer` is the one whose mean a Gestalt total takes (None: the last convolution's)."""
+    """What a map explains, one number per image: a kind, and what belongs to it.
+
+    `kind` is one of those the module lists. `layer` is the one whose mean a Gestalt total takes (None: the last
+    convolution's), `against` the class index that a contrast sets the target against, `function` any JAX function from
+    logits `[n, classes]` to numbers `[n]`, each of its own row (its kind is "function", stated or not). Called with an
+    architecture, its weights, images and targets it gives the scores. Raises InputError for other values.
+
+    >>> import saliency
+    >>> str(saliency.Score("gestalt", "relu2_1")), str(saliency.Score("contrast", against=3))
+    ('gestalt:relu2_1', 'contrast:3')
+    """
 
     kind: Kind = "logit"
     layer: str | None = None
+    against: int | None = None
+    function: Function | None = None
 
     def __post_init__(self) -> None:
+        if self.function is not None and self.kind == "logit":
+            object.__setattr__(self, "kind", "function")
         one_of("kind", self.kind, get_args(Kind))
         if self.layer is not None and (self.kind != "gestalt" or not isinstance(self.layer, str)):
             raise InputError(f"layer must be the name of a layer, and of a gestalt score only, not {self.layer!r}")
+        if (self.kind == "contrast") != (self.against is not None):
+            raise InputError(f"against must be a class index, and of a contrast only, not {self.against!r}")
+        if self.against is not None:
+            whole("against", self.against)
+        if (self.kind == "function") != callable(self.function):
+            raise InputError(f"function must be a function of logits, and of that kind of score, not {self.function!r}")
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.layer}" if self.layer else self.kind
+        if self.function is not None:
+            return f"function:{getattr(self.function, '__name__', type(self.function).__name__)}"
+        detail = self.layer if self.against is None else self.against
+        return self.kind if detail is None else f"{self.kind}:{detail}"
+
+    @property
+    def of_one_logit(self) -> bool:
+        """Whether it is the target's logit alone: then no other has to be computed."""
+        return self.kind in ("logit", "logit_before_relu")
 
     def layer_in(self, architecture: Architecture) -> str:
         """The last layer that has to be computed for this score."""
         if self.kind == "gestalt":
             return architecture.require(self.layer or architecture.gestalt_layer)
         return architecture.last
+
+    def explained(self, architecture: Architecture) -> Architecture:
+        """The network whose logits are scored."""
+        if self.kind != "logit_before_relu":
+            return architecture
+        if not architecture.logit_bypass:
+            raise InputError(f"{architecture.name} has no ReLU after its last convolution: its score is logit")
+        return architecture.without(*architecture.logit_bypass)
 
     def __call__(
         self,
@@ -68,110 +109,155 @@ class Score:
             return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
-        targets = jnp.where(targets < 0, logits.argmax(-1), targets)
-        if self.kind == "logit" and architecture.logit_bypass:
+        targets = jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
+        explained = self.explained(architecture)
+        if explained is not architecture:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
-            bypassed = architecture.without(*architecture.logit_bypass)
-            logits = bypassed.after(weights, activations[before], before)
-        if self.kind == "log_probability":
-            logits = jax.nn.log_softmax(logits)
-        return jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+            logits = explained.after(weights, activations[before], before)
+        return self.of_logits(architecture, logits, targets)
+
+    def of_logits(
+        self, architecture: Architecture, logits: Float[Array, "n classes"], targets: Int[Array, " n"]
+    ) -> Float[Array, " n"]:
+        """The score, from the logits that `explained` gives; of a Gestalt total there is none."""
+        if self.function is not None:
+            scores = self.function(logits)
+            if scores.shape != logits.shape[:1]:
+                raise InputError(
+                    f"function must give one number for each row of logits, [n], not {list(scores.shape)} for"
+                    f" {list(logits.shape)}"
+                )
+            return scores
+        logits = class_logits(architecture, logits)
+        if self.kind in ("log_probability", "probability"):
+            logits = log_probabilities(logits, architecture.probabilities)
+        score = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+        if self.kind == "contrast":
+            if not self.against < logits.shape[-1]:  # type: ignore[operator]
+                raise InputError(f"against must lie in 0..{logits.shape[-1] - 1}, not {self.against}")
+            return score - logits[:, self.against]
+        return jnp.exp(score) if self.kind == "probability" else score
+
+
+def class_logits(architecture: Architecture, logits: Float[Array, "*n outputs"]) -> Float[Array, "*n classes"]:
+    """A logit for each class: one output with a sigmoid tells two apart."""
+    if architecture.probabilities == "sigmoid" and logits.shape[-1] == 1:
+        return jnp.concatenate([-logits, logits], -1)
+    return logits
+
+
+def log_probabilities(
+    logits: Float[Array, "*n classes"], by: Literal["softmax", "sigmoid"] = "softmax"
+) -> Float[Array, "*n classes"]:
+    """Log-softmax, or the log of each logit's own sigmoid; of a single output always that, its softmax would be 1."""
+    if by == "sigmoid" or logits.shape[-1] == 1:
+        return jax.nn.log_sigmoid(logits)
+    return jax.nn.log_softmax(logits)
+
+
+def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
+    """Class probabilities of logits `[..., classes]`, in float64: their softmax; of a single output its sigmoid.
+
+    >>> import saliency
+    >>> saliency.probabilities([[0.0, 0.0], [-1000.0, 1000.0]]).tolist(), saliency.probabilities([[0.0]]).tolist()
+    ([[0.5, 0.5], [0.0, 1.0]], [[0.5]])
+    """
+    values = as_array("logits", logits, "numbers [..., classes]").astype(float)
+    if not values.ndim or not values.shape[-1]:
+        raise InputError(f"logits must be numbers [..., classes], not {list(values.shape)}")
+    if values.shape[-1] == 1:
+        return np.exp(-np.logaddexp(0, -values))
+    powers = np.exp(values - values.max(-1, keepdims=True, initial=-np.inf))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def as_score(score: str | Score) -> Score:
-    """ "logit", "log_probability", "gestalt" or "gestalt:LAYER" as a Score; InputError for anything else."""
+    """A kind as a Score; "gestalt:LAYER" and "contrast:CLASS" too. InputError for anything else."""
     if isinstance(score, Score):
         return score
-    kind, _, layer = score.partition(":") if isinstance(score, str) else ("", "", "")
-    if kind not in get_args(Kind) or (layer and kind != "gestalt"):
-        raise InputError(f"score must be one of {', '.join(get_args(Kind))} or gestalt:LAYER, not {score!r}")
-    return Score(kind, layer or None)  # type: ignore[arg-type]
+    kind, _, detail = score.partition(":") if isinstance(score, str) else ("", "", "")
+    if kind == "contrast" and detail.isdecimal():
+        return Score("contrast", against=int(detail))
+    allowed = [each for each in get_args(Kind) if each not in ("contrast", "function")]
+    if kind not in allowed or (detail and kind != "gestalt"):
+        raise InputError(
+            f"score must be one of {', '.join(allowed)}, gestalt:LAYER or contrast:CLASS (an index), not {score!r}"
+        )
+    return Score(kind, detail or None)  # type: ignore[arg-type]
 
 
-def as_targets(target: int | Sequence[int] | np.ndarray | Array | None, n: int, classes: int) -> Int[np.ndarray, " n"]:
-    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range."""
-    targets = np.full(n, PREDICTED) if target is None else np.asarray(target)
+def last_layer(net: object, score: str | Score) -> str | None:
+    """The last layer of a network that a score needs; None for a black box."""
+    return as_score(score).layer_in(net.architecture) if isinstance(net, Network) else None
+
+
+def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) -> Int[np.ndarray, " n"]:
+    """One class index per image; None becomes -1, the predicted class. InputError for a wrong count or range.
+
+    Where the classes have `names`, these do as well as indices: "dingo", or one for each image.
+    """
+    said = f"target must be one class index or one for each of the {n} images, not {described(target)}"
+    if names and isinstance(target, list | tuple | np.ndarray) and any(isinstance(one, str) for one in target):
+        target = [_class_index(one, names) if isinstance(one, str) else one for one in target]
+    if isinstance(target, str):
+        if not names:
+            raise InputError(f"{said}; the network's classes have no names: load_network(..., classes=FILE)")
+        target = _class_index(target, names)
+    try:
+        targets = np.full(n, PREDICTED) if target is None else as_array("target", target)
+    except InputError:
+        raise InputError(said) from None
+    if not targets.size and not n:
+        return np.empty(0, np.int32)
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
-        raise InputError(f"target must be one class index or one for each of the {n} images, not {target!r}")
+        raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
         least, most = targets.min(), targets.max()
         raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
 
 
+def _class_index(name: str, names: Sequence[str]) -> int:
+    """The class that is called so (`saliency.models.classes.match_labels`), or InputError with those nearest to it."""
+    match = match_labels([name], names)
+    if name in match.ambiguous:
+        several = ", ".join(map(str, match.ambiguous[name]))
+        raise InputError(f"target {name!r} is the name of classes {several}: give the index")
+    if match.unknown:
+        near = get_close_matches(name, names, 3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise InputError(f"target {name!r} is no class of the network{hint}")
+    return int(match.indices[0])
+
+
+def require_classes(net: Network) -> None:
+    """InputError for a network with one output: no label could be wrong, and every accuracy would be 1."""
+    if class_count(net.architecture) < 2:
+        raise InputError(f"{net.name} has one output; to be right or wrong takes two classes at least")
+
+
 def class_count(architecture: Architecture) -> int:
-    return architecture.shapes(*architecture.size)[architecture.last][-1]
-
-
-def batches(n: int, size: int) -> list[np.ndarray]:
-    """Indices of equal batches; the last repeats its last image, so that one compiled shape serves all."""
-    return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
-
-
-def evenly(total: int, most: int) -> int:
-    """The size of as few parts as hold `total` with no more than `most` each, when they are as equal as can be."""
-    return math.ceil(total / math.ceil(total / most)) if total else 1
-
-
-def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
-    """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: for each of this process's
-    devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
-    n, height, width = shape[:3]
-    each = 64
-    if jax.default_backend() == "cpu":
-        largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
-        each = evenly(n, min(max(CACHE // largest, 1), BATCH))
-    return each * jax.local_device_count()
-
-
-def in_batches(
-    function: Callable[[np.ndarray], Array | np.ndarray],
-    n: int,
-    size: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[np.ndarray]:
-    """What `function` makes of the indices of each batch, in order.
-
-    On one CPU a few batches run at a time: a single image's small convolutions leave its cores idle.
-    """
-    alone = jax.default_backend() != "cpu" or jax.local_device_count() > 1
-    indices, parts = batches(n, size), []
-    with workers(1 if alone else min(4, os.cpu_count() or 1)) as pool:
-        for index, part in zip(indices, pool.map(lambda i: np.asarray(function(i)), indices)):
-            parts.append(part)
-            if progress:
-                progress(min(int(index[-1]) + 1, n), n)
-    return parts
-
-
-def workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute as precisely as the caller: `jax.enable_x64`, as a context, holds for one thread alone."""
-    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-
-    def begin() -> None:
-        jax.enable_x64(x64).__enter__()
-        if precision is not None:
-            jax.default_matmul_precision(precision).__enter__()
-
-    return ThreadPoolExecutor(threads, initializer=begin)
-
-
-def spread(x: np.ndarray) -> Array:
-    """A batch dealt out to this process's devices, where its length allows: a jitted function then runs on all."""
-    devices = jax.local_devices()
-    if len(x) % len(devices):
-        return jnp.asarray(x)
-    mesh = Mesh(np.array(devices), ("images",))
-    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("images")))
+    return architecture.class_count
 
 
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
-    """The published logits of normalised images, in batches of one compiled shape."""
+    """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
+    suit the machine); the last batch is padded.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.logits(net, x).shape
+    (1, 10)
+    """
+    x = check_input(net, x)
+    whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights
-    parts = in_batches(lambda i: _logits(weights, spread(x[i]), architecture=net.architecture), len(x), batch)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty((0, class_count(net.architecture)), np.float32)
+    classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
+    return map_batches(
+        lambda i: _logits(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
+    )
 
 
 @partial(jax.jit, static_argnames="architecture")
@@ -181,14 +267,15 @@ def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
 
 def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
-    return logits(net, x).argmax(-1).astype(np.int32)
+    found = logits(net, x)
+    return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
-def settled_targets(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: int | Sequence[int] | np.ndarray | None
+def resolve_targets(
+    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture))
+    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets
@@ -198,13 +285,13 @@ def score_values(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
-    weights = net.weights
-    parts = in_batches(
-        lambda i: score_of_batch(weights, spread(x[i]), spread(targets[i]), architecture=net.architecture, score=score),
-        len(x),
-        default_batch(net.architecture, x.shape, score.layer_in(net.architecture)),
-    )
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
+    weights, architecture = net.weights, net.architecture
+
+    def values(i: np.ndarray) -> Array:
+        inputs = shard_batch(x, i), shard_batch(targets, i)
+        return score_of_batch(weights, *inputs, architecture=architecture, score=score)
+
+    return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

@@ -1,7 +1,10 @@
 """What users run: `python -m scripts.NAME --help`, from the top folder of the repository."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
+
+os.environ["MPLBACKEND"] = "Agg"  # scripts only write files; a notebook's own backend may not exist here
 
 _ROOT = Path(__file__).resolve().parent.parent
 

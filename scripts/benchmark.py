@@ -1,11 +1,10 @@
 """Speed, as ratios measured interleaved in one run, and CorLoc of all ways to boxes:
-`python -m scripts.benchmark gradient|occlusion|fit|boxes --help`."""
+`python -m scripts.benchmark NAME --help`, NAME one of those that `python -m scripts.benchmark --help` lists.
+"""
 
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
-
-import tyro
 
 from scripts import benchmarks, cli
 
@@ -17,7 +16,7 @@ def main(arguments: list[str]) -> None:
         print(f"usage: python -m scripts.benchmark {'|'.join(names)} [options]", file=None if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
     benchmark = import_module(f"scripts.benchmarks.{arguments[0]}")
-    cli.run(benchmark.main, tyro.cli(benchmark.Options, args=arguments[1:], prog=f"scripts.benchmark {arguments[0]}"))
+    cli.run(benchmark.main, cli.parse(benchmark.Options, arguments[1:], f"scripts.benchmark {arguments[0]}"))
 
 
 if __name__ == "__main__":

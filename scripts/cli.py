@@ -1,16 +1,22 @@
-"""What every script shares: clear errors with exit code 2, and when to be silent."""
+"""What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import ctypes
 import errno
 import re
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
+import tyro
+from tqdm import tqdm
+
+from localization.datasets import Dataset, load
+from saliency import load_network
+from saliency._reading import read_text
 from saliency.errors import InputError
+from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
 Options = TypeVar("Options")
@@ -23,14 +29,21 @@ REMEDIES = {
     errno.EROFS: "choose another --out",
     errno.ENOENT: "it or its folder was taken away meanwhile; run the same command again",
 }
+NEXT_STEPS = {  # by what the library says; only where a script has these options
+    "no such split": "--split all --folds 10 scores every photo by what the others teach",
+    "no photo has a box that counts": "boxes of a --dataset folder come from a boxes.csv in it: file,x0,y0,x1,y1,label",
+    "choose another folder": "--out names it",
+    "among those that are scored": "name another --train-split, or none and --folds 10",
+}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How photos enter the network, where not as the checkpoint says."""
+    """How photos enter the network."""
 
-    resize: Literal["checkpoint", "stretch", "crop", "letterbox"] = "checkpoint"
-    """How photos become input; a crop hides what lies at the border."""
+    resize: Literal["checkpoint", "stretch", "crop", "letterbox"] = "stretch"
+    """How photos become input: stretch and letterbox show the whole photo; a crop hides what lies at the border;
+    checkpoint does what the checkpoint was trained with."""
     input: int | None = None
     """Side of the input in pixels, where the network takes any (default: the checkpoint's)."""
 
@@ -40,12 +53,174 @@ class Entry:
         return own.changed(None if self.resize == "checkpoint" else self.resize, self.input)
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """A classifier, with its weights, the names of its classes and the way in which photos enter it."""
+
+    network: str | None = "scenes_cnn"
+    """Classifier to explain."""
+    weights: str | None = None
+    """Its checkpoint: a file, or a Hugging Face hub id (scenes_cnn brings its own)."""
+    classes: Path | None = None
+    """File of the names of the network's classes, where its checkpoint has none: one a line or as a JSON list, CSV
+    index,name or index,wnid,name, or LOC_synset_mapping.txt."""
+    entry: tyro.conf.OmitArgPrefixes[Entry] = field(default_factory=Entry)
+
+    def load(self) -> Network:
+        """The network, `preprocess` and `classes` set as asked for. Raises InputError."""
+        if self.network is None:
+            raise InputError("--network is needed: it names the classifier")
+        weights = self.weights
+        if weights is not None and weights.startswith("~"):
+            weights = str(Path(weights).expanduser())
+        net = load_network(self.network, weights, classes=self.classes)
+        net.preprocess = self.entry.of(net.preprocess)
+        return net
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Photos with boxes, as they lie on disk; or photos alone."""
+
+    dataset: str = "scenes"
+    """scenes, voc, imagenet, tiny_imagenet, coco, wsol, folder (with a boxes.csv in it) or tfds."""
+    data_root: Annotated[Path | None, tyro.conf.arg(aliases=("--root",))] = None
+    """Where the data set lies; scenes need none."""
+    images: Path | None = None
+    """Instead of a data set: one photo, or a folder of photos, without boxes."""
+    split: str | None = None
+    """Split that is used, in the data set's own words (default: the one usually scored)."""
+    labels: tuple[str, ...] | None = None
+    """Labels of the data set to keep (default: all)."""
+    only: Path | None = None
+    """Text file of the labels to keep, one a line."""
+    data_box_format: str | None = None
+    """Numbers of a folder's boxes.csv: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
+    limit: int | None = None
+    """So many photos of each split, drawn from the seed (default: all)."""
+
+    @property
+    def kept(self) -> list[str] | None:
+        """The labels to keep, None for all."""
+        if self.only is None:
+            return list(self.labels) if self.labels is not None else None
+        lines = (line.strip() for line in read_text(self.only).splitlines())
+        named = [line for line in lines if line]
+        if not named:
+            raise InputError(f"{self.only}: names no label; give one a line")
+        return list(dict.fromkeys([*(self.labels or ()), *named]))
+
+    def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
+        """The split of that name (default: `--split`). Raises InputError."""
+        most = self.limit if limit is None else limit
+        if self.images is not None:
+            if self.data_root is not None or self.dataset != "scenes":
+                raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+            return load("folder", self.images, limit=most, seed=seed)
+        if self.data_root is None and self.dataset != "scenes":
+            raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
+        with as_options(self, box_format="--data-box-format"):
+            return load(
+                self.dataset,
+                self.data_root,
+                split=split or self.split,
+                classes=self.kept,
+                limit=most,
+                seed=seed,
+                box_format=self.data_box_format,
+            )
+
+
+def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
+    """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code."""
+    run(lambda _: main(parse(options)), None)
+
+
+def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: str | None = None) -> Options:
+    """The options of the command line; `~` in a path is the user's home, where the shell leaves it: `--out=~/x`."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def path(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+        if info.type is not Path:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=lambda words: Path(words[0]).expanduser(),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    with registry, as_options(options):
+        return tyro.cli(options, args=arguments, prog=prog)
+
+
+@contextmanager
+def as_options(options: object, **names: str) -> Iterator[None]:
+    """The library's InputErrors in the words of the command line.
+
+    An argument that a message begins with ("map_size must be ..."), that it has in backquotes, or that it gives a value
+    (box_format='xywh') is named by its option; `names` are those whose option is called otherwise. What is no option
+    stays as it is. The next step is added where the script has one (NEXT_STEPS).
+    """
+    known = {name: f"--{name.replace('_', '-')}" for name in _fields(options)} | names
+    try:
+        yield
+    except InputError as error:
+        said = re.sub(r"^(\w+)(?= must )|`(\w+)`", lambda m: known.get(m[1] or m[2], m[1] or m[2]), str(error))
+        said = re.sub(r"\b(\w+)='([\w-]+)'", lambda m: f"{known[m[1]]} {m[2]}" if m[1] in known else m[0], said)
+        for what, step in NEXT_STEPS.items():
+            if what in said and set(re.findall(r"--[a-z-]+", step)) <= set(known.values()):
+                said = f"{said}; {step}"
+        if said == str(error):
+            raise
+        renamed = InputError(said)
+        for note in getattr(error, "__notes__", ()):
+            renamed.add_note(note)
+        raise renamed from error
+
+
+def _fields(options: object) -> Iterator[str]:
+    """The names of all options, those of nested dataclasses as well."""
+    hints = get_type_hints(options if isinstance(options, type) else type(options))
+    for name, kind in hints.items():
+        if is_dataclass(kind):
+            yield from _fields(kind)
+        else:
+            yield name
+
+
+@contextmanager
+def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that follows calls with (done, total); where the total changes, a new task begins."""
+    with tqdm(unit=unit, disable=silent(quiet)) as bar:
+
+        def follow(done: int, total: int) -> None:
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield follow
+
+
+def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """The NAME=PATH pairs of an option."""
+    found = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not (name and path) or name in found:
+            raise InputError(f"{option} takes NAME=PATH, each with a name of its own, not {value!r}")
+        found[name] = Path(path).expanduser()
+    return found
+
+
 def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     """Run a script's `main`: bad input ends in one sentence on stderr and exit code 2, an interrupt in 130."""
     try:
         code = main(options)
     except (InputError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print("\n".join([f"error: {_sentence(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -68,24 +243,3 @@ def _sentence(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return " ".join(str(error).split())
-
-
-def reset_peak_memory() -> None:
-    """Forget this process's largest resident size so far, where the kernel lets us (Linux).
-
-    What has been freed goes back first: a compiler's leavings are not what the next computation takes.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int | None:
-    """Largest resident size in bytes since the last reset; None where the kernel does not say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None

@@ -55,4 +55,4 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    cli.run(main, tyro.cli(Options))
+    cli.start(main, Options)

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saliency.models.layers import (
+from saliency.models.network import Network
+from saliency.models.operators import (
     Add,
     Concat,
     Conv,
@@ -14,12 +15,11 @@ from saliency.models.layers import (
     GlobalAvgPool,
     GlobalMaxPool,
     Image,
-    Layer,
     LocalResponseNorm,
     MaxPool,
+    Operator,
     Relu,
 )  # fmt: skip
-from saliency.models.network import Network
 
 
 class Twin(nn.Module):
@@ -46,7 +46,7 @@ class Twin(nn.Module):
             done[node.name] = self._run(node.name, node.layer, *([done[name] for name in node.inputs] or [x]))
         return done[to]
 
-    def _run(self, name: str, layer: Layer, *xs: Tensor) -> Tensor:
+    def _run(self, name: str, layer: Operator, *xs: Tensor) -> Tensor:
         x = xs[0]
         match layer:
             case Image():

@@ -1,10 +1,21 @@
-"""What tests share: folders of real data, and random numbers."""
+"""What tests share: folders of real data, random numbers, and arithmetic that promotes nothing unasked."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Compiled programs are shared by the workers of a run, the scripts they start, and the next run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+import jax
+
+# The maps' arithmetic: no float64 where float32 was meant.
+STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")
 
 
 @pytest.fixture
@@ -19,3 +30,15 @@ def shared() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("SALBOX_SHARED does not name a folder with real weights and photos")
     return Path(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict(request: pytest.FixtureRequest) -> Iterator[None]:
+    """JAX refuses to mix precisions."""
+    if request.module.__name__.rpartition("test_")[2] not in STRICT:
+        yield
+        return
+    before = jax.config.jax_numpy_dtype_promotion
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", before)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -27,17 +28,17 @@ def voc_xml(objects: Sequence[str], size: tuple[int, int] | None = (60, 80), fil
 
 
 def write_voc(folder: Path, objects: Mapping[str, Sequence[str]], size: tuple[int, int] = (60, 80), split="trainval"):
-    """Photos of one size with these objects; all in one split."""
-    for number, (source, items) in enumerate(objects.items()):
-        write_photo(folder / "JPEGImages" / f"{source}.jpg", size, number)
+    """Photos of one size with these objects, each another to look at; all in one split."""
+    for source, items in objects.items():
+        write_photo(folder / "JPEGImages" / f"{source}.jpg", size, crc32(source.encode()))
         write_text(folder / "Annotations" / f"{source}.xml", voc_xml(items, size, f"{source}.jpg"))
     write_text(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{source}\n" for source in objects))
 
 
 def write_imagenet(root: Path, boxes: Mapping[str, Sequence[float]], size: tuple[int, int] = (40, 50)):
     """Training photos "WNID/WNID_NUMBER" of a CLS-LOC tree, one object each, of one size."""
-    for number, (source, box) in enumerate(boxes.items()):
-        write_photo(root / "Data" / "CLS-LOC" / "train" / f"{source}.JPEG", size, number)
+    for source, box in boxes.items():
+        write_photo(root / "Data" / "CLS-LOC" / "train" / f"{source}.JPEG", size, crc32(source.encode()))
         xml = voc_xml([voc_object(source.partition("/")[0], box)], size, source.rpartition("/")[2])
         write_text(root / "Annotations" / "CLS-LOC" / "train" / f"{source}.xml", xml)
 

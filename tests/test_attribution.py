@@ -14,8 +14,8 @@ from saliency.maps import attribution
 from saliency.maps.attribution import InputXGradient, IntegratedGradients, NoisyGradients, Sensitivity, attribution_maps
 from saliency.maps.gradient import gradient_maps, input_gradient
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, GlobalAvgPool, MaxPool, Relu
 from saliency.models.network import Network
+from saliency.models.operators import Conv, GlobalAvgPool, MaxPool, Relu
 from saliency.models.weights import random_network
 from saliency.occlusion import fill_images
 from saliency.scores import Score, score_values
@@ -152,9 +152,9 @@ def test_no_images_give_no_maps(net):
 
 
 def test_bad_recipes_are_refused():
-    with pytest.raises(InputError, match="steps must be at least 1, not 0"):
+    with pytest.raises(InputError, match="steps must be a whole number of at least 1, not 0"):
         IntegratedGradients(0)
-    with pytest.raises(InputError, match="samples must be at least 1 and noise at least 0, not 0"):
+    with pytest.raises(InputError, match="samples must be a whole number of at least 1, not 0"):
         NoisyGradients("mean", 0, 0.1)
-    with pytest.raises(InputError, match=r"noise at least 0, not 3 and -0\.1"):
+    with pytest.raises(InputError, match=r"noise must be a finite number of at least 0, not -0\.1"):
         NoisyGradients("mean", 3, -0.1)

@@ -45,6 +45,18 @@ def test_an_interval_lies_around_its_figure():
     assert Sampled(0.1, np.linspace(0.15, 0.25, 101)).interval == pytest.approx((0.0525, 0.1475))
 
 
+def test_the_noise_of_the_draws_moves_no_interval(rng):
+    """A share's interval stays in 0..1, and a difference that no resample brings below 0 is not called negative."""
+    labels = np.zeros(40, int)
+    log_p = np.log(np.full((40, 2), 0.5))
+    log_p[:, 0] = np.log(np.where(np.arange(40) < 1, 0.6, 0.4))  # one of forty is right
+    log_p[:, 1] = np.log(1 - np.exp(log_p[:, 0]))
+    for seed in range(20):
+        weights = resample_weights(np.arange(40), draws=1000, seed=seed)
+        low, high = figures(log_p, labels, weights)["accuracy"].interval
+        assert low == 0 and high <= 1
+
+
 def test_every_resample_is_the_figure_of_the_drawn_items(rng):
     log_p, labels = random_predictions(rng, n=40)
     weights = resample_weights(np.arange(40), draws=5, seed=3)

@@ -5,32 +5,47 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from localization.comparison import maps as made_maps
+from localization.comparison import result, run
+from localization.comparison.report import against_controls
 from saliency import InputError
 from saliency._files import alone
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten
+from saliency.models.operators import Conv, Dense, Flatten
+from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from scripts import compare
-from scripts.comparison import maps as made_maps
-from scripts.comparison.report import against_controls
-from tests.devkits import voc_object, write_voc
+from scripts import cli, compare
+from tests.devkits import voc_object, write_photo, write_voc
 
-SMALL = compare.Options(
+
+def changed(options, **changes):
+    """The options of the command line with some changed, whichever of their groups these belong to."""
+    own = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name in ("network", "data", "compare"):
+            names = {part.name for part in fields(value)} & changes.keys()
+            own[field.name] = replace(value, **{name: changes.pop(name) for name in names})
+    return replace(options, **own, **changes)
+
+
+SMALL = changed(
+    compare.Options(),
     methods=("gradient-max",),
     occlusion_strides=(24,),
     n_train=20,
     n_test=6,
     quality=2,
-    settings=replace(compare.Options().settings, patch=48),
+    settings=replace(compare.Options().compare.settings, patch=48),
     keep_maps=True,
     quiet=True,
 )
@@ -45,7 +60,7 @@ def small(tmp_path_factory):
     """A run that another process finished, and its options."""
     out = tmp_path_factory.mktemp("compare")
     subprocess.run([sys.executable, *COMMAND.split(), out], cwd=Path(__file__).parents[1], check=True)
-    return replace(SMALL, out=out)
+    return changed(SMALL, out=out)
 
 
 def results(options):
@@ -99,7 +114,7 @@ def test_pictures_and_page_are_there(small):
 def test_maps_of_another_process_give_the_figures_of_the_method_that_made_them(small, tmp_path):
     names = ("gradient-max", "occlusion-24px")
     maps = tuple(f"their-{name}={small.out / 'maps' / name}" for name in names)
-    options = replace(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
+    options = changed(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
     assert compare.main(options) == 0
     assert not (tmp_path / "maps").exists()
     ours, theirs = results(small), results(options)
@@ -121,7 +136,7 @@ def test_small_boxes_by_themselves(tmp_path, capsys):
     """The whole image overlaps a box with IoU above one half just where that covers more than half of it."""
     edges = [75 if i % 3 else 39 for i in range(24)]
     write_voc(tmp_path / "VOC", {f"{i:03d}": [voc_object("cat", (1, 1, x1, 60))] for i, x1 in enumerate(edges)})
-    options = replace(
+    options = changed(
         SMALL, dataset="voc", data_root=tmp_path / "VOC", split="trainval", folds=2, n_train=None, n_test=None,
         occlusion_strides=(), quality=0, out=tmp_path / "out",
     )  # fmt: skip
@@ -146,21 +161,22 @@ def test_a_finished_run_is_not_redone(small, capsys):
 
 def test_two_runs_do_not_write_the_same_folder(small, tmp_path):
     with alone(tmp_path), pytest.raises(InputError, match="another run writes there; wait for its end"):
-        compare.main(replace(small, out=tmp_path))
+        compare.main(changed(small, out=tmp_path))
     assert not any(tmp_path.iterdir())
     with alone(tmp_path):
         pass  # free again
 
 
 def test_a_folder_removed_under_the_run_is_told_and_the_next_run_ends_the_same(small, tmp_path, monkeypatch):
-    def removing(path, *rest):
-        shutil.rmtree(tmp_path)
-        write_report(path, *rest)
+    def removing(path, content):
+        if path.name == "report.html":
+            shutil.rmtree(tmp_path)
+        write_bytes(path, content)
 
     maps = tuple(f"their-{name}={small.out / 'maps' / name}" for name in ("gradient-max", "occlusion-24px"))
-    options = replace(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
-    write_report = compare.write_report
-    monkeypatch.setattr(compare, "write_report", removing)
+    options = changed(small, methods=(), occlusion_strides=(), maps=maps, keep_maps=False, out=tmp_path)
+    write_bytes = result.write_bytes
+    monkeypatch.setattr(result, "write_bytes", removing)
     with pytest.raises(InputError, match=r"images.csv: was removed while the run went on; run the same command again"):
         compare.main(options)
     monkeypatch.undo()
@@ -170,8 +186,8 @@ def test_a_folder_removed_under_the_run_is_told_and_the_next_run_ends_the_same(s
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
-    options, made = replace(small, out=tmp_path), []
-    whole = made_maps.made_shard
+    options, made = changed(small, out=tmp_path), []
+    whole = made_maps.make_shard
     (tmp_path / "maps").mkdir()  # another run's shard, whose key a kill took away: not to be taken for ours
     np.savez(tmp_path / "maps" / "gradient-max-000000.npz", maps=np.zeros((26, 96, 96)), seconds=0, peak=0)
 
@@ -181,14 +197,14 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return whole(path, *rest)
 
-    monkeypatch.setattr(made_maps, "made_shard", killed)
+    monkeypatch.setattr(made_maps, "make_shard", killed)
     with pytest.raises(KeyboardInterrupt):
         compare.main(options)
     monkeypatch.undo()
     assert not (tmp_path / "results.json").exists()
     shard = tmp_path / "maps" / "gradient-max-000000.npz"
     written = shard.stat().st_mtime_ns
-    monkeypatch.setattr(compare, "keep", lambda *_: None)  # which would put other files in its place
+    monkeypatch.setattr(run, "keep", lambda *_: None)  # which would put other files in its place
     compare.main(options)
     assert shard.stat().st_mtime_ns == written  # not made again
     assert timeless(results(options)) | {"config": 0} == timeless(results(small)) | {"config": 0}
@@ -200,26 +216,26 @@ def test_a_shard_that_is_gone_damaged_or_another_is_named_with_the_remedy(tmp_pa
     np.savez(tmp_path / "another.npz", boxes=np.zeros(4))
     for name in ("gone.npz", "damaged.npz", "another.npz"):
         with pytest.raises(InputError, match=rf"{name}: .*; remove .*, if it is there, and run the same command again"):
-            made_maps.Made([tmp_path / name]).maps(np.array([0]))
+            made_maps.Made([tmp_path / name], Preprocessing((4, 4))).maps(np.array([0]))
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from all, gradient-max"),
-        ({"n_train": 3}, "--n-train must be at least 20"),
+        ({"n_train": 3}, "--n-train must be a whole number of at least 20"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"settings": MethodOptions(patch=97)}, "patch must be 1 to 96 px"),
         ({"settings": MethodOptions(patch=8, stride=0)}, "stride must be at least 1 px"),
-        ({"settings": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
+        (lambda: {"settings": MethodOptions(patch=16, stride=8, fill="gray")}, "fill must be grey, mean"),
         ({"settings": MethodOptions(layer="conv9")}, "no layer 'conv9'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, says):
-    options = replace(SMALL, **{"methods": ("gestalt-max", "occlusion"), "out": tmp_path / "run", **change})
     with pytest.raises(InputError, match=says.replace("(", r"\(")):
-        compare.main(options)
+        change = change() if callable(change) else change
+        compare.main(changed(SMALL, **{"methods": ("gestalt-max", "occlusion"), "out": tmp_path / "run", **change}))
     assert not (tmp_path / "run").exists()
 
 
@@ -256,3 +272,42 @@ def test_the_page_says_which_methods_do_no_better_than_a_control():
     assert against_controls([row for row in rows if row["base"] != "edges"]) == ""
     best = [row for row in rows if row["base"] in ("gradient-max", "edges")]
     assert against_controls(best).endswith("none of the methods.")
+
+
+def test_one_photo_by_its_path(small, tmp_path, capsys):
+    write_photo(tmp_path / "one.jpg", (70, 50))
+    options = changed(small, images=tmp_path / "one.jpg", occlusion_strides=(), keep_maps=False, out=tmp_path / "out")
+    assert compare.main(options) == 0
+    assert "1 test image" in capsys.readouterr().out and results(options)["predictions"][0]["image"] == "one.jpg"
+
+
+def test_a_folder_without_splits_is_cross_fitted_and_a_named_split_is_asked_for(tmp_path, capsys):
+    rows = [f"{i}.png,{2 * i},3,{40 + i},35,thing" for i in range(8)]
+    for i in range(8):
+        write_photo(tmp_path / "pets" / f"{i}.png", (48, 64), i)
+    (tmp_path / "pets" / "boxes.csv").write_text("\n".join(["file,x0,y0,x1,y1,label", *rows]) + "\n")
+    options = changed(
+        compare.Options(), dataset="folder", data_root=tmp_path / "pets", methods=("edges",), quality=0, quiet=True,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    compare.main(options)
+    said = capsys.readouterr().out
+    assert "no training split" in said and "or name a --train-split" in said and "8 test images in 8 folds" in said
+    assert "8 of 8 labels have no class" in said
+    with pytest.raises(InputError, match="train2"):
+        compare.main(changed(options, train_split="train2"))
+
+
+def test_a_name_stands_for_one_path(tmp_path):
+    with pytest.raises(InputError, match="--maps takes NAME=PATH, each with a name of its own, not 'a=z'"):
+        compare.main(changed(SMALL, maps=("a=x", "a=z"), out=tmp_path / "out"))
+    with pytest.raises(InputError, match="--boxes takes NAME=PATH"):
+        compare.main(changed(SMALL, boxes=("x.csv",), out=tmp_path / "out"))
+
+
+def test_the_command_line_parses():
+    """Options of several groups lie side by side: no two may share a name."""
+    line = "--dataset voc --data-root x --folds 3 --n-test 5 --resize crop --box-format xywh --data-box-format xywh"
+    options = cli.parse(compare.Options, line.split())
+    assert (options.compare.folds, options.compare.n_test, options.box_format) == (3, 5, "xywh")
+    assert cli.parse(compare.Options, []).network.entry.resize == "stretch"  # the whole photo

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from localization.datasets import load, photos
+from localization.datasets import load
 from localization.metrics import corloc, corloc_by_class
 from localization.protocols import samples
+from saliency import photos
 from saliency.errors import InputError
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -130,7 +131,7 @@ def test_photos_that_are_left_out(tmp_path):
     assert {note.source: note.problem.partition(":")[0] for note in data.notes} == {
         "lost": "no photo",
         "torn": "photo cannot be read",
-        "other": "size is another than the photo's",
+        "other": "the stated size differs from the photo's",
         "bare": "no annotation",
         "broken": "annotation is no plain XML",
         "bomb": "annotation is no plain XML",
@@ -221,3 +222,168 @@ def test_a_large_devkit_is_indexed_without_decoding_and_read_in_constant_memory(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert brightness > 0 and peak < 5 * 480_000
+
+
+DOG = "<name>dog</name><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>40</xmax><ymax>50</ymax></bndbox>"
+SIZE = "<size><width>80</width><height>60</height><depth>3</depth></size>"
+BOX = [[10, 5, 40, 50]]
+
+
+@pytest.mark.parametrize(
+    ("photo", "annotation", "xml"),
+    [
+        ("a.jpg", "a.xml", f"<annotation>{SIZE}<object>{DOG}</object></annotation>"),
+        ("images/a.jpg", "annotations/a.xml", f"\ufeff<annotation>{SIZE}<object>{DOG}</object></annotation>"),
+        ("Images/a.JPG", "ANNOTATIONS/a.XML", f"<annotation>{SIZE}<object>{DOG}</object></annotation>"),
+        ("images/a.jfif", "annotations/xmls/a.xml", f"<annotation>{SIZE}<object>{DOG}</object></annotation>"),
+        ("train/a.jpg", "train/a.xml", f"<annotation>{SIZE}<object>{DOG}</object></annotation>"),
+        ("JPEGImages/a.jpg", "Annotations/a.xml", f"<annotation>{SIZE}<Object>{DOG}</Object></annotation>"),
+        ("JPEGImages/a.jpg", "Annotations/a.xml",
+         f"<ANNOTATION>{SIZE.upper()}<OBJECT><NAME>dog</NAME>{DOG[16:].upper()}</OBJECT></ANNOTATION>"),
+        ("JPEGImages/a.jpg", "Annotations/a.xml",
+         f'<annotation xmlns="http://example.org/voc">{SIZE}<object>{DOG}</object></annotation>'),
+        ("JPEGImages/a.jpg", "Annotations/a.xml",
+         f"<annotation>{SIZE}<objects><object>{DOG}</object></objects></annotation>"),
+        ("JPEGImages/a.jpg", "Annotations/a.xml",
+         f"<annotation><filename>C:\\Users\\me\\a.jpg</filename>{SIZE}<object>{DOG}</object></annotation>"),
+        ("JPEGImages/my.photo.jpg", "Annotations/my.photo.xml",
+         f"<annotation><filename>my.photo</filename>{SIZE}<object>{DOG}</object></annotation>"),
+        ("JPEGImages/a.jpg.png", "Annotations/a.jpg.xml",
+         f"<annotation><filename>a.jpg.png</filename>{SIZE}<object>{DOG}</object></annotation>"),
+    ],
+    ids=["flat", "labelimg", "capital folders", "pets", "roboflow", "Object", "CAPITALS", "namespace", "nested",
+         "windows", "dots", "two suffixes"],
+)  # fmt: skip
+def test_layouts_and_xml_as_tools_write_them(tmp_path, photo, annotation, xml):
+    write_photo(tmp_path / photo, (60, 80), format="PNG")
+    write_text(tmp_path / annotation, xml)
+    data = load("voc", tmp_path)
+    assert [box.tolist() for box in data.boxes] == [BOX] and data.classes == ("dog",)
+    assert data[0].image.shape == (60, 80, 3) and not data.notes
+
+
+def test_splits_are_the_folders_where_xml_lies_beside_photos(tmp_path):
+    for name in ("train/a", "train/b", "valid/a"):
+        write_photo(tmp_path / f"{name}.jpg", (60, 80))
+        write_text(tmp_path / f"{name}.xml", f"<annotation>{SIZE}<object>{DOG}</object></annotation>")
+    assert [a.source for a in load("voc", tmp_path).annotations] == ["train/a", "train/b", "valid/a"]
+    assert [a.source for a in load("voc", tmp_path, split="valid").annotations] == ["valid/a"]
+    assert [a.source for a in load("voc", tmp_path / "train").annotations] == ["a", "b"]
+    with pytest.raises(InputError, match="no such split; there are: train, valid, all"):
+        load("voc", tmp_path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("xml", "problem"),
+    [
+        ("<html><body>Sign in</body></html>", "XML is no VOC annotation: its root is html"),
+        ("<annotations><image/></annotations>", "XML is no VOC annotation: its root is annotations"),
+    ],
+)
+def test_xml_of_something_else_is_no_photo_without_objects(tmp_path, xml, problem):
+    write_voc(tmp_path, {"a": [], "b": [voc_object("cat", (1, 1, 9, 9))]})
+    write_text(tmp_path / "Annotations" / "a.xml", xml)
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == [f"a: {problem} (left out)"] and len(data) == 1
+
+
+@pytest.mark.parametrize("filename", ["a.jpg", "a", "", "pics/a.jpg"])
+@pytest.mark.parametrize("mask", ["png", "PNG", "bmp"])
+def test_a_mask_beside_its_photo_is_not_the_photo(tmp_path, filename, mask):
+    """The last of the two in the alphabet was decoded."""
+    write_photo(tmp_path / "JPEGImages" / "a.jpg", (60, 80), seed=1)
+    Image.new("L", (80, 60)).save(tmp_path / "JPEGImages" / f"a.{mask}")
+    xml = f"<annotation><filename>{filename}</filename>{SIZE}<object>{DOG}</object></annotation>"
+    write_text(tmp_path / "Annotations" / "a.xml", xml)
+    data = load("voc", tmp_path)
+    assert data[0].image.std() > 10
+    said = [f"a: several photos of that name, the JPEG is taken: a.{mask}, a.jpg (kept)"]
+    assert [str(note) for note in data.notes] in ([], said, [said[0].replace(f"a.{mask}, a.jpg", f"a.jpg, a.{mask}")])
+    assert bool(data.notes) == (not filename.endswith("a.jpg"))
+
+
+def test_two_photos_of_one_name_are_not_chosen_from(tmp_path):
+    write_voc(tmp_path, {"b": [voc_object("cat", (1, 1, 9, 9))]})
+    for suffix in ("png", "webp"):
+        write_photo(tmp_path / "JPEGImages" / f"a.{suffix}", (60, 80))
+    write_text(tmp_path / "Annotations" / "a.xml", f"<annotation>{SIZE}<object>{DOG}</object></annotation>")
+    data = load("voc", tmp_path, split="all")
+    assert [str(note) for note in data.notes] == ["a: several photos of that name: a.png, a.webp (left out)"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [
+        ("a.jpg\n  b  \n\n", ["a", "b"]),
+        ("a\nmy photo\nphoto 1\n", ["a", "my photo", "photo 1"]),
+        ("my photo.jpg\n", ["my photo"]),
+        ("a  1\nb -1\nmy photo  0\nphoto 1  1\n", ["a", "my photo", "photo 1"]),
+        ("a\na\na.jpg\n", ["a"]),
+        ("\ufeffa\r\nb\r\n", ["a", "b"]),
+        ("A\n", ["A"]),
+        ("JPEGImages/a.jpg\n/home/me/VOC/JPEGImages/b.png\n", ["a", "b"]),
+        ("JPEGImages\\my photo.jpg\n", ["my photo"]),
+    ],
+)
+def test_lists_as_people_write_them(tmp_path, lines, ids):
+    write_voc(tmp_path, {name: [voc_object("cat", (1, 1, 9, 9))] for name in ("a", "b", "my photo", "photo 1")})
+    write_text(tmp_path / "ImageSets" / "Main" / "trainval.txt", lines)
+    assert [a.source for a in load("voc", tmp_path).annotations] == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "difficult", "notes"),
+    [
+        *(("True", True, 0), ("1", True, 0), ("yes", True, 0), ("False", False, 0), (" 0 ", False, 0), ("", False, 0)),
+        *(("Unspecified", False, 0), ("perhaps", False, 1)),
+    ],
+)
+def test_flags_as_tools_write_them(tmp_path, text, difficult, notes):
+    """<difficult>True</difficult> was read as 0."""
+    xml = f"<annotation>{SIZE}<object><difficult>{text}</difficult>{DOG}</object></annotation>"
+    annotation, said = one(tmp_path, xml)
+    assert annotation.difficult.tolist() == [difficult] and len(said) == notes
+
+
+def test_labels_that_differ_in_spelling_alone_are_told(tmp_path):
+    """They are two classes, over which a mean is taken."""
+    write_voc(tmp_path, {"a": [voc_object(name, (1, 1, 9, 9)) for name in ("Guinea pig", "guinea_pig", "dog")]})
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == [
+        "Guinea pig: labels that differ in spelling alone: Guinea pig, guinea_pig (kept)"
+    ]
+    assert load("voc", tmp_path, classes=["Guinea-Pig"]).classes == ("Guinea pig", "guinea_pig")
+
+
+def test_a_folder_without_lists_is_read_whole(tmp_path):
+    """A Pets-like folder took several refusals until `--split all` was found."""
+    write_voc(tmp_path, {"a": [voc_object("cat", (1, 1, 9, 9))]}, split="train")
+    with pytest.raises(InputError, match="no such split; there are: train, and 'all'"):
+        load("voc", tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").unlink()
+    (tmp_path / "ImageSets" / "Main").rmdir()
+    data = load("voc", tmp_path)
+    assert (data.split, len(data)) == ("all", 1)
+    assert repr(data) == f"Dataset({tmp_path.name} all: 1 photos, 1 objects (0 difficult), 1 classes)"
+    assert repr(data.annotations[0]) == "Annotation('a', 80x60 px, 1 objects: cat)"
+    assert repr(data[0]) == f"Example(uint8 [60, 80, 3], {data.annotations[0]!r})"
+    assert repr(data.images) == "Photos(1, each decoded when asked for)"
+    assert data.labels == [("cat",)]
+
+
+def test_lists_in_another_place_or_case(tmp_path):
+    write_voc(tmp_path, {"12:30": [voc_object("cat", (1, 1, 9, 9))], "b": []})
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").unlink()
+    write_text(tmp_path / "ImageSets" / "Main" / "Trainval.TXT", "12:30\n")
+    assert [a.source for a in load("voc", tmp_path).annotations] == ["12:30"]
+    (tmp_path / "ImageSets" / "Main" / "Trainval.TXT").rename(tmp_path / "ImageSets" / "val.txt")
+    (tmp_path / "ImageSets" / "Main").rmdir()
+    assert [a.source for a in load("voc", tmp_path, split="val").annotations] == ["12:30"]
+
+
+def test_objects_that_are_stated_twice_are_told(tmp_path):
+    """They would count twice where each object is a sample."""
+    write_voc(tmp_path, {"a": [voc_object("cat", (1, 1, 9, 9))] * 2 + [voc_object("dog", (1, 1, 9, 9))]})
+    data = load("voc", tmp_path)
+    assert [str(note) for note in data.notes] == ["a: objects that are stated twice, with the same box (kept)"]
+    assert data.labels == [("cat", "cat", "dog")]

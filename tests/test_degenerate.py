@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from localization import Features, bootstrap, corloc, corloc_by_class, fit_linear_map, mean_iou
+from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.heuristics import Heuristic, fit_heuristic
 from localization.maxboxacc import box_accuracy
@@ -17,7 +18,6 @@ from saliency.methods import METHODS, Options
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from scripts.comparison.samples import dataset_samples
 from tests.devkits import voc_object, write_photo, write_text, write_voc
 
 NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
@@ -56,7 +56,7 @@ def test_an_empty_split_is_refused(tmp_path):
     with pytest.raises(InputError, match="no photo has a box that counts"):
         samples(load("voc", tmp_path))
     with pytest.raises(InputError, match="no photo has a box that counts"):
-        dataset_samples(NET, load("voc", tmp_path), folds=1)
+        gathered(NET, load("voc", tmp_path), folds=1)
 
 
 def test_one_image_of_one_class(photos):
@@ -64,8 +64,8 @@ def test_one_image_of_one_class(photos):
     figure = corloc(BOX, BOX, ["cat"])
     assert (figure.value, figure.low, figure.high, figure.n) == (1, 1, 1, 1)
     assert corloc_by_class(BOX, BOX, ["cat"]) == {"cat": figure}
-    with pytest.raises(InputError, match=r"--folds 2 needs at least as many photos; .* has 1"):
-        dataset_samples(NET, photos, folds=2)
+    with pytest.raises(InputError, match="folds must be at most the number of scored photos, 1, not 2"):
+        gathered(NET, photos, folds=2)
 
 
 def test_boxes_without_area_or_outside_are_left_out_and_told(photos):

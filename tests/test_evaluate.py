@@ -9,6 +9,7 @@ import pytest
 from localization import Features, fit_linear_map
 from localization.boxes import iou
 from localization.datasets import load, scenes
+from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.protocols import Samples
 from localization.report import tables
 from saliency import load_network
@@ -17,10 +18,10 @@ from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.models.preprocessing import Preprocessing
 from saliency.report import plain
-from scripts import evaluate
-from scripts.cli import Entry
-from scripts.evaluate import Options
-from tests.devkits import voc_object, write_imagenet, write_text, write_voc
+from saliency.scores import predicted
+from scripts import cli
+from scripts.evaluate import Options, main
+from tests.devkits import voc_object, write_imagenet, write_photo, write_text, write_voc
 
 
 @pytest.fixture
@@ -40,9 +41,21 @@ def devkit(tmp_path):
     return folder
 
 
+def command(**options) -> int:
+    """The script's main with these options, as it reads them from a command line."""
+    words = ["--quiet"]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{name.replace('_', '-')}")
+        else:
+            words += [option, *map(str, value if isinstance(value, tuple) else [value])]
+    return main(cli.parse(Options, words))
+
+
 def run(devkit, tmp_path, **options) -> dict:
-    given = {"dataset": "voc", "data_root": devkit, "split": "test", "out": tmp_path / "out", "quiet": True}
-    assert evaluate.main(Options(**given | options)) == 0
+    given = {"dataset": "voc", "data_root": devkit, "split": "test", "out": tmp_path / "out"}
+    assert command(**given | options) == 0
     return json.loads((tmp_path / "out" / "results.json").read_text())
 
 
@@ -135,8 +148,7 @@ def test_maps_of_another_tool(devkit, tmp_path):
 
 
 def test_a_network_end_to_end(tmp_path):
-    options = Options(limit=20, network="scenes_cnn", protocol="top1-loc", out=tmp_path, quiet=True)
-    assert evaluate.main(options) == 0
+    assert command(limit=20, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert rows[-1]["method"] == "gradient-max" and 0 <= rows[-1]["figure"]["value"] <= 1
     assert rows[-1]["figure"]["n"] == 20
@@ -148,10 +160,8 @@ def test_a_saved_linear_map(tmp_path):
     maps = METHODS["gradient-max"].maps(net, net.preprocess(train.images))
     linear = fit_linear_map(maps, train.boxes, method="ridge", source={"method": "gradient-max"})
     linear.save(tmp_path / "linear.safetensors")
-    options = Options(
-        limit=10, network="scenes_cnn", bundle=tmp_path / "linear.safetensors", out=tmp_path / "out", quiet=True
-    )
-    assert evaluate.main(options) == 0
+    options = {"limit": 10, "network": "scenes_cnn", "bundle": tmp_path / "linear.safetensors"}
+    assert command(**options, out=tmp_path / "out") == 0
     test = scenes("test", 10)
     expected = linear.predict(METHODS["gradient-max"].maps(net, net.preprocess(test.images)))
     with open(tmp_path / "out" / "images.csv", newline="") as file:
@@ -160,7 +170,7 @@ def test_a_saved_linear_map(tmp_path):
     row = json.loads((tmp_path / "out" / "results.json").read_text())["rows"][-1]
     assert row["method"] == "gradient-max"  # the bundle's, though the protocol has no say in it
     with pytest.raises(InputError, match="fitted to maps of method 'gradient-max'"):
-        evaluate.main(replace(options, method="gestalt-max", out=tmp_path / "other"))
+        command(**options, method="gestalt-max", out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -179,15 +189,15 @@ def test_a_stacked_linear_map_says_how_its_maps_are_made(tmp_path):
         maps(train.images), train.boxes * 64 / 96, method="ridge", features=Features.raw((4, 4)), source=source
     )
     linear.save(tmp_path / "linear.safetensors")
-    options = Options(limit=8, network="scenes_cnn", bundle=tmp_path / "linear.safetensors", out=tmp_path, quiet=True)
-    assert evaluate.main(options) == 0
+    options = {"limit": 8, "network": "scenes_cnn", "bundle": tmp_path / "linear.safetensors", "out": tmp_path}
+    assert command(**options) == 0
     with open(tmp_path / "images.csv", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["method"] == source["method"]]
     found = [[float(line[k]) for k in ("x0", "y0", "x1", "y1")] for line in lines]
     np.testing.assert_allclose(found, linear.predict(maps(test.images)) * 96 / 64, atol=2e-3)
     replace(linear, source={**source, "options": [{}]}).save(tmp_path / "linear.safetensors")
     with pytest.raises(InputError, match="does not say how its maps were made"):
-        evaluate.main(options)
+        command(**options)
 
 
 def test_boxes_that_a_crop_removed_are_counted():
@@ -196,13 +206,12 @@ def test_boxes_that_a_crop_removed_are_counted():
     data = load("scenes", limit=2)
     wide = replace(data, annotations=tuple(replace(a, size=(96, 400)) for a in data.annotations))
     true = (np.array([[0.0, 0, 90, 50]]), np.array([[0.0, 0, 90, 50], [150, 0, 200, 50]]))  # 152..248 is seen
-    assert evaluate.cropped_away(net, wide, Samples(np.array([0, 1]), ("0", "1"), true)) == 1
+    assert cropped_away(net, wide, Samples(np.array([0, 1]), ("0", "1"), true)) == 1
 
 
 def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
     write_voc(devkit, {"090": [voc_object("cat", (70, 1, 99, 30))]}, split="odd")
-    options = Options("voc", devkit, "odd", check=True, out=tmp_path / "out")
-    assert evaluate.main(options) == 0
+    assert command(dataset="voc", data_root=devkit, split="odd", check=True, out=tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "VOC2007 odd: 1 photos, 1 objects" in said
     assert "    090: box beyond the border: cat (repaired)" in said
@@ -211,7 +220,7 @@ def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
 
 def test_paper_voc07_with_a_network(devkit, tmp_path):
     """One sample an object, difficult ones left out: 20 learned from, 20 scored, by Gestalt maps."""
-    given = {"protocol": "paper-voc07", "train_split": "trainval", "network": "scenes_cnn", "entry": Entry("stretch")}
+    given = {"protocol": "paper-voc07", "train_split": "trainval", "network": "scenes_cnn"}
     results = run(devkit, tmp_path, **given)
     assert (results["photos"], results["samples"], results["cropped_away"]) == (10, 20, 0)
     row = results["rows"][-1]
@@ -226,7 +235,7 @@ def test_paper_imagenet_with_a_network(tmp_path):
     write_imagenet(tmp_path, {name: (1 + i, 1, 50, 20 + i % 15) for i, name in enumerate(names)})
     write_text(tmp_path / "wnids.txt", "n00000001\nn00000002\n")
     given = {"dataset": "imagenet", "protocol": "paper-imagenet", "split": "train", "only": tmp_path / "wnids.txt"}
-    results = run(tmp_path, tmp_path, network="scenes_cnn", entry=Entry("stretch"), **given)
+    results = run(tmp_path, tmp_path, network="scenes_cnn", **given)
     assert results["photos"] == 6
     row = results["rows"][-1]
     assert row["method"] == "gradient-mean" and row["figure"]["n"] == 6 and row["figure"]["missing"] == 0
@@ -264,8 +273,10 @@ def test_errors_of_files(devkit, tmp_path):
     with pytest.raises(InputError, match="names none of the 10 photos, such as '010'"):
         run(devkit, tmp_path, boxes=tmp_path / "b.csv")
     given = {"maps": tmp_path, "train_split": "trainval", "protocol": "maxboxacc"}
-    with pytest.raises(InputError, match=r"010\.npy: no such file"):
+    with pytest.raises(InputError, match=r"holds no 010\.npy or \.npz; every image needs a map of its name"):
         run(devkit, tmp_path, **given)
+    for i in range(20):
+        np.save(tmp_path / f"{i:03d}.npy", np.zeros((30, 40)))
     np.save(tmp_path / "010.npy", np.zeros((2, 2, 3)))
     with pytest.raises(InputError, match="a map must be numbers"):
         run(devkit, tmp_path, **given)
@@ -280,3 +291,210 @@ def test_tables():
     assert tables.markdown(columns, rows) == "| method | a\\|b_% |\n| --- | ---: |\n| x & y | 12.3 |\n| none |  |\n"
     assert r"method & a|b\_\% \\" in tables.latex(columns, rows) and r"x \& y & 12.3 \\" in tables.latex(columns, rows)
     assert tables.comma_separated(columns, rows) == "method,a|b_%\nx & y,12.3\nnone,\n"
+
+
+def test_folds_learn_where_there_is_no_other_split(devkit, tmp_path, capsys):
+    """Against the class mean box of the other folds, by hand; the five photos of a fold never teach themselves."""
+    results = run(devkit, tmp_path, folds=2)
+    assert results["training"] == {"folds": 2} and results["samples"] == 20
+    data = load("voc", devkit, split="test")
+    easy = [annotation.only(~annotation.difficult) for annotation in data.annotations]
+    boxes = {(a.source, label): box for a in easy for label, box in zip(a.labels, a.boxes)}
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] == "class mean box"]
+    boxes_said = {(line["image"], line["label"]): [float(line[k]) for k in ("x0", "y0", "x1", "y1")] for line in lines}
+    of_fold = {}
+    for (source, label), box in boxes_said.items():
+        of_fold.setdefault((label, tuple(box)), []).append(source)
+    assert sorted(map(len, of_fold.values())) == [5, 5, 5, 5]
+    for (label, box), own in of_fold.items():
+        others = [boxes[f"{i:03d}", label] for i in range(10, 20) if f"{i:03d}" not in own]
+        np.testing.assert_allclose(box, np.mean(others, 0), atol=1e-3)
+    assert (
+        "Learned in 2 folds: each photo is scored by what the photos of the others taught." in capsys.readouterr().out
+    )
+
+
+def test_folds_of_thresholds_and_of_linear_maps(devkit, tmp_path):
+    for i in range(10, 20):
+        map = np.zeros((30, 40), np.float32)
+        map[:15, : round((21 + 2 * (i % 10)) / 2)] = 1
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        np.save(tmp_path / "maps" / f"{i:03d}.npy", map)
+    figures = run(devkit, tmp_path, maps=tmp_path / "maps", protocol="maxboxacc", folds=5)["figures"]
+    assert {name: figure["value"] for name, figure in figures.items()} == {
+        "oracle threshold": 0.5,
+        "threshold from other folds": 0.5,
+    }
+    row = run(devkit, tmp_path, maps=tmp_path / "maps", folds=5, route="heuristic")["rows"][-1]
+    assert row["method"] == "maps" and row["figure"]["missing"] == 0 and row["classes"]["cat"]["value"] > 0.5
+
+
+def test_maps_of_photos_of_several_sizes(tmp_path, rng):
+    """Each map is its photo's true box, in its photo's pixels: what is learned from them finds all, in folds too."""
+    lines = ["file,x0,y0,x1,y1,label"]
+    for i in range(24):
+        width, height = (int(side) for side in rng.integers(50, 120, 2))
+        write_photo(tmp_path / "photos" / f"{i:02d}.png", (height, width), i)
+        x0, y0 = int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2))
+        x1, y1 = int(rng.integers(x0 + 15, width)), int(rng.integers(y0 + 15, height))
+        lines.append(f"{i:02d}.png,{x0},{y0},{x1},{y1},thing")
+        map = np.zeros((height, width), np.float32)
+        map[y0:y1, x0:x1] = 1
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        np.save(tmp_path / "maps" / f"{i:02d}.npy", map)
+    write_text(tmp_path / "photos" / "boxes.csv", "\n".join(lines) + "\n")
+    data = load("folder", tmp_path / "photos")
+    given = {"maps": tmp_path / "maps"}
+    figures = evaluate(data, **given, options=EvaluationOptions("maxboxacc")).results["figures"]
+    assert figures["oracle threshold"].value == 1
+    for route, least in (("heuristic", 0.9), ("linear", 0.7)):
+        row = evaluate(data, **given, options=EvaluationOptions(folds=4, route=route)).results["rows"][-1]
+        assert row["figure"].value >= least
+
+
+def test_what_is_scored_is_not_learned_from(devkit, tmp_path, capsys):
+    """The training split holds three of the test photos under other names: the figures are those without them."""
+    apart = run(devkit, tmp_path, train_split="trainval")["rows"]
+    for i in range(3):
+        shutil.copy(devkit / "JPEGImages" / f"01{i}.jpg", devkit / "JPEGImages" / f"copy{i}.jpg")
+        shutil.copy(devkit / "Annotations" / f"01{i}.xml", devkit / "Annotations" / f"copy{i}.xml")
+    lists = devkit / "ImageSets" / "Main"
+    write_text(lists / "mixed.txt", (lists / "trainval.txt").read_text() + "copy0\ncopy1\ncopy2\n")
+    capsys.readouterr()
+    results = run(devkit, tmp_path, train_split="mixed")
+    assert results["rows"] == apart and results["training"]["photos"] == 10
+    said = capsys.readouterr().out
+    assert "Learned on 10 photos of VOC2007 mixed, none of which is scored." in said
+    assert "left out      3  is scored, so nothing is learned from it, first in copy0" in said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "is scored, so nothing is learned from it" in page and "none of which is scored" in page
+    with pytest.raises(InputError, match="each of its 10 photos is among those that are scored"):
+        run(devkit, tmp_path, train_split="test")
+
+
+def test_folds_keep_photos_that_show_the_same_together(devkit, tmp_path):
+    for i in range(10, 20):
+        shutil.copy(devkit / "JPEGImages" / f"{i:03d}.jpg", devkit / "JPEGImages" / f"{i + 100}.jpg")
+        shutil.copy(devkit / "Annotations" / f"{i:03d}.xml", devkit / "Annotations" / f"{i + 100}.xml")
+    write_text(devkit / "ImageSets" / "Main" / "twice.txt", "".join(f"{i:03d}\n{i + 100}\n" for i in range(10, 20)))
+    run(devkit, tmp_path, split="twice", folds=3)
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] == "class mean box"]
+    said = {(line["image"], line["label"]): (line["x0"], line["y0"], line["x1"], line["y1"]) for line in lines}
+    for (image, label), box in said.items():
+        if len(image) == 3 and image < "100":
+            assert said[str(int(image) + 100), label] == box
+    with pytest.raises(InputError, match="--folds must be at most the 10 photos with boxes that count, not 11"):
+        run(devkit, tmp_path, split="twice", folds=11)
+
+
+def test_a_truncated_photo_is_listed_and_the_run_goes_on(devkit, tmp_path, capsys):
+    path = devkit / "JPEGImages" / "013.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    results = run(devkit, tmp_path, network="scenes_cnn", train_split="trainval")
+    assert results["photos"] == 9 and results["samples"] == 18
+    assert any("013.jpg" in note and "photo cannot be read" in note for note in results["notes"])
+    said = capsys.readouterr().out
+    assert "left out      1  photo cannot be read, first in 013" in said
+    assert "photo cannot be read" in (tmp_path / "out" / "report.html").read_text()
+    assert command(dataset="voc", data_root=devkit, split="test", check=True) == 0
+    assert "013: photo cannot be read" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"013\.jpg: damaged image"):
+        run(devkit, tmp_path, network="scenes_cnn", train_split="trainval", strict=True)
+
+
+def test_labels_meet_class_names_as_people_write_them(devkit, tmp_path, capsys):
+    """Labels "Cat" and "big dog" against "cat" and "big_dog": top-1 is of all samples, unknown labels are counted."""
+    for path in (devkit / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("<name>cat<", "<name>Cat<").replace("<name>dog<", "<name>big dog<"))
+    names = ["cat", "big_dog", *"cdefghij"]
+    write_text(tmp_path / "names.txt", "\n".join(names) + "\n")
+    given = {"network": "scenes_cnn", "protocol": "top1-loc", "train_split": "trainval"}
+    results = run(devkit, tmp_path, classes=tmp_path / "names.txt", **given)
+    net, data = load_network("scenes_cnn"), load("voc", devkit, split="test")
+    said = predicted(net, net.preprocess(list(data.images)))
+    assert results["class_accuracy"]["value"] == np.mean([said == 0, said == 1])
+    assert results["class_accuracy"]["n"] == 20 and results["labels"] == ""
+    names[1] = "wolf"
+    write_text(tmp_path / "names.txt", "\n".join(names) + "\n")
+    capsys.readouterr()
+    results = run(devkit, tmp_path, classes=tmp_path / "names.txt", **given)
+    assert results["class_accuracy"]["value"] == np.mean(said == 0) / 2 and results["class_accuracy"]["n"] == 20
+    assert "10 of 20 labels have no class: 1 no class of the network (big dog)" in capsys.readouterr().out
+
+
+def test_the_page_says_what_the_entry_cuts_away(tmp_path, devkit, capsys):
+    given = {"network": "scenes_cnn", "train_split": "trainval"}
+    assert "nothing is cut away" in run(devkit, tmp_path, **given)["entry"]
+    results = run(devkit, tmp_path, resize="crop", **given)
+    assert "of 10 of 10 photos the border is cut away, 25% of their area on average" in results["entry"]
+    assert results["entry"] in capsys.readouterr().out
+    assert results["entry"] in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_in_python(devkit, tmp_path):
+    """The library alone: rows, table, files, and what a notebook shows."""
+    data, train = (load("voc", devkit, split=split) for split in ("test", "trainval"))
+    write_boxes(tmp_path / "mine.csv", [("010", "cat", 0, 0, 21, 30)])
+    calls = []
+    result = evaluate(data, boxes=tmp_path / "mine.csv", train=train, progress=lambda *done: calls.append(done))
+    assert calls[-1] == (10, 10) and len(calls) == 20
+    assert result.rows[-1]["method"] == "mine" and result.rows[-1]["figure"]["value"] == 0.05
+    assert "mine" in result.table() and result.notes == []
+    html = result._repr_html_()
+    assert "<table>" in html and "data:image/png" in html and "<html" not in html
+    assert not (tmp_path / "out").exists()
+    written = result.save(tmp_path / "out")
+    assert json.loads(written.read_text())["rows"] == result.rows
+
+
+def test_inputs_go_by_content(devkit, tmp_path):
+    """The hash of the inputs changes with a box's file, a photo, a label, though no name does."""
+    write_boxes(tmp_path / "mine.csv", [("010", "cat", 0, 0, 21, 30)])
+    seen = [run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"]]
+    assert run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"] == seen[0]
+    write_boxes(tmp_path / "mine.csv", [("010", "cat", 0, 0, 21, 31)])
+    seen.append(run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"])
+    write_photo(devkit / "JPEGImages" / "015.jpg", (60, 80), 12345)
+    seen.append(run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"])
+    xml = devkit / "Annotations" / "015.xml"
+    xml.write_text(xml.read_text().replace("<name>dog<", "<name>cow<"))
+    seen.append(run(devkit, tmp_path, boxes=tmp_path / "mine.csv")["inputs"])
+    assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"split": "train"}, "no such split.*; --split all --folds 10 scores every photo by what the others teach$"),
+        ({"train_split": "test"}, "; name another --train-split, or none and --folds 10$"),
+        ({"folds": 1}, "folds must be 0 or at least 2"),
+        ({"folds": 2, "train_split": "trainval"}, "--folds and training photos exclude each other"),
+        ({"network": "scenes_cnn"}, "give --train-split, --folds, or a fitted linear map as --bundle"),
+    ],
+)
+def test_a_refusal_names_the_next_step(devkit, tmp_path, options, says):
+    with pytest.raises(InputError, match=says):
+        run(devkit, tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_boxes_are_told_where_boxes_come_from(devkit, tmp_path):
+    photos = devkit / "JPEGImages"
+    with pytest.raises(InputError, match=r"--dataset folder come from a boxes\.csv in it: file,x0,y0,x1,y1,label"):
+        command(dataset="folder", data_root=photos, out=tmp_path / "out")
+    with pytest.raises(InputError, match="--images has no boxes to score by"):
+        command(images=photos, out=tmp_path / "out")
+    with pytest.raises(InputError, match="--data-root is needed: the folder in which the voc data set lies"):
+        command(dataset="voc", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_in_another_format_are_refused_until_it_is_named(devkit, tmp_path):
+    lines = [(f"{i:03d}", "cat", 0, 0, (21 + 2 * (i % 10)) / 80, 0.5) for i in range(10, 20)]
+    write_boxes(tmp_path / "shares.csv", lines)
+    with pytest.raises(InputError, match="say --box-format normalised-xyxy if that is what they are"):
+        run(devkit, tmp_path, boxes=tmp_path / "shares.csv")
+    row = run(devkit, tmp_path, boxes=tmp_path / "shares.csv", box_format="normalised-xyxy")["rows"][-1]
+    assert {name: figure["value"] for name, figure in row["classes"].items()} == {"cat": 1.0, "dog": 0.0}

@@ -209,7 +209,7 @@ def test_bad_input_is_named(x, maps):
     score = lambda images: images.sum((1, 2, 3))  # noqa: E731
     with pytest.raises(InputError, match=r"maps must be \[3, 6, 9\] as the images are, not \[3, 6, 8\]"):
         deletion(score, x, maps[..., :8])
-    with pytest.raises(InputError, match="steps must be at least 1, not 0"):
+    with pytest.raises(InputError, match="steps must be a whole number of at least 1, not 0"):
         insertion(score, x, maps, steps=0)
     with pytest.raises(InputError, match="3 maps need boxes of as many images, not of 2"):
         pointing_game(maps, np.zeros((2, 4)))

@@ -103,8 +103,8 @@ def test_files_that_belong_together_are_all_there_or_the_last_is_not(tmp_path, r
 def test_where_nothing_can_be_written_is_told_and_nothing_made(tmp_path):
     (tmp_path / "file").touch()
     check_writable(tmp_path / "new" / "folder")
-    with pytest.raises(InputError, match=r"file: is a file where a folder is needed; choose another --out"):
+    with pytest.raises(InputError, match=r"file: is a file where a folder is needed; choose another folder"):
         check_writable(tmp_path / "file" / "folder")
-    with pytest.raises(InputError, match="nothing can be written there; choose another --out"):
+    with pytest.raises(InputError, match="nothing can be written there; choose another folder"):
         check_writable(Path("/proc/1/nowhere"))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

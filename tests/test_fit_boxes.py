@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from localization import Features, load_linear_map
+from localization.fitting import FitOptions, fit
 from localization.regression import ridge
-from localization.stock import open_stock
+from localization.regression.data import open_regression_data
+from localization.report import fitted as report
 from localization.store import Record, Shard, create_store
 from saliency.errors import InputError
 from saliency.models.preprocessing import Preprocessing
-from scripts import fit_boxes
 from scripts.fit_boxes import Options, main
 
 N, SIZE, PHOTO = 120, (12, 16), (60, 90)  # maps are 12 x 16 of inputs 24 x 32, photos 60 x 90
@@ -27,7 +28,7 @@ def boxes():
     return np.stack([x[:, 0], y[:, 0], x[:, 1] + 15, y[:, 1] + 10], 1)
 
 
-def make_store(folder, boxes, method, noise, **description):
+def make_store(folder, boxes, method, noise, shown=lambda i: i, **description):
     """Maps bright where the box is; image 7 has no map, image 11 no box."""
     rng = np.random.default_rng(noise)
     described = {
@@ -47,7 +48,7 @@ def make_store(folder, boxes, method, noise, **description):
             own = () if i == 11 else (tuple(boxes[i]),)
             labels = ("cat",) * len(own)
             problem = "damaged image" if i == 7 else ""
-            records.append(Record(f"photo{i}", PHOTO, labels, own, f"hash{i}", problem=problem))
+            records.append(Record(f"photo{i}", PHOTO, labels, own, f"hash{shown(i)}", problem=problem))
         store.write(number, Shard(np.array(maps), tuple(records)))
     store.finish()
     return folder
@@ -60,26 +61,29 @@ def stores(tmp_path_factory, boxes):
 
 
 def fitted(folders, out, **changes):
-    given = {"stores": folders[:1], "method": "ridge", "features": FEATURES, "quiet": True, "lambdas": (0.01, 0.1, 1.0)}
-    assert main(Options(**{**given, "out": out, **changes})) == 0
+    given = {"stores": folders[:1], "method": "ridge", "features": FEATURES, "lambdas": (0.01, 0.1, 1.0), **changes}
+    stores = given.pop("stores")
+    assert main(Options(stores, out, fit=FitOptions(**given), quiet=True)) == 0
     return load_linear_map(out / "linear_map.safetensors")
 
 
 def test_the_stock_holds_the_usable_images_and_their_boxes(stores, boxes):
-    stock = open_stock(stores, FEATURES)
-    assert [record.source for record in stock.records] == [f"photo{i}" for i in range(N) if i not in (7, 11)]
+    data = open_regression_data(stores, FEATURES)
+    assert [record.source for record in data.records] == [f"photo{i}" for i in range(N) if i not in (7, 11)]
     usable = np.delete(np.arange(N), [7, 11])
-    np.testing.assert_allclose(stock.learned(), boxes[usable] * np.array([16 / 90, 12 / 60] * 2))
-    np.testing.assert_allclose(stock.to_photos(stock.learned(), np.arange(len(stock))), boxes[usable])
-    assert stock.width == 2 * FEATURES.count(*SIZE)
+    np.testing.assert_allclose(data.target_boxes(), boxes[usable] * np.array([16 / 90, 12 / 60] * 2))
+    np.testing.assert_allclose(data.to_photos(data.target_boxes(), np.arange(len(data))), boxes[usable])
+    assert data.width == 2 * FEATURES.count(*SIZE)
 
 
 def test_processes_share_the_rows_and_lose_none(stores):
     targets = np.arange(N - 2)[:, None].astype(float)
     chosen = np.array([90, 3, 40, 41, 8, 117, 26])
-    parts = [open_stock(stores, FEATURES, part=part, parts=3).rows(chosen, targets) for part in range(3)]
+    parts = [
+        open_regression_data(stores, FEATURES, part=part, parts=3).feature_blocks(chosen, targets) for part in range(3)
+    ]
     assert sorted(np.concatenate([rows.targets[:, 0] for rows in parts])) == sorted(chosen)
-    whole = open_stock(stores, FEATURES, cache=0).rows(chosen, targets)
+    whole = open_regression_data(stores, FEATURES, cache=0).feature_blocks(chosen, targets)
     x = np.concatenate([np.concatenate([*rows.blocks(), np.empty((0, rows.width))]) for rows in parts])
     order = np.argsort(np.concatenate([rows.targets[:, 0] for rows in parts]))
     np.testing.assert_array_equal(np.concatenate(list(whole.blocks())), x[order])
@@ -105,12 +109,12 @@ def test_a_second_run_writes_the_same_bytes(stores, tmp_path):
 
 
 def test_a_folder_removed_under_the_run_is_told(stores, tmp_path, monkeypatch):
-    def removing(options, *rest):
-        shutil.rmtree(options.out)
-        page(options, *rest)
+    def removing(path, *rest):
+        shutil.rmtree(path.parent)
+        page(path, *rest)
 
-    page = fit_boxes.page
-    monkeypatch.setattr(fit_boxes, "page", removing)
+    page = report.write_page
+    monkeypatch.setattr(report, "write_page", removing)
     with pytest.raises(InputError, match=r"boxes.csv: was removed while the run went on; run the same command again"):
         fitted(stores, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
@@ -123,9 +127,9 @@ def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):
     primal = fitted(stores, tmp_path / "primal", features=few, lambdas=(0.1,))
     gradients = fitted(stores, tmp_path / "gradients", features=few, lambdas=(0.1,), budget=0)
     np.testing.assert_allclose(primal.weights, gradients.weights, rtol=1e-3, atol=1e-5)
-    stock = open_stock(stores[:1], FEATURES)
-    assert dual.record["n"] < stock.width
-    assert primal.record["n"] >= open_stock(stores[:1], few).width
+    data = open_regression_data(stores[:1], FEATURES)
+    assert dual.record["n"] < data.width
+    assert primal.record["n"] >= open_regression_data(stores[:1], few).width
 
 
 def test_stacked_methods_and_refinements_are_fitted(stores, tmp_path):
@@ -140,7 +144,7 @@ def test_stacked_methods_and_refinements_are_fitted(stores, tmp_path):
     [
         ({"shares": (0.5, 0.5, 0.5)}, "--shares must be"),
         ({"lambdas": ()}, "--lambdas must be"),
-        ({"few_shot": (2,)}, "--few-shot needs"),
+        ({"few_shot": (2,)}, "--few-shot must be a whole number of at least 3, not 2"),
         ({"stores": ()}, "no store of maps"),
         ({"method": "lad", "budget": 0, "features": Features(size=(2, 2), profiles=(0.5,))}, "need more than --budget"),
     ],
@@ -154,12 +158,12 @@ def test_bad_options_are_told(stores, tmp_path, changes, part):
 def test_stores_that_do_not_belong_together_are_told(stores, boxes, tmp_path):
     other = make_store(tmp_path / "other", boxes, "gestalt", 2, images="other")
     with pytest.raises(InputError, match="differ in images"):
-        open_stock((stores[0], other), FEATURES)
+        open_regression_data((stores[0], other), FEATURES)
 
 
 def test_stores_of_two_layers_are_stacked_and_say_so(stores, boxes, tmp_path):
     other = make_store(tmp_path / "other", boxes, "gradient", 2, options={"layer": "conv1"})
-    source = open_stock((stores[0], other), FEATURES).source
+    source = open_regression_data((stores[0], other), FEATURES).source
     assert source["method"] == "gradient+gradient" and source["options"] == [{}, {"layer": "conv1"}]
     assert source["network"] == "vgg16"
 
@@ -169,3 +173,55 @@ def test_options_are_recorded(stores, tmp_path):
     config = json.loads((tmp_path / "results.json").read_text())["config"]
     assert config["features"]["softness"] == asdict(FEATURES)["softness"]
     assert config["lambdas"] != list(ridge.LAMBDAS)
+
+
+def test_a_photo_that_is_scored_is_not_learned_from(boxes, tmp_path):
+    """Every second image shows what the one before it shows: the pairs that the split tears apart are taken out."""
+    store = make_store(tmp_path / "twice", boxes, "gradient", 1, shown=lambda i: i // 2)
+    given = FitOptions("ridge", FEATURES, lambdas=(0.1,))
+    data = open_regression_data([store], FEATURES)
+    result = fit(store, options=given)
+    order = np.random.default_rng(0).permutation(N - 2)
+    parts = np.split(order, np.round(np.cumsum(given.shares) * (N - 2)).astype(int))[:3]
+    chosen, scored = ({data.records[i].pixels for i in part} for part in parts[1:])
+    kept = [i for i in parts[0] if data.records[i].pixels not in chosen | scored]
+    assert 0 < len(kept) < len(parts[0]) and result.results["images"]["fit"] == len(kept)
+    held = [i for i in parts[1] if data.records[i].pixels not in scored]
+    assert result.results["images"]["choose"] == len(held) and result.results["images"]["score"] == len(parts[2])
+    taken = len(parts[0]) - len(kept) + len(parts[1]) - len(held)
+    assert f"{taken} images show the very photo of one held out, so nothing is learned from them" in result.notes
+
+
+def test_stores_of_other_photos_under_the_same_names_are_told(stores, boxes, tmp_path):
+    other = make_store(tmp_path / "other", boxes, "gestalt", 2, shown=lambda i: i + (i == 40))
+    with pytest.raises(InputError, match=r"differ in the pixels of photo40, so they cannot be stacked"):
+        open_regression_data((stores[0], other), FEATURES)
+    moved = boxes.copy()
+    moved[3, 2] += 1
+    other = make_store(tmp_path / "moved", moved, "gestalt", 2)
+    with pytest.raises(InputError, match=r"differ in the boxes of photo3, so they cannot be stacked"):
+        open_regression_data((stores[0], other), FEATURES)
+
+
+def test_what_was_left_out_is_said(stores, tmp_path, capsys):
+    fitted(stores, tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["notes"] == [
+        "1 images have no map and are left out, the first photo7",
+        "1 images have no box and are left out, the first photo11",
+    ]
+    page, said = (tmp_path / "report.html").read_text(), capsys.readouterr().out
+    assert all(note in page and f"note: {note}" in said for note in results["notes"])
+    assert "nothing is cut away" in page
+
+
+def test_in_python(stores, tmp_path):
+    options, calls = FitOptions("ridge", FEATURES, lambdas=(0.1, 1.0), few_shot=(10, 20), repeats=2), []
+    result = fit(stores[0], options=options, progress=lambda *done: calls.append(done))
+    assert calls == [(i, 4) for i in range(1, 5)]
+    assert [row["route"] for row in result.rows] == ["linear map", "median box", "mean box", "full image"]
+    assert "linear map" in result.table() and "<table>" in result._repr_html_()
+    written = result.save(tmp_path / "out")
+    assert json.loads(written.read_text())["rows"] == result.rows
+    with pytest.raises(InputError, match="`few_shot` and `method` sgd run in a single process"):
+        fit(stores[0], options=options, parts=2)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.maps.gradient import gradient_maps, input_gradient, joined
+from saliency.maps.gradient import gradient_maps, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Dense, Flatten
 from saliency.models.network import Network
+from saliency.models.operators import Dense, Flatten
 from saliency.models.weights import random_network
 from saliency.models.zoo.alexnet import alexnet_2012
 from saliency.models.zoo.resnet import resnet50
@@ -74,7 +74,7 @@ def test_aggregates(net, x):
         ours = gradient_maps(net, x, target=2, aggregate=aggregate)
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, maps, rtol=1e-5, atol=1e-9)
-        np.testing.assert_allclose(joined(signed, aggregate), maps, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(reduce_channels(signed, aggregate), maps, rtol=1e-5, atol=1e-9)
 
 
 def test_targets_are_each_images_own(net, x):

@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from localization.boxes_file import read_boxes
 from localization.datasets import load
-from localization.datasets.dataset import inside
-from localization.datasets.photos import read_header, read_photo
+from localization.datasets.names import inside
 from localization.report import figures
 from saliency import InputError, load_network, report
 from saliency import _reading as reading
 from saliency._reading import read_arrays, read_json, read_map, read_rows
 from saliency.models.preprocessing import Preprocessing
-from scripts.boxes_file import read_boxes
+from saliency.photos import read_header, read_photo
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
 PRODUCT = [path for top in ("saliency", "localization", "scripts") for path in Path(top).rglob("*.py")]
@@ -234,7 +234,7 @@ def test_json_without_end_is_refused(tmp_path):
 
 
 def test_rows_are_text(tmp_path):
-    write_text(tmp_path / "a.csv", "\ufeffa,b\r\n1\r\n2,3,4\r\n")
+    write_text(tmp_path / "a.csv", "\ufeffa,b\r\n1\r\n2,3,,\r\n")
     assert [(row["a"], row["b"]) for row in read_rows(tmp_path / "a.csv", ("a", "b"))] == [("1", ""), ("2", "3")]
     write_text(tmp_path / "b.csv", f"a\n{'x' * 200_000}\n")
     with pytest.raises(InputError, match=r"b\.csv: not a CSV file"):

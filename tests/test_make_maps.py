@@ -9,13 +9,16 @@ from PIL import Image
 
 from localization import datasets
 from localization.datasets.dataset import Photos
+from localization.features import pooled
+from localization.map_making import MapOptions, make_maps
 from localization.store import Store, open_store
 from saliency import gradient_maps, load_network
 from saliency.errors import InputError
 from saliency.models.weights import random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from scripts.make_maps import Options, main, pooled
-from scripts.processes import Processes
+from scripts import cli
+from scripts.make_maps import Options
+from scripts.make_maps import main as script
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,22 @@ def network(tmp_path_factory):
 
 
 def options(out, network, **changes):
-    return Options(
-        **{"out": out, "weights": network, "limit": 5, "shard_size": 2, "size": (12, 16), "quiet": True, **changes}
-    )
+    """A command line."""
+    words = []
+    for name, value in {
+        **{"out": out, "weights": network, "limit": 5, "shard_size": 2, "size": (12, 16), "quiet": True},
+        **changes,
+    }.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None:
+            several = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", *map(str, several)]
+    return words
+
+
+def main(words):
+    return script(cli.parse(Options, words))
 
 
 def files(folder):
@@ -93,7 +109,7 @@ def photos(tmp_path, rng):
 
 def test_a_photo_that_the_reader_leaves_out_is_listed(network, tmp_path, photos, capsys):
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:100])
-    given = {"dataset": "folder", "root": photos, "limit": None}
+    given = {"dataset": "folder", "data_root": photos, "limit": None}
     assert main(options(tmp_path / "store", network, **given)) == 0
     assert "no map: " in capsys.readouterr().out
     (problem,) = json.loads((tmp_path / "store" / "index.json").read_text())["problems"]
@@ -110,7 +126,7 @@ def test_an_image_that_cannot_be_decoded_later_is_listed_and_the_run_goes_on(net
 
     decoders = (*data.images.decoders[:3], broken, data.images.decoders[4])
     changed = replace(data, images=Photos(decoders))
-    monkeypatch.setattr(datasets, "load", lambda *_, **__: changed)
+    monkeypatch.setattr(cli, "load", lambda *_, **__: changed)
     assert main(options(tmp_path / "store", network)) == 0
     (problem,) = json.loads((tmp_path / "store" / "index.json").read_text())["problems"]
     assert problem == {"image": data.annotations[3].source, "problem": "photo.jpg: damaged image"}
@@ -121,7 +137,7 @@ def test_an_image_that_cannot_be_decoded_later_is_listed_and_the_run_goes_on(net
 
 
 def test_another_photo_under_the_same_name_is_noticed(network, tmp_path, photos, rng, capsys):
-    given = {"dataset": "folder", "root": photos, "limit": None, "shard_size": 1}
+    given = {"dataset": "folder", "data_root": photos, "limit": None, "shard_size": 1}
     main(options(tmp_path / "store", network, **given))
     Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(photos / "b.png")
     main(options(tmp_path / "store", network, **given))
@@ -136,8 +152,9 @@ def test_another_photo_under_the_same_name_is_noticed(network, tmp_path, photos,
         ({"shard": "half"}, "I/N"),
         ({"shard_size": 0}, "--shard-size must be a whole number of at least 1"),
         ({"size": (4, 0)}, "--size must be a whole number of at least 1, not 0"),
-        ({"processes": Processes(coordinator="localhost:1")}, "belong together"),
-        ({"processes": Processes("localhost:1", 2, 2)}, "must lie in 0..1"),
+        ({"coordinator": "localhost:1"}, "--coordinator, --process-id and --processes belong together"),
+        ({"coordinator": "localhost:1", "process_id": 2, "processes": 2}, "--process-id must lie in 0..1"),
+        ({"labels": ("0", "cat")}, "no object is of class cat"),
     ],
 )
 def test_bad_options_leave_nothing_behind(network, tmp_path, changes, part):
@@ -149,5 +166,62 @@ def test_bad_options_leave_nothing_behind(network, tmp_path, changes, part):
 def test_labels_that_the_network_does_not_know_are_told(tmp_path):
     net = random_network(scenes_cnn())
     save_network(net, tmp_path / "nameless.safetensors", {})
-    with pytest.raises(InputError, match="use --target predicted"):
+    with pytest.raises(InputError, match="or use --target predicted"):
         main(options(tmp_path / "store", str(tmp_path / "nameless.safetensors"), target="label"))
+
+
+@pytest.fixture
+def labelled(photos):
+    (photos / "boxes.csv").write_text("file,x0,y0,x1,y1,label\na.png,1,2,30,20,3\nb.png,1,2,9,8,5\nc.png,0,0,9,9,5\n")
+    return {"dataset": "folder", "data_root": photos, "limit": None, "shard_size": 1}
+
+
+def test_other_labels_of_the_same_photos_are_noticed(network, tmp_path, photos, labelled, capsys):
+    main(options(tmp_path / "store", network, **labelled))
+    table = photos / "boxes.csv"
+    table.write_text(table.read_text().replace("b.png,1,2,9,8,5", "b.png,1,2,9,8,7"))
+    capsys.readouterr()
+    main(options(tmp_path / "store", network, **labelled))
+    assert "1 maps made" in capsys.readouterr().out
+    records = [record for shard in open_store(tmp_path / "store") for record in shard.records]
+    assert [record.labels for record in records] == [("3",), ("7",), ("5",)]
+
+
+def test_another_class_of_the_same_label_is_noticed(network, tmp_path, labelled, capsys):
+    """The class explained is the network's of the photo's label; names of classes come from a file."""
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join("0123456789") + "\n")
+    given = {**labelled, "target": "label", "classes": names}
+    main(options(tmp_path / "store", network, **given))
+    first = [record.target for shard in open_store(tmp_path / "store") for record in shard.records]
+    names.write_text("\n".join("0123465789") + "\n")
+    capsys.readouterr()
+    main(options(tmp_path / "store", network, **given))
+    assert "2 maps made" in capsys.readouterr().out
+    again = [record.target for shard in open_store(tmp_path / "store") for record in shard.records]
+    assert (first, again) == ([3, 5, 5], [3, 6, 6])
+
+
+def test_other_weights_under_the_same_name_are_noticed(tmp_path, labelled):
+    path = tmp_path / "net.safetensors"
+    save_network(random_network(scenes_cnn(), seed=0), path, {})
+    main(options(tmp_path / "store", path, **labelled))
+    save_network(random_network(scenes_cnn(), seed=1), path, {})
+    with pytest.raises(
+        InputError, match="holds maps of another origin or setting; choose another folder; --out names it"
+    ):
+        main(options(tmp_path / "store", path, **labelled))
+
+
+def test_in_python(network, tmp_path):
+    net, data, calls = load_network("scenes_cnn", network), datasets.load("scenes", limit=5), []
+    given = {"options": MapOptions(shard_size=2, size=(12, 16)), "progress": lambda *done: calls.append(done)}
+    made = make_maps(net, data, tmp_path / "store", **given)
+    assert calls == [(2, 5), (4, 5), (5, 5)]
+    assert (made.made, made.images, made.complete, made.rows, made.notes) == (5, 5, True, [], [])
+    assert "5 maps made" in made.table() and "<pre>" in made._repr_html_()
+    main(options(tmp_path / "script", network))
+    assert files(tmp_path / "store") == files(tmp_path / "script")
+    with pytest.raises(InputError, match=r"part must lie in 0\.\.1, not 2"):
+        make_maps(net, data, tmp_path / "other", part=2, parts=2)
+    assert not (tmp_path / "other").exists()

@@ -8,8 +8,8 @@ import pytest
 from saliency.errors import InputError
 from saliency.methods import CONTROLS, METHODS, Cost, Options
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten, GlobalAvgPool
 from saliency.models.network import Network
+from saliency.models.operators import Conv, Dense, Flatten, GlobalAvgPool
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 

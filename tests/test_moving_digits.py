@@ -67,10 +67,10 @@ def test_two_digits_overlap_as_the_brighter():
     ("arguments", "message"),
     [
         ({"split": "dev"}, "split must be one of train, val, test, not 'dev'"),
-        ({"n": -1}, "n >= 0"),
-        ({"frames": 0}, "frames >= 1"),
-        ({"digits": 0}, "digits >= 1"),
-        ({"size": (64, 8)}, "at least 16x16 px, not 100, 5, 1 and 64x8"),
+        ({"n": -1}, "n must be a whole number of at least 0, not -1"),
+        ({"frames": 0}, "frames must be a whole number of at least 1, not 0"),
+        ({"digits": 0}, "digits must be a whole number of at least 1, not 0"),
+        ({"size": (64, 8)}, "size must be a whole number of at least 16, not 8"),
     ],
 )
 def test_errors(arguments, message):

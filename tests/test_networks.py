@@ -6,8 +6,8 @@ import pytest
 
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
-from saliency.models.layers import AvgPool, Conv, LocalResponseNorm, MaxPool, output_size
 from saliency.models.network import check_input
+from saliency.models.operators import AvgPool, Conv, LocalResponseNorm, MaxPool, output_size
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.alexnet import alexnet, alexnet_2012
 from saliency.models.zoo.resnet import resnet50, resnet50_v1

@@ -8,7 +8,7 @@ from saliency import InputError, occlusion_maps
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.occlusion import Windows, fill_images
+from saliency.occlusion import Execution, Windows, fill_images
 from tests.oracles import occlusion as oracle
 
 CONVENTIONS = ("captum", "xplique", "pair", "grid")
@@ -24,6 +24,9 @@ def linear(weights):
     return lambda x: np.einsum("nhwc,hwc->n", x, weights)
 
 
+DENSE = Execution("dense")
+
+
 def curved(x):
     return np.tanh(np.asarray(x, float) / 100).prod(-1).sum((1, 2))
 
@@ -32,9 +35,7 @@ def curved(x):
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_convention_is_the_slow_loop(image, convention, shape):
     windows = Windows(SIZE, (5, 4), (3, 2), shape, convention)
-    result = occlusion_maps(
-        curved, image[None], patch=(5, 4), stride=(3, 2), fill=(20, 90, 200), shape=shape, convention=convention
-    )
+    result = occlusion_maps(curved, image[None], windows, fill=(20, 90, 200))
     fill = np.broadcast_to(np.array([20.0, 90, 200]), image.shape)
     scores, pixels = oracle.occlusion(lambda x: curved(x[None])[0], image, fill, windows.template, (3, 2), convention)
     if pixels is None:
@@ -67,7 +68,10 @@ def test_drops_add_up_where_windows_do_not_overlap(image, rng):
 
 
 def test_the_chunk_changes_nothing(image):
-    maps = [occlusion_maps(curved, image[None], patch=5, stride=3, chunk=chunk).maps for chunk in (1, 4, 7, 1000)]
+    maps = [
+        occlusion_maps(curved, image[None], patch=5, stride=3, execution=Execution(chunk=chunk)).maps
+        for chunk in (1, 4, 7, 1000)
+    ]
     for other in maps[1:]:
         assert_allclose(other, maps[0], rtol=1e-6)
 
@@ -84,9 +88,9 @@ def test_images_have_their_own_targets_and_progress_counts_positions(rng):
     net = random_network(scenes_cnn(((3,), (4,)), classes=4, size=(12, 10)))
     x = rng.normal(size=(2, 12, 10, 3)).astype(np.float32)
     seen = []
-    both = occlusion_maps(net, x, patch=4, stride=3, target=[3, 1], engine="dense", progress=lambda *n: seen.append(n))
+    both = occlusion_maps(net, x, patch=4, stride=3, target=[3, 1], execution=DENSE, progress=lambda *n: seen.append(n))
     for i, target in enumerate((3, 1)):
-        alone = occlusion_maps(net, x[i : i + 1], patch=4, stride=3, target=target, engine="dense")
+        alone = occlusion_maps(net, x[i : i + 1], patch=4, stride=3, target=target, execution=DENSE)
         assert_allclose(both.maps[i], alone.maps[0], atol=1e-6)
     done, total = zip(*seen)
     assert done[-1] == total[-1] == 2 * len(both.windows.positions) and list(done) == sorted(done)
@@ -126,13 +130,30 @@ def test_shapes_hide_what_they_say():
         ({"stride": 6}, "must not exceed the patch"),
         ({"fill": "pink"}, "fill must be"),
         ({"fill": 300}, "fill must be"),
-        ({"shape": "star"}, "shape must be"),
-        ({"convention": "matlab"}, "convention must be"),
-        ({"convention": "pair", "patch": (17, 4)}, "smaller than the image"),
-        ({"engine": "magic"}, "engine must be"),
-        ({"engine": "incremental"}, "a network"),
+        ({"execution": Execution("incremental")}, "a network"),
+        ({"execution": "dense"}, "execution must be a Execution, how occlusion is computed"),
+        ({"windows": Windows(SIZE, 5, 3)}, "windows have their own patch and stride"),
+        ({"windows": Windows((4, 4), 2, 2), "patch": None, "stride": None}, r"windows are of images \[4, 4\]"),
+        ({"windows": 5, "patch": None, "stride": None}, "windows must be a Windows, of the images' size"),
     ],
 )
 def test_bad_arguments_are_named(image, changes, words):
     with pytest.raises(InputError, match=words):
         occlusion_maps(curved, image[None], **({"patch": 5, "stride": 3} | changes))
+
+
+@pytest.mark.parametrize(
+    "kind, arguments, words",
+    [
+        (Windows, {"image": SIZE, "patch": 5, "stride": 3, "shape": "star"}, "shape must be"),
+        (Windows, {"image": SIZE, "patch": 5, "stride": 3, "convention": "matlab"}, "convention must be"),
+        (Windows, {"image": SIZE, "patch": (17, 4), "stride": 3, "convention": "pair"}, "smaller than the image"),
+        (Execution, {"engine": "magic"}, "engine must be"),
+        (Execution, {"budget": 0}, "budget must be a whole number of at least 1"),
+        (Execution, {"chunk": 0}, "chunk must be a whole number of at least 1"),
+        (Execution, {"chunk": "tuned"}, "chunk must be a whole number of at least 1"),
+    ],
+)
+def test_bad_windows_and_executions_are_named(kind, arguments, words):
+    with pytest.raises(InputError, match=words):
+        kind(**arguments)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from saliency import InputError, Score, occlusion_maps
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import (
+from saliency.models.operators import (
     Add,
     AvgPool,
     Concat,
@@ -23,19 +23,26 @@ from saliency.models.layers import (
     MaxPool,
     Relu,
 )
+from saliency.models.operators.regions import maximum_outside
 from saliency.models.weights import random_network
 from saliency.models.zoo.alexnet import alexnet, alexnet_2012
 from saliency.models.zoo.resnet import resnet50
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
-from saliency.occlusion import BUDGET, Windows
+from saliency.occlusion import Execution, Windows
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import incremental_scores, jobs, maximum_outside, prepared
-from saliency.occlusion.plan import _plan, macs, plan_for
-from saliency.occlusion.tuning import costliest, tuned_chunk
+from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.plan import _plan, plan_for
 
 LOGIT = Score()
+SCORES = [
+    Score("log_probability"),
+    Score("contrast", against=2),
+    Score(function=lambda logits: logits.max(-1) - logits.std(-1)),
+    Score("gestalt"),
+    Score("gestalt", "pool1"),
+]
 SMALL = {
     "scenes_cnn": scenes_cnn(((4,), (6, 5)), classes=3, size=(21, 26)),
     "vgg16": vgg16(((4,), (6,), (5,)), hidden=7, classes=3, size=(32, 26)),
@@ -74,7 +81,7 @@ def test_every_position_of_every_network(name):
     assert_allclose(off, 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("score", [Score("log_probability"), Score("gestalt"), Score("gestalt", "pool1")], ids=str)
+@pytest.mark.parametrize("score", SCORES, ids=str)
 def test_every_score(score):
     architecture = SMALL["scenes_cnn"]
     off, dense = differences(architecture, Windows(architecture.size, (7, 9), (7, 8), "gaussian"), score)
@@ -82,12 +89,23 @@ def test_every_score(score):
     assert_allclose(off, 0, atol=1e-9)
 
 
-def test_a_bypassed_relu_is_left_out_of_logits_only():
+def test_a_probability():
+    """Small, as this class is not the predicted one: what matters is how it varies."""
+    architecture = SMALL["scenes_cnn"]
+    off, dense = differences(architecture, Windows(architecture.size, (7, 9), (7, 8)), Score("probability"))
+    assert np.ptp(dense) > 1e-2 * np.abs(dense).max()
+    assert_allclose(off, 0, atol=1e-9 * np.abs(dense).max())
+
+
+def test_a_bypassed_relu_is_left_out_where_the_score_says_so():
     architecture = SMALL["squeezenet1_1"]
     windows = Windows(architecture.size, (12, 15), (12, 15))
-    assert "relu10" not in plan_for(architecture, windows, Score()).architecture.by_name
-    off, _ = differences(architecture, windows, Score("log_probability"))
-    assert_allclose(off, 0, atol=1e-9)
+    before = Score("logit_before_relu")
+    assert "relu10" not in plan_for(architecture, windows, before).architecture.by_name
+    assert "relu10" in plan_for(architecture, windows, Score()).architecture.by_name
+    for score in (before, Score("log_probability")):
+        off, _ = differences(architecture, windows, score)
+        assert_allclose(off, 0, atol=1e-9)
 
 
 def layers(draw, build: Builder) -> None:
@@ -197,7 +215,7 @@ def test_auto_takes_what_the_plan_finds_cheaper(rng):
     assert small.engine == "incremental"
     assert seen[-1] == (72, 72) and seen == sorted(seen)
     assert occlusion_maps(net, x[:1], patch=24, stride=24).engine == "dense"
-    dense = occlusion_maps(net, x, patch=4, stride=4, engine="dense")
+    dense = occlusion_maps(net, x, patch=4, stride=4, execution=Execution("dense"))
     assert dense.engine == "dense"
     assert_allclose(small.maps, dense.maps, atol=1e-5)
 
@@ -211,24 +229,3 @@ def test_maximum_outside_a_pane(rng):
             rest[start[0] : start[0] + pane[0], start[1] : start[1] + pane[1]] = -np.inf
             assert_allclose(found, rest.max((0, 1)), rtol=1e-6)
     assert (maximum_outside(jnp.asarray(x), jnp.zeros((1, 2), int), (5, 4)) == -np.inf).all()
-
-
-def test_a_tuned_chunk_fits_its_budget_is_found_once_and_changes_nothing(rng):
-    net = random_network(vgg16(((32, 32), (33,)), hidden=7, classes=3, size=(32, 26)))
-    x, sizes = rng.normal(size=(1, 32, 26, 3)).astype(np.float32), {"patch": (6, 5), "stride": (4, 3)}
-    dense = occlusion_maps(net, x, **sizes, engine="dense", chunk="tuned").scores
-    tuned = occlusion_maps(net, x, **sizes, engine="incremental", chunk="tuned").scores
-    assert_allclose(tuned, dense, atol=1e-5 * np.abs(dense).max())
-    plan = plan_for(net.architecture, Windows((32, 26), *sizes.values()), LOGIT, 1)  # the very plan used above
-    for group in plan.classes:
-        each, again = plan.position_bytes(group), tuned_chunk.cache_info().hits
-        assert 1 <= tuned_chunk(plan, group, BUDGET) <= len(group.positions)
-        assert tuned_chunk.cache_info().hits == again + 1
-        assert tuned_chunk(plan, group, 2 * each) <= 2
-        work = {
-            node.name: macs(node, plan.shapes, group.layout.pane[node.name])
-            for node in plan.architecture.ancestors(plan.to)
-            if isinstance(node.layer, Conv)
-        }
-        timed = [work[node.name] for node in costliest(plan, group)]
-        assert sum(timed) >= 0.8 * sum(work.values()) > sum(timed) - min(timed)

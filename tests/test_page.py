@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from saliency.report import Figure, Look, Section, Table, jpeg, write_page
+from saliency.report import Figure, InspectedImage, Section, Table, jpeg, write_page
 
 CLICK = """<script>
 const said = [], hostile = () => { throw new Error("a name from the data was run") };
@@ -47,13 +47,13 @@ def test_the_page_can_be_clicked_through(browser, tmp_path, rng):
     photo = rng.integers(0, 256, (30, 40, 3), np.uint8)
     maps = {name: rng.random((12, 16)), "signed": rng.normal(size=(12, 16)), "nothing": np.zeros((12, 16))}
     boxes = {f"{name} · linear map": (np.array([1.0, 2, 20, 22]), 0.6), "signed · heuristic": (np.full(4, np.nan), 0.0)}
-    looks = [
-        Look(name, name, jpeg(photo, 40), (30, 40), np.array([[3.0, 4, 15, 20]]), own, boxes)
+    images = [
+        InspectedImage(name, name, jpeg(photo, 40), (30, 40), np.array([[3.0, 4, 15, 20]]), own, boxes)
         for own in (maps, maps, {})
     ]
     table = Table((name, "figure"), [(name, 0.5), ("b", None), ("c", 2)], caption=name, best=0)
     page = tmp_path / "page.html"
-    write_page(page, name, name, [Section(name, name, [table], [Figure(jpeg(photo, 40), name)])], {name: name}, looks)
+    write_page(page, name, name, [Section(name, name, [table], [Figure(jpeg(photo, 40), name)])], {name: name}, images)
     html = page.read_text()
     page.write_text(html.replace("<head>", "<head>" + CLICK, 1))
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"

@@ -136,9 +136,9 @@ def test_a_probe_explains_the_class_of_the_unchanged_image(rng):
 
 def test_bad_options_are_refused(x):
     score = lambda images: images.sum((1, 2, 3))  # noqa: E731
-    with pytest.raises(InputError, match=r"RISE needs masks >= 2.*not 1, 7 and 0\.5"):
+    with pytest.raises(InputError, match="masks must be a whole number of at least 2, not 1"):
         rise_maps(score, x, masks=1)
-    with pytest.raises(InputError, match="0 < keep < 1"):
+    with pytest.raises(InputError, match=r"keep must be a finite number above 0 and below 1, not 1\.0"):
         rise_maps(score, x, keep=1.0)
     with pytest.raises(InputError, match="cell must be a whole number of at least 1, not 0"):
         finite_difference_maps(score, x, cell=0)

@@ -93,12 +93,42 @@ def test_batches():
     assert len(preprocess([])) == 0
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "LA", "1", "I", "F", "RGB"])
+def test_pillow_images_of_any_mode(mode):
+    image = Image.fromarray(photo(20, 30)).convert("L" if mode == "F" else mode)
+    if mode == "F":
+        image = Image.fromarray(np.asarray(image, np.float32))
+    preprocess = Preprocessing((8, 9))
+    one = preprocess(image)
+    assert one.shape == (1, 8, 9, 3) and np.isfinite(one).all()
+    np.testing.assert_array_equal(preprocess([image, image]), np.concatenate([one, one]))
+
+
+def test_paths_and_single_photos(tmp_path):
+    own, preprocess = photo(20, 30), Preprocessing((8, 9))
+    Image.fromarray(own).save(tmp_path / "a.png")
+    expected = preprocess([own])
+    for given in (own, tmp_path / "a.png", str(tmp_path / "a.png"), [tmp_path / "a.png"], (own,), iter([own])):
+        np.testing.assert_array_equal(preprocess(given), expected)
+    for bad, said in (
+        (tmp_path / "none.png", r"none\.png: no such file"),
+        (tmp_path, "Is a directory"),
+        (None, "photos must be a list of photos, or uint8"),
+        ({"a": own}, "photos must be a list of photos"),
+        (3, "photos must be a list of photos"),
+        ([None], "a photo must be uint8"),
+        (expected, "a photo must be uint8 .* not float32"),
+    ):
+        with pytest.raises(InputError, match=said):
+            preprocess(bad)
+
+
 @pytest.mark.parametrize(
     "bad",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_not_a_photo(bad):
-    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, not"):
+    with pytest.raises(InputError, match=r"a photo must be uint8 \[h, w, 3\] RGB, a Pillow image or a path, not"):
         Preprocessing((8, 8)).place(bad)
 
 
@@ -114,3 +144,20 @@ def test_records():
 def test_a_crop_needs_room():
     with pytest.raises(InputError, match="a crop of 24x28 needs a shorter side that holds it, not 27"):
         Preprocessing((24, 28), shorter=27)
+
+
+@pytest.mark.parametrize("photo", [(40, 90), (90, 40), (64, 64), (33, 257)])
+def test_what_a_crop_hides_is_told(photo):
+    """Against a count of the photo's pixels that are in the input, on a fine grid."""
+    crop = Preprocessing((24, 32), mode="crop", shorter=48)
+    placed = crop.placement(photo)
+    x, y = (
+        (np.arange(4 * side) + 0.5) / 4 * placed.scale[axis] + placed.offset[axis]
+        for axis, side in ((0, photo[1]), (1, photo[0]))
+    )
+    seen = ((x > 0) & (x < 32)).mean() * ((y > 0) & (y < 24)).mean()
+    assert crop.seen(photo) == pytest.approx(seen, abs=0.01)
+    assert f"{100 * (1 - crop.seen(photo)):.0f}% at most" in crop.summary([photo])
+    for mode in ("stretch", "letterbox"):
+        whole = Preprocessing((24, 32), mode=mode)
+        assert whole.seen(photo) == pytest.approx(1) and "nothing is cut away" in whole.summary([photo])

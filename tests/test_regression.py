@@ -1,5 +1,6 @@
 """The linear map: closed forms against each other and scikit-learn, leave-one-out against leaving one out, bundles."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -11,7 +12,7 @@ from localization.boxes import iou
 from localization.regression import lad, overlap, ridge, sgd, status
 from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
-from localization.regression.rows import Rows, in_memory
+from localization.regression.rows import FeatureBlocks, in_memory
 from saliency.errors import InputError
 
 SIZE = (20, 30)  # height, width
@@ -37,7 +38,7 @@ def bright():
 
 
 def chunked(x, y, parts):
-    return Rows(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
+    return FeatureBlocks(lambda: iter(np.array_split(x, parts)), y, x.shape[1])
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
@@ -67,6 +68,21 @@ def test_polishing_makes_up_for_float32_products(problem):
         errors = [np.abs(one.weights.T - known.coef_).max() / np.abs(known.coef_).max() for one in (before, after)]
         assert errors[1] < 1e-7 and errors[1] < errors[0] / 5
         np.testing.assert_allclose(after.intercept, known.intercept_, rtol=1e-7)
+
+
+def test_rows_made_on_the_device_stay_there_and_give_the_same(problem):
+    """Blocks of unlike lengths, longer and shorter than those that are multiplied."""
+    x, y = problem
+    cuts = [5, 48, 50]
+    there = FeatureBlocks(lambda: iter(map(jnp.asarray, np.split(x, cuts))), y, x.shape[1])
+    here, sums = moments(chunked(x, y, 7), block=16), moments(there, block=16)
+    assert sums.n == len(x)
+    for one, other in zip(sums.centred(), here.centred()):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+    known = Ridge(alpha=0.1 * ((x - x.mean(0, dtype=float)) ** 2).sum(dtype=float) / x.shape[1]).fit(x.astype(float), y)
+    solution = ridge.one_penalty(sums, 0.1, there)
+    np.testing.assert_allclose(solution.weights.T, known.coef_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(solution.intercept, known.intercept_, rtol=1e-6)
 
 
 def test_the_dual_form_is_the_primal_one(rng):

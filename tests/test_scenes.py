@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from localization import corloc
-from localization.datasets import scenes
+from localization.datasets import load, scenes
+from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import SIZE
 
 HASHES = {
@@ -52,3 +53,11 @@ def test_errors():
         scenes("all")
     with pytest.raises(ValueError, match="n must be a whole number of at least 0"):
         scenes(n=-1)
+
+
+def test_every_data_set_has_images_labels_boxes_and_classes():
+    for data in (scenes("test", 2), moving_digits("test", 2), load("scenes", limit=2)):
+        assert len(data) == len(data.images) == len(data.labels) == len(data.boxes) == 2
+        assert set(data.classes) <= set("0123456789")
+    drawn = scenes("test", 2)
+    assert [(drawn.classes[label],) for label in drawn.labels] == load("scenes", limit=2).labels

@@ -7,24 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saliency._batches import balanced_size, batches, in_batches
 from saliency.errors import InputError
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
-from saliency.occlusion import occluded_logits
+from saliency.occlusion import Execution, occluded_logits
 from saliency.occlusion.windows import Windows
-from saliency.scores import (
-    Score,
-    as_score,
-    as_targets,
-    batches,
-    evenly,
-    in_batches,
-    logits,
-    predicted,
-    score_values,
-    settled_targets,
-)
+from saliency.scores import Score, as_score, as_targets, logits, predicted, resolve_targets, score_values
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +61,13 @@ def test_contexts_hold_for_all_threads(net, x):
         double, x = random_network(net.architecture, dtype=np.float64), x.astype(np.float64)
         assert logits(double, x, batch=1).dtype == np.float64
         windows = [Windows(x.shape[1:3], (4, 5), (3, 4))]
-        dense, incremental = (occluded_logits(double, x[0], windows, engine=e)[0] for e in ("dense", "incremental"))
+        dense, incremental = (
+            occluded_logits(double, x[0], windows, execution=Execution(e))[0] for e in ("dense", "incremental")
+        )
     np.testing.assert_allclose(incremental, dense, rtol=1e-12, atol=1e-12)
 
 
-def test_a_class_score_goes_round_squeezenets_last_relu(rng):
+def test_a_score_before_squeezenets_last_relu_says_so(rng):
     """Where every unit of the class is off, the logit is 0 everywhere; the score still says how far off."""
     net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
     net.parameters["conv10"]["bias"].set_value(jnp.full(5, -100.0))
@@ -83,7 +75,9 @@ def test_a_class_score_goes_round_squeezenets_last_relu(rng):
     assert float(net(x)[0, 2]) == 0
     expected = float(net.upto(x, "conv10")[..., 2].mean())
     assert expected < -50
-    np.testing.assert_allclose(score_values(net, x, Score(), np.array([2])), expected, rtol=1e-5)
+    before = as_score("logit_before_relu")
+    np.testing.assert_allclose(score_values(net, x, before, np.array([2])), expected, rtol=1e-5)
+    assert score_values(net, x, Score(), np.array([2])) == 0
 
 
 def test_names():
@@ -92,7 +86,10 @@ def test_names():
     assert str(as_score("gestalt:pool1")) == "gestalt:pool1"
     assert as_score(Score("log_probability")) == Score("log_probability")
     for bad in ("softmax", "", "logit:fc8", "Gestalt"):
-        with pytest.raises(InputError, match=r"score must be one of logit, log_probability, gestalt or gestalt:LAYER"):
+        with pytest.raises(
+            InputError,
+            match=r"score must be one of logit, .*, log_probability, .*gestalt, gestalt:LAYER or contrast:CLASS",
+        ):
             as_score(bad)
 
 
@@ -114,7 +111,7 @@ def test_targets(net, x):
     for bad in (10, -2, [0, 0, 10]):
         with pytest.raises(InputError, match=r"target must lie in 0\.\.9"):
             as_targets(bad, 3, 10)
-    np.testing.assert_array_equal(settled_targets(net, x, Score(), [4, -1, 0]), [4, predicted(net, x)[1], 0])
+    np.testing.assert_array_equal(resolve_targets(net, x, Score(), [4, -1, 0]), [4, predicted(net, x)[1], 0])
 
 
 def test_batches_are_equal_and_complete():
@@ -128,7 +125,34 @@ def test_batches_are_equal_and_complete():
 
 @given(st.integers(1, 500), st.integers(1, 60))
 def test_parts_are_few_and_equal(total, most):
-    size = evenly(total, most)
+    size = balanced_size(total, most)
     parts = -(-total // size)
     assert size <= most and parts == -(-total // most)
     assert size == 1 or -(-total // (size - 1)) > parts  # none of the same number would be smaller
+
+
+def test_threads_keep_what_the_caller_has_set():
+    """A context of JAX's holds for its own thread: without care a batch would be computed by other rules."""
+
+    def seen(i):
+        names = (
+            "enable_x64",
+            "default_matmul_precision",
+            "numpy_dtype_promotion",
+            "numpy_rank_promotion",
+            "debug_nans",
+        )
+        found.append([getattr(jax.config, f"jax_{name}") for name in names])
+        return np.zeros(1)
+
+    found: list = []
+    with (
+        jax.enable_x64(True),
+        jax.default_matmul_precision("highest"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("raise"),
+        jax.debug_nans(True),
+        jax.default_device(jax.devices()[0]),
+    ):
+        in_batches(seen, 3, 1)
+    assert found == 3 * [[True, "highest", "standard", "raise", True]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saliency import InputError
+from saliency._memory import peak_memory, reset_peak_memory
 from scripts import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,10 +57,10 @@ def test_another_package_of_our_name_is_noticed(tmp_path):
 
 
 def test_peak_memory_sees_a_large_array():
-    cli.reset_peak_memory()
-    before = cli.peak_memory()
+    reset_peak_memory()
+    before = peak_memory()
     if before is None:
         pytest.skip("the kernel does not report the peak of a process")
     block = bytearray(200 * 2**20)
-    assert cli.peak_memory() - before > 150 * 2**20
+    assert peak_memory() - before > 150 * 2**20
     del block

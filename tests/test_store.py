@@ -73,7 +73,7 @@ def test_a_store_removed_or_taken_by_another_run_is_told(store, tmp_path, rng):
     with pytest.raises(InputError, match="was removed"):
         store.finish()
     create_store(store.folder, {**DESCRIPTION, "network": "alexnet"}, n=7, shard_size=3)
-    with pytest.raises(InputError, match="choose another --out"):
+    with pytest.raises(InputError, match="holds maps of another origin or setting; choose another folder"):
         store.write(1, shard(rng, 3, 3))
     (store.folder / "store.json").write_text("{")
     with pytest.raises(InputError, match=r"store.json: not JSON"):
@@ -136,5 +136,5 @@ def test_a_store_that_is_not_complete_is_not_opened(tmp_path, rng):
 
 def test_a_folder_of_other_maps_is_refused(store):
     create_store(store.folder, DESCRIPTION, n=7, shard_size=3)
-    with pytest.raises(InputError, match="choose another --out"):
+    with pytest.raises(InputError, match="holds maps of another origin or setting; choose another folder"):
         create_store(store.folder, {**DESCRIPTION, "network": "alexnet"}, n=7, shard_size=3)

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from types import ModuleType
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -121,6 +122,33 @@ def test_half_precision_is_read(tmp_path):
     np.testing.assert_allclose(kernel, net.weights["conv1"]["kernel"], rtol=1e-3)
 
 
+def test_bfloat16_is_read(tmp_path):
+    net = random_network(ARCHITECTURES["squeezenet1_1"]())
+    tensors = exported(net.architecture, SCHEMES["squeezenet1_1"][0], net.weights)
+    save_file({name: value.astype(ml_dtypes.bfloat16) for name, value in tensors.items()}, tmp_path / "b.safetensors")
+    loaded = load_network("squeezenet1_1", tmp_path / "b.safetensors")
+    assert loaded.dtype == np.float32
+    np.testing.assert_allclose(loaded.weights["conv1"]["kernel"], net.weights["conv1"]["kernel"], rtol=1e-2)
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module.", "model."])
+def test_names_are_unwrapped(wrapper, tmp_path):
+    """As torch.compile, DataParallel and Lightning save them."""
+    net = random_network(ARCHITECTURES["vgg16"]())
+    tensors = exported(net.architecture, SCHEMES["vgg16"][0], net.weights)
+    save_file({wrapper + name: value for name, value in tensors.items()}, tmp_path / "net.safetensors")
+    same_weights(load_network("vgg16", tmp_path / "net.safetensors").weights, net.weights)
+    inside = {name.replace("features.", "features._orig_mod."): value for name, value in tensors.items()}
+    save_file(inside, tmp_path / "net.safetensors")
+    same_weights(load_network("vgg16", tmp_path / "net.safetensors").weights, net.weights)
+
+
+def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path):
+    (tmp_path / "net.keras").write_bytes(b"PK")
+    assert "a Keras 3 archive" in refusal("vgg16", tmp_path / "net.keras")
+    assert "no such file of weights but a folder" in refusal("vgg16", tmp_path)
+
+
 @pytest.fixture
 def tensors():
     net = random_network(ARCHITECTURES["squeezenet1_1"]())
@@ -163,9 +191,15 @@ def test_broken_files(tensors, tmp_path):
     path = tmp_path / "net.safetensors"
     save_file(tensors, path)
     whole = path.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"", b"\xff" * 64):
+    for broken in (whole[: len(whole) // 2], b"not tensors at all", b"\xff" * 64):
         path.write_bytes(broken)
         assert "not a readable safetensors file" in refusal("squeezenet1_1", path)
+    for stands_in, said in (
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
+    ):
+        path.write_bytes(stands_in)
+        assert said in refusal("squeezenet1_1", path)
     (tmp_path / "folder.safetensors").mkdir()
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "folder.safetensors")
     assert "no such file" in refusal("squeezenet1_1", tmp_path / "none.safetensors")
@@ -265,7 +299,8 @@ def test_class_names(tensors, tmp_path):
     mapping, table = tmp_path / "LOC_synset_mapping.txt", tmp_path / "classes.csv"
     mapping.write_text("".join(f"n0000000{i} thing {i}, also {i}\n" for i in range(5)))
     table.write_text("index,wnid,name\n" + "".join(f'{i},n0000000{i},"thing {i}, also"\n' for i in reversed(range(5))))
-    assert read_classes(mapping) == read_classes(table) == [(f"n0000000{i}", f"thing {i}") for i in range(5)]
+    pairs = [(f"n0000000{i}", f"thing {i}") for i in range(5)]
+    assert list(read_classes(mapping)) == list(read_classes(table)) == pairs
     net = load_network("squeezenet1_1", tmp_path / "net.safetensors", classes=mapping)
     assert (net.class_name(4), net.class_name(9)) == ("thing 4", "9")
     mapping.write_text("n00000001 one\n")
@@ -277,11 +312,11 @@ def test_class_names(tensors, tmp_path):
 @pytest.mark.parametrize(
     "name, text, message",
     [
-        ("a.txt", b"tench\n", "each line must hold a wnid"),
-        ("a.txt", b"n01440764\n", "each line must hold a wnid"),
+        ("a.txt", b"n01440764 tench\ngoldfish\n", "each line must hold a wnid"),
+        ("a.txt", b"n01440764 tench\nn01443537\n", "each line must hold a wnid"),
         ("a.txt", b"", "no class names in it"),
         ("a.txt", b"\xff\xfe\x00", "not a text file in UTF-8"),
-        ("a.csv", b"index,name\n0,tench\n", "must have the columns index, wnid, name"),
+        ("a.csv", b"wnid,name\nn01440764,tench\n", "must have the columns index, name"),
         ("a.csv", b"index,wnid,name\nx,n01440764,tench\n", "index of a class must be a number"),
         ("a.csv", b"index,wnid,name\n1,n01440764,tench\n", "must run from 0 without gaps"),
     ],

@@ -1,4 +1,4 @@
-"""The analysis of seed 000: each figure against its formula, written out by hand."""
+"""The analysis after Zeiler & Fergus: each figure against its formula, written out by hand."""
 
 from itertools import combinations, product
 
@@ -8,12 +8,12 @@ from scipy.stats import spearmanr
 
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten, Relu
 from saliency.models.network import Network
+from saliency.models.operators import Conv, Dense, Flatten, Relu
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.occlusion import Windows, fill_images, occluded_logits
+from saliency.occlusion import Execution, Windows, fill_images, occluded_logits
 from saliency.zeiler_fergus import (
     correspondence,
     feature_layers,
@@ -80,8 +80,8 @@ def test_averages_of_a_sweep(rng):
     assert one.mean == pytest.approx(sum(values) / len(values))
     assert one.spread**2 == pytest.approx(sum((v - one.mean) ** 2 for v in values) / len(values))
     assert values[one.worst] == min(values)
-    assert one.kept == sum(top == target for top in one.top.ravel()) / len(values)
-    assert 0 < one.kept < 1
+    assert one.predicted_share == sum(top == target for top in one.top.ravel()) / len(values)
+    assert 0 < one.predicted_share < 1
 
 
 def test_drop_map_is_the_mean_over_the_windows_that_hide_a_pixel(rng):
@@ -299,10 +299,11 @@ def test_both_engines_give_every_logit(rng, shape):
     image = rng.normal(size=(18, 22, 3)).astype(np.float32)
     sizes = [Windows((18, 22), side, (3, 4), shape) for side in ((5, 4), (6, 7))]
     fast, slow = (
-        occluded_logits(net, image, sizes, fill="noise", engine=engine) for engine in ("incremental", "dense")
+        occluded_logits(net, image, sizes, fill="noise", execution=Execution(engine))
+        for engine in ("incremental", "dense")
     )
     for windows, one, other in zip(sizes, fast, slow, strict=True):
         assert one.shape == (*windows.grid, 10)
         np.testing.assert_allclose(one, other, atol=1e-4)
     with pytest.raises(InputError, match="engine must be one of"):
-        occluded_logits(net, image, sizes, engine="quick")
+        occluded_logits(net, image, sizes, execution=Execution("quick"))

@@ -1,52 +1,120 @@
-"""COCO's layout: `annotations/instances_<split>.json` beside the photos' folder `<split>`.
+"""COCO's layout: `annotations/instances_<split>.json` beside the photos' folder `<split>`, or Roboflow's
+`<split>/_annotations.coco.json` among the photos.
 
-Boxes are `x y width height` in continuous pixels; objects marked as crowds count as difficult.
+Boxes are `x y width height` in continuous pixels; objects marked as crowds count as difficult. A photo's id is its
+`file_name`. EXIF is ignored, as COCO does, unless the JSON states the size of the turned photo.
 """
 
-from collections import defaultdict
-from collections.abc import Collection
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
-from saliency._reading import read_json
+from localization.datasets.names import inside, subfolder
+from localization.datasets.reader import Object, Reader, grouped, unambiguous
+from localization.datasets.views import Size
+from localization.datasets.voc import flag
+from saliency._reading import number_in, read_json
 from saliency.errors import InputError
 
 DEFAULT_SPLIT = "val2017"
 
 
-def read(
-    root: Path,
-    split: str = DEFAULT_SPLIT,
-    *,
-    classes: Collection[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
-    """The split of that name; `images/<split>` is looked at too. Raises InputError."""
-    table = inside(root / "annotations", f"instances_{split}.json")
-    photos = next((p for p in (root / split, root / "images" / split, root / "images") if p.is_dir()), None)
-    if not table.is_file() or photos is None:
-        raise InputError(f"{root}: needs annotations/instances_{split}.json and the photos' folder {split}")
+def read(reader: Reader, root: Path, split: str | None) -> None:
+    """The split of that name (default: val2017, or the only one there is); `images/<split>` is looked at too."""
+    table, folders = _located(reader, root, split)
     content = read_json(table)
-    try:
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        objects = defaultdict(list)
-        for item in content["annotations"]:
-            left, top, width, height = map(float, item["bbox"])
-            corners = (left, top, left + width, top + height)
-            objects[item["image_id"]].append(Object(names[item["category_id"]], corners, bool(item.get("iscrowd"))))
-        entries = [(str(entry["file_name"]), objects.get(entry["id"], [])) for entry in content["images"]]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{table}: is no COCO instances file ({type(error).__name__}: {error})") from None
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(part), list) for part in ("images", "annotations", "categories")
+    ):
+        raise InputError(f"{table}: is no COCO instances file: it must hold the lists images, annotations, categories")
+    names = unambiguous(reader, _categories(reader, content["categories"]), "name of a category")
+    reader.order = list(names.values())
+    entries = list(_images(reader, content["images"]))
+    source_of = unambiguous(reader, ((number, source) for number, source, _ in entries), "photo with this number")
+    sizes = grouped((source, size) for number, source, size in entries if number in source_of)
+    objects = grouped(_objects(reader, content["annotations"], source_of, names))
+    for source, stated in sizes.items():
+        if len(stated) > 1:
+            reader.note(source, f"listed more than once: {len(stated)} times", "repaired")
+    for source in reader.drawn(sizes):
+        found = (reader.photo(folder, source, table, source) for folder in folders)
+        photo = next((path for path in found if path), None)
+        reader.add(source, photo, objects.get(source, []), sizes[source][0])
 
-    reader = Reader("coco", split)
-    for name, shown in drawn(entries, None if classes else limit, seed):
-        photo = inside(photos, name, table)
-        try:
-            reader.add(Path(name).stem, read_header(photo).size, shown, partial(read_photo, photo))
-        except InputError as error:
-            reader.note(name, f"photo cannot be read: {error}", "left out")
-    occurring = {label for a in reader.annotations for label in a.labels}
-    return reader.dataset([name for name in names.values() if name in occurring])
+
+def _located(reader: Reader, root: Path, split: str | None) -> tuple[Path, list[Path]]:
+    """The table of a split, and the folders in which its photos may lie."""
+    held = subfolder(root, "annotations")
+    there = {path.stem[len("instances_") :]: path for path in sorted(held.glob("instances_*.json"))} if held else {}
+    beside = {path.parent.name: path for path in sorted(root.glob("*/_annotations.coco.json"))}
+    if (root / "_annotations.coco.json").is_file():
+        beside[root.resolve().name] = root / "_annotations.coco.json"
+    known = beside | there
+    chosen = split or (DEFAULT_SPLIT if DEFAULT_SPLIT in known or len(known) != 1 else next(iter(known)))
+    inside(root / "annotations", f"instances_{chosen}.json")
+    reader.split = chosen
+    photos = [root if chosen in beside and chosen not in there else None, subfolder(root, chosen)]
+    if images := subfolder(root, "images"):
+        photos += [subfolder(images, chosen), images]
+    folders = [folder for folder in photos if folder]
+    if chosen in beside and chosen not in there:
+        folders = [beside[chosen].parent]
+    if chosen not in known or not folders:
+        raise InputError(
+            f"{root}: needs annotations/instances_{chosen}.json and the photos' folder {chosen}; it has the splits:"
+            f" {', '.join(known) or 'none'}"
+        )
+    return known[chosen], [*folders, root] if root not in folders else folders
+
+
+def _number(value: Any) -> str | None:
+    """An id, which some write as a number and some as text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _categories(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str]]:
+    for place, entry in enumerate(entries):
+        number = _number(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None or not isinstance(entry.get("name"), str | int):
+            reader.note(f"category {place}", "broken category: it needs id and name", "left out")
+        else:
+            yield number, str(entry["name"]).strip()
+
+
+def _images(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str, Size | None]]:
+    """(number, id, stated size) of each photo."""
+    for place, entry in enumerate(entries):
+        number = _number(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None or not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
+            reader.note(f"image {place}", "broken entry of a photo: it needs id and file_name", "left out")
+            continue
+        sides = [number_in(str(entry.get(side, ""))) for side in ("height", "width")]
+        size = (sides[0], sides[1]) if sides[0] and sides[1] else None
+        yield number, PurePosixPath(entry["file_name"].strip().replace("\\", "/")).as_posix(), size
+
+
+def _objects(
+    reader: Reader, entries: list[Any], source_of: Mapping[str, str], names: Mapping[str, str]
+) -> Iterator[tuple[str, Object]]:
+    for place, entry in enumerate(entries):
+        number = _number(entry.get("image_id")) if isinstance(entry, dict) else None
+        if number is None:
+            reader.note(f"annotation {place}", "broken annotation: it needs image_id", "left out")
+            continue
+        source, label = source_of.get(number), names.get(_number(entry.get("category_id")) or "")
+        box = entry.get("bbox")
+        numbers = [number_in(str(side)) for side in box] if isinstance(box, list) else []
+        if source is None:
+            reader.note(f"annotation {place}", f"annotation of a photo that is not listed: {number[:40]}", "left out")
+        elif label is None:
+            reader.note(
+                source, f"object of no category that is listed: {str(entry.get('category_id'))[:40]}", "left out"
+            )
+        elif len(numbers) != 4 or any(side is None for side in numbers):
+            reader.note(source, f"box without four numbers: {label}", "left out")
+        else:
+            left, top, width, height = (side for side in numbers if side is not None)
+            corners = (left, top, left + width, top + height)
+            yield source, Object(label, corners, flag(str(entry.get("iscrowd", 0))) or False)

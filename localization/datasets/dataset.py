@@ -5,19 +5,18 @@ decoded. Labels are names; `classes` gives them their order.
 """
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from localization.boxes import area, clip, from_inclusive, ordered
 from saliency._checks import whole
 from saliency.errors import InputError
+from saliency.models.classes import label_key
 
 Outcome = Literal["repaired", "left out", "kept"]
 T = TypeVar("T")
@@ -46,6 +45,10 @@ class Annotation:
     difficult: Bool[np.ndarray, " k"]
     truncated: Bool[np.ndarray, " k"]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
+        return f"Annotation({self.source!r}, {self.size[1]}x{self.size[0]} px, {len(self.labels)} objects: {shown})"
+
     def only(self, keep: Bool[np.ndarray, " k"]) -> "Annotation":
         """The same photo with some of its objects."""
         labels = tuple(label for label, kept in zip(self.labels, keep) if kept)
@@ -65,6 +68,9 @@ class Example:
     image: np.ndarray
     annotation: Annotation
 
+    def __repr__(self) -> str:
+        return f"Example({self.image.dtype} {list(self.image.shape)}, {self.annotation!r})"
+
 
 @dataclass(frozen=True)
 class Photos(Sequence):
@@ -75,6 +81,9 @@ class Photos(Sequence):
     def __len__(self) -> int:
         return len(self.decoders)
 
+    def __repr__(self) -> str:
+        return f"Photos({len(self):,}, each decoded when asked for)"
+
     def __getitem__(self, index):
         if isinstance(index, slice):
             return Photos(self.decoders[index])
@@ -83,7 +92,11 @@ class Photos(Sequence):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`data[i]` is an Example; `data.images` the photos, `data.annotations` all that is known without decoding."""
+    """`data[i]` is an Example; `data.images` the photos, `data.annotations` all that is known without decoding.
+
+    `notes` are what reading found, of all photos that were looked at: a selection keeps them. `annotations[i].source`
+    is the photo's id, unique in the data set.
+    """
 
     name: str
     split: str
@@ -91,6 +104,10 @@ class Dataset:
     annotations: tuple[Annotation, ...]
     images: Photos
     notes: tuple[Note, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        lost = len(self.left_out)
+        return f"Dataset({self._counted()}{f'; {lost:,} left out' if lost else ''})"
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -106,6 +123,30 @@ class Dataset:
         """Each photo's true boxes."""
         return [annotation.boxes for annotation in self.annotations]
 
+    @property
+    def labels(self) -> list[tuple[str, ...]]:
+        """Each photo's labels, one for each of its boxes."""
+        return [annotation.labels for annotation in self.annotations]
+
+    @property
+    def left_out(self) -> tuple[Note, ...]:
+        """Why each photo that is not here was left out, and each entry that belongs to none that is; objects that
+        photos here have lost are in `notes` alone."""
+        there = {annotation.source for annotation in self.annotations}
+        return tuple(note for note in self.notes if note.outcome == "left out" and note.source not in there)
+
+    def decodable(self) -> "Dataset":
+        """Without the photos that do not decode, each of which is noted: all are decoded for it, and none is kept."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            problems = list(pool.map(_problem, self.images.decoders))
+        notes = [
+            Note(annotation.source, f"photo cannot be read: {problem}", "left out")
+            for annotation, problem in zip(self.annotations, problems)
+            if problem
+        ]
+        whole = self.select([i for i, problem in enumerate(problems) if not problem])
+        return replace(whole, notes=(*self.notes, *notes))
+
     def select(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
         """Some of the photos, in this order."""
         return replace(
@@ -119,14 +160,15 @@ class Dataset:
         return self.select(drawn(range(len(self)), limit, seed))
 
     def of_classes(self, classes: Collection[str] | None) -> "Dataset":
-        """The objects of these classes, and the photos that show one; everything for None."""
+        """The objects of these classes, whatever their case and spaces, and the photos that show one; everything for
+        None."""
         if classes is None:
             return self
-        unknown = sorted(set(classes) - set(self.classes))
-        if unknown:
+        keys, known = {label_key(name) for name in classes}, {label_key(name) for name in self.classes}
+        if unknown := sorted(name for name in classes if label_key(name) not in known):
             raise InputError(f"{self.name}: no object is of class {', '.join(unknown)}; it has {_few(self.classes)}")
-        kept = [a.only(np.array([label in classes for label in a.labels], bool)) for a in self.annotations]
-        chosen = replace(self, annotations=tuple(kept), classes=tuple(c for c in self.classes if c in classes))
+        kept = [a.only(np.array([label_key(label) in keys for label in a.labels], bool)) for a in self.annotations]
+        chosen = replace(self, annotations=tuple(kept), classes=tuple(c for c in self.classes if label_key(c) in keys))
         return chosen.select([i for i, annotation in enumerate(kept) if annotation.labels])
 
     def split_by(self, shares: Sequence[float], seed: int = 0) -> tuple["Dataset", ...]:
@@ -137,93 +179,21 @@ class Dataset:
 
     def summary(self) -> str:
         """A few lines: how many photos and objects, and what was repaired or left out, each kind with an example."""
-        objects = sum(len(a.labels) for a in self.annotations)
-        difficult = sum(int(a.difficult.sum()) for a in self.annotations)
-        lines = [
-            f"{self.name} {self.split}: {len(self):,} photos, {objects:,} objects ({difficult:,} difficult),"
-            f" {len(self.classes)} classes"
-        ]
+        lines = [self._counted()]
         kinds = Counter((note.outcome, note.problem.partition(":")[0]) for note in self.notes)
         for (outcome, problem), count in sorted(kinds.items()):
             first = next(n for n in self.notes if (n.outcome, n.problem.partition(":")[0]) == (outcome, problem))
             lines.append(f"  {outcome:8} {count:6,}  {problem}, first in {first.source}")
         return "\n".join(lines if self.notes else [*lines, "  nothing to repair, nothing left out"])
 
-
-@dataclass(frozen=True, eq=False)
-class Object:
-    """One object as a layout states it: `corners` in that layout's convention."""
-
-    label: str
-    corners: tuple[float, ...]
-    difficult: bool = False
-    truncated: bool = False
-
-
-@dataclass
-class Reader:
-    """Gathers photos while a layout is read, checks each box once, and notes what it does.
-
-    `first` is the number of the first pixel where corners belong to the box, None where they are edges already.
-    """
-
-    name: str
-    split: str
-    first: Literal[0, 1] | None = None
-    annotations: list[Annotation] = field(default_factory=list)
-    decoders: list[Callable[[], np.ndarray]] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-
-    def note(self, source: str, problem: str, outcome: Outcome) -> None:
-        """What follows a colon in `problem` is a detail; the rest names the kind."""
-        self.notes.append(Note(_readable(source), problem, outcome))
-
-    def add(
-        self, source: str, size: tuple[int, int], objects: Sequence[Object], decode: Callable[[], np.ndarray]
-    ) -> None:
-        """A photo and its objects; boxes are put in order and cut at the border, empty ones left out."""
-        kept = [(o, box) for o in objects if (box := self._repaired(source, o, size)) is not None]
-        self.annotations.append(
-            Annotation(
-                _readable(source),
-                size,
-                tuple(o.label for o, _ in kept),
-                np.array([box for _, box in kept]).reshape(-1, 4),
-                np.array([o.difficult for o, _ in kept], bool),
-                np.array([o.truncated for o, _ in kept], bool),
-            )
+    def _counted(self) -> str:
+        objects = sum(len(a.labels) for a in self.annotations)
+        difficult = sum(int(a.difficult.sum()) for a in self.annotations)
+        bare = sum(not a.labels for a in self.annotations)
+        return (
+            f"{self.name} {self.split}: {len(self):,} photos, {objects:,} objects ({difficult:,} difficult),"
+            f" {len(self.classes)} classes" + (f", {bare:,} photos without an object" if bare and objects else "")
         )
-        self.decoders.append(decode)
-
-    def dataset(self, classes: Sequence[str] | None = None) -> Dataset:
-        """What was gathered; `classes` gives their order (default: alphabetical, those that occur)."""
-        occurring = sorted({label for a in self.annotations for label in a.labels})
-        return Dataset(
-            self.name,
-            self.split,
-            tuple(classes or occurring),
-            tuple(self.annotations),
-            Photos(tuple(self.decoders)),
-            tuple(self.notes),
-        )
-
-    def _repaired(self, source: str, item: Object, size: tuple[int, int]) -> np.ndarray | None:
-        corners = np.array(item.corners, float)
-        if not np.isfinite(corners).all():
-            self.note(source, f"box with a number that is none: {item.label}", "left out")
-            return None
-        box = ordered(corners)
-        if (box != corners).any():
-            self.note(source, f"corners in the wrong order: {item.label}", "repaired")
-        if self.first is not None:
-            box = from_inclusive(box, self.first)
-        inside = clip(box, size)
-        if area(inside) == 0:
-            self.note(source, f"box without area in the photo: {item.label}", "left out")
-            return None
-        if (inside != box).any():
-            self.note(source, f"box beyond the border: {item.label}", "repaired")
-        return inside
 
 
 def drawn(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
@@ -234,23 +204,13 @@ def drawn(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
     return [sources[i] for i in np.sort(np.random.default_rng(seed).choice(len(sources), limit, replace=False))]
 
 
-def inside(folder: Path, name: str, of: Path | str = "") -> Path:
-    """`folder / name`, or InputError for a name that would lead out of the folder: names come from files, `of` is
-    the one that holds this name. The folder itself may be a link; a link within it must not lead out of it.
-    """
-    named = f"{of}: {name[:80]!r}" if of else repr(name[:80])
-    path = PurePosixPath(name.replace("\\", "/"))
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name) or max(map(len, name.encode().split(b"/"))) > 255:
-        raise InputError(f"{named} is no name of a file in {folder}")
-    leads_out = not name or path.is_absolute() or ".." in path.parts or ":" in name
-    if leads_out or not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder)):
-        raise InputError(f"{named} leads out of {folder}: names in annotations must stay inside their folder")
-    return folder / path
-
-
-def _readable(source: str) -> str:
-    """An id that can be written as UTF-8: the names of files may hold any bytes."""
-    return source.encode(errors="backslashreplace").decode()
+def _problem(decode: Callable[[], np.ndarray]) -> str:
+    """Why a photo does not decode, "" for one that does."""
+    try:
+        decode()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _few(names: Sequence[str]) -> str:

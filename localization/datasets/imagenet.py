@@ -3,53 +3,45 @@
 Labels are WordNet ids; corners are 1-based and inclusive in both. EXIF is ignored, as ILSVRC does.
 """
 
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 
-from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
+from localization.datasets.names import inside
+from localization.datasets.reader import Object, Reader, grouped
 from localization.datasets.voc import add_annotated
-from saliency._reading import read_rows, read_text
+from saliency._reading import number_in, read_rows, read_text
 from saliency.errors import InputError
 
 DEFAULT_SPLIT = "val"
 
 
-def read(
-    root: Path,
-    split: str = DEFAULT_SPLIT,
-    *,
-    classes: Collection[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
+def read(reader: Reader, root: Path, split: str | None) -> None:
     """A split: "train", "val", or another file of `ImageSets/CLS-LOC` such as "train_loc".
 
     Boxes come from `Annotations/CLS-LOC` where that exists, else from Kaggle's CSV. Training photos are chosen by
-    their folder's class before anything is opened. Raises InputError.
+    their folder's class before anything is opened.
     """
+    split = split or DEFAULT_SPLIT
     top = next((path for path in (root, root / "ILSVRC") if (path / "Data" / "CLS-LOC").is_dir()), None)
     if top is None:
         raise InputError(f"{root}: has no Data/CLS-LOC; name the folder that holds Data, Annotations and ImageSets")
+    reader.split, reader.first = split, 1
     part = split.partition("_")[0]  # train_loc lies in train
+    inside(top, part)
     photos = top / "Data" / "CLS-LOC" / part
     xml = top / "Annotations" / "CLS-LOC" / part
     solution = next((p for p in (top, root, top.parent) if (p / f"LOC_{part}_solution.csv").is_file()), None)
-    reader = Reader("imagenet", split, first=1)
     if xml.is_dir():
         listed, file = _listed(top, split, xml)
-        for source in _chosen(listed, classes, limit, seed):
-            photo = inside(photos, f"{source}.JPEG", file)
-            add_annotated(reader, source, inside(xml, f"{source}.xml", file), photo if photo.is_file() else None)
+        for source in _chosen(reader, reader.once(listed)):
+            add_annotated(reader, source, xml, photos, f"{source}.JPEG", file)
     elif solution is not None:
         file = solution / f"LOC_{part}_solution.csv"
-        boxes = _solution(file, reader, nested=part == "train")
-        for source in _chosen(sorted(boxes), classes, limit, seed):
-            _add(reader, source, inside(photos, f"{source}.JPEG", file), boxes[source])
+        boxes = _solution(reader, file, nested=part == "train")
+        for source in _chosen(reader, sorted(boxes)):
+            reader.add(source, reader.photo(photos, f"{source}.JPEG", file, source), boxes[source])
     else:
         raise InputError(f"{root}: neither {xml.relative_to(top)} nor LOC_{part}_solution.csv, so there are no boxes")
-    return reader.dataset()
 
 
 def _listed(top: Path, split: str, xml: Path) -> tuple[list[str], Path]:
@@ -58,35 +50,28 @@ def _listed(top: Path, split: str, xml: Path) -> tuple[list[str], Path]:
     for name in (f"{split}_loc.txt", f"{split}.txt"):
         if (sets / name).is_file():
             return [line.split()[0] for line in read_text(sets / name).splitlines() if line.strip()], sets / name
-    return sorted(path.relative_to(xml).with_suffix("").as_posix() for path in xml.rglob("*.xml")), xml
+    found = (path.relative_to(xml) for path in xml.rglob("*") if path.suffix.lower() == ".xml")
+    return sorted(path.with_suffix("").as_posix() for path in found), xml
 
 
-def _chosen(sources: list[str], classes: Collection[str] | None, limit: int | None, seed: int) -> list[str]:
+def _chosen(reader: Reader, sources: Iterable[str]) -> list[str]:
     """Of the ids those whose folder is of a wanted class; where folders tell nothing, the boxes will."""
-    if classes is None:
-        return drawn(sources, limit, seed)
-    return [source for source in sources if "/" not in source or source.partition("/")[0] in classes]
+    return reader.drawn(one for one in sources if "/" not in one or reader.wants(one.partition("/")[0]))
 
 
-def _solution(path: Path, reader: Reader, nested: bool) -> dict[str, list[Object]]:
+def _solution(reader: Reader, path: Path, nested: bool) -> dict[str, list[Object]]:
     """Kaggle's rows `ImageId,PredictionString`, the latter repeating `wnid x0 y0 x1 y1`."""
-    boxes: dict[str, list[Object]] = {}
+    rows: list[tuple[str, list[Object]]] = []
     for row in read_rows(path, ("ImageId", "PredictionString")):
         name, words = row["ImageId"], row["PredictionString"].split()
         source = f"{name.partition('_')[0]}/{name}" if nested else name
-        try:
-            numbers = [tuple(float(w) for w in words[i + 1 : i + 5]) for i in range(0, len(words), 5)]
-        except ValueError:
-            numbers = []
-        if not numbers or len(numbers[-1]) != 4:
+        boxes = [(words[i], [number_in(word) for word in words[i + 1 : i + 5]]) for i in range(0, len(words), 5)]
+        if not boxes or any(len(numbers) != 4 or None in numbers for _, numbers in boxes):
             reader.note(source, "row without whole boxes", "left out")
             continue
-        boxes[source] = [Object(label, n) for label, n in zip(words[::5], numbers)]
-    return boxes
-
-
-def _add(reader: Reader, source: str, photo: Path, objects: list[Object]) -> None:
-    try:
-        reader.add(source, read_header(photo).size, objects, partial(read_photo, photo))
-    except InputError as error:
-        reader.note(source, f"photo cannot be read: {error}", "left out")
+        rows.append((source, [Object(label, tuple(n for n in numbers if n is not None)) for label, numbers in boxes]))
+    found = grouped(rows)
+    for source, parts in found.items():
+        if len(parts) > 1:
+            reader.note(source, f"listed more than once: {len(parts)} times", "repaired")
+    return {source: [item for part in parts for item in part] for source, parts in found.items()}

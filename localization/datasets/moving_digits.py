@@ -1,4 +1,4 @@
-"""Moving digits: short videos of handwritten digits that bounce about a dark canvas (seed 004's data, made offline).
+"""Moving digits: short videos of handwritten digits that bounce about a dark canvas, like Moving MNIST, made offline.
 
 Frames uint8 `[n, t, h, w, 3]` RGB (grey); labels int64 `[n, digits]` in 0..9; boxes float64 `[n, t, digits, 4]`,
 `x0 y0 x1 y1` in continuous pixel edges, tight on the digit's ink. The splits share no digit instance. Everything is
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from saliency._checks import one_of, whole
 from saliency.errors import InputError
 
 SIDE = 7 / 16  # of the canvas's shorter side: 28 px of 64, as Moving MNIST has it
@@ -29,8 +30,22 @@ class MovingDigits:
     boxes: np.ndarray
     instances: np.ndarray
 
+    @property
+    def images(self) -> np.ndarray:
+        """The frames, by the name that every data set has for its pictures."""
+        return self.frames
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return tuple("0123456789")
+
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __repr__(self) -> str:
+        n, frames, height, width, _ = self.frames.shape
+        return f"MovingDigits({n:,} videos of {frames} frames, {width}x{height} px, {self.labels.shape[1]} digits each)"
 
 
 def moving_digits(
@@ -47,13 +62,13 @@ def moving_digits(
     A split's instances are gone through in a shuffled order, so that few videos share one. Where two digits meet, the
     brighter pixel shows. Raises InputError for an unknown split, a negative number and a canvas below 16 px.
     """
-    if split not in SPLITS:
-        raise InputError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    if n < 0 or frames < 1 or digits < 1 or min(size) < 16:
-        raise InputError(
-            "moving digits need n >= 0, frames >= 1, digits >= 1 and a canvas of at least 16x16 px,"
-            f" not {n}, {frames}, {digits} and {size[0]}x{size[1]}"
-        )
+    one_of("split", split, SPLITS)
+    for name, value, least in (("n", n, 0), ("frames", frames, 1), ("digits", digits, 1), ("seed", seed, 0)):
+        whole(name, value, least)
+    if not isinstance(size, tuple) or len(size) != 2:
+        raise InputError(f"size must be (height, width), not {size!r}")
+    for extent in size:
+        whole("size", extent, 16)
     side = round(SIDE * min(size))
     ink, labels, order = _glyphs(side)
     first, last = SPLITS[split]

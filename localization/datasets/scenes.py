@@ -40,8 +40,16 @@ class Scenes:
     boxes: np.ndarray
     digits: np.ndarray
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return tuple("0123456789")
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"Scenes({self.split}, seed {self.seed}: {len(self):,} images of {SIZE}x{SIZE} px with a digit each)"
 
 
 def scenes(split: str = "test", n: int = 100, seed: int = 0) -> Scenes:

@@ -4,31 +4,29 @@ TFDS stores VOC's own 1-based inclusive numbers divided by the photo's size. Rea
 TFDS's `voc` does, preparing `tfds_voc`'s does not.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from localization.boxes import from_tfds
-from localization.datasets.dataset import Dataset, Object, Reader, drawn
-from localization.datasets.photos import decode_header, decode_photo
+from localization.datasets.names import bare
+from localization.datasets.reader import Object, Reader
 from saliency.errors import InputError
+from saliency.photos import Header, decode_header, decode_photo
 
 DEFAULT_SPLIT = "train+validation"
 
 
-def read(
-    root: Path,
-    split: str = DEFAULT_SPLIT,
-    *,
-    classes: Collection[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
+def read(reader: Reader, root: Path, split: str | None) -> None:
     """A split in TFDS's words ("test", "train+validation") of the prepared folder, the one with dataset_info.json.
 
     Raises InputError, also where the extra is not installed.
     """
+    reader.split = split = split or DEFAULT_SPLIT
     if find_spec("tensorflow_datasets") is None or find_spec("array_record") is None:
         raise InputError("reading TFDS data needs the extra 'tfds': pip install 'salbox[tfds]'")
     import tensorflow_datasets as tfds
@@ -46,26 +44,35 @@ def read(
     except (ValueError, KeyError, NotImplementedError) as error:
         raise InputError(f"{found[0]}: no split {split!r} of VOC objects in array_record ({error})") from None
 
-    reader = Reader(builder.info.full_name, split)
-    for i in drawn(range(len(records)), None if classes else limit, seed):
-        record = records[i]
-        source = Path(_text(record["image/filename"])).stem
+    reader.name = builder.info.full_name
+    for i in reader.drawn(range(len(records))):
         try:
-            size = decode_header(record["image"], source).size
+            record = records[i]
+            source = bare(PurePosixPath(_text(record["image/filename"])).as_posix())
+            header = decode_header(record["image"], source)
+            objects = _objects(record["objects"], names, header.size)
         except InputError as error:
             reader.note(source, f"photo cannot be read: {error}", "left out")
-            continue
-        fields = ("label", "bbox", "is_difficult", "is_truncated")
-        objects = [
-            Object(names[label], tuple(from_tfds(box, size)), bool(difficult), bool(truncated))
-            for label, box, difficult, truncated in zip(*(record["objects"][name] for name in fields))
-        ]
-        reader.add(source, size, objects, partial(_decoded, records, i, source))
-    return reader.dataset()
+        except (LookupError, TypeError, ValueError) as error:
+            reader.note(f"record {i}", f"broken record: {type(error).__name__}: {error}", "left out")
+        else:
+            reader.add_decoded(source, partial(_same, header), partial(_decoded, records, i, source), objects)
 
 
-def _decoded(records, i: int, source: str):
-    return decode_photo(records[i]["image"], source)
+def _objects(fields: Mapping[str, Any], names: Sequence[str], size: tuple[int, int]) -> list[Object]:
+    columns = (fields[name] for name in ("label", "bbox", "is_difficult", "is_truncated"))
+    return [
+        Object(names[label], tuple(from_tfds(box, size)), bool(difficult), bool(truncated))
+        for label, box, difficult, truncated in zip(*columns, strict=True)
+    ]
+
+
+def _same(header: Header) -> Header:
+    return header
+
+
+def _decoded(records: Any, i: int, source: str, exif: bool) -> np.ndarray:
+    return decode_photo(records[i]["image"], source, exif)
 
 
 def _text(value: str | bytes) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from localization.boxes import to_tfds
-from localization.datasets import voc
+from localization.datasets import load, voc
 from localization.datasets.dataset import Dataset
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # TFDS's name -> VOC's file
@@ -25,17 +25,14 @@ class SalboxVoc(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, *, folder: Path | str, data_dir: Path | str, **options):
-        self.folder = voc.find(Path(folder))
-        there = [name for name, file in SPLITS.items() if (self._sets / f"{file}.txt").is_file()]
-        self.datasets = {name: voc.read(self.folder, SPLITS[name]) for name in there}
+        kit = voc.find(Path(folder))
+        self.folder = kit.folder
+        there = [name for name, file in SPLITS.items() if kit.sets and (kit.sets / f"{file}.txt").is_file()]
+        self.datasets = {name: load("voc", self.folder, split=SPLITS[name]) for name in there}
         super().__init__(
             data_dir=str(data_dir), config=tfds.core.BuilderConfig(name=self.folder.name), file_format="array_record",
             **options,
         )  # fmt: skip
-
-    @property
-    def _sets(self) -> Path:
-        return self.folder / "ImageSets" / "Main"
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = sorted({name for data in self.datasets.values() for name in data.classes})

@@ -1,69 +1,62 @@
 """Tiny ImageNet: 64x64 photos, `train/<wnid>/<wnid>_boxes.txt` and `val/val_annotations.txt`.
 
-Labels are WordNet ids; corners are 0-based and inclusive.
+Labels are WordNet ids; corners are 0-based and inclusive. EXIF is ignored.
 """
 
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
-from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import read_header, read_photo
-from saliency._reading import read_text
+from localization.datasets.reader import Object, Reader, grouped
+from saliency._reading import number_in, read_text
 from saliency.errors import InputError
 
 DEFAULT_SPLIT = "val"
+Row = tuple[str, tuple[str, list[str], Path]]  # id, then label, the other words, and the table that holds the row
 
 
-def read(
-    root: Path,
-    split: str = DEFAULT_SPLIT,
-    *,
-    classes: Collection[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
-    """The split "train" or "val"; the test photos have no boxes. Raises InputError."""
+def read(reader: Reader, root: Path, split: str | None) -> None:
+    """The split "train" or "val"; the test photos have no boxes."""
+    split = split or DEFAULT_SPLIT
     if split not in ("train", "val"):
         raise InputError(f"split must be train or val, not {split!r}: Tiny ImageNet's test photos have no boxes")
-    rows = list(_train(root) if split == "train" else _val(root))
-    if classes is not None:
-        rows = [row for row in rows if row[1] in classes]
-    reader = Reader("tiny_imagenet", split, first=0)
-    for photo, label, words in drawn(rows, None if classes else limit, seed):
-        source = photo.relative_to(root / split).as_posix()
-        try:
-            left, top, right, bottom = (float(word) for word in words)
-        except ValueError:
-            reader.note(source, "row without four numbers", "left out")
-            continue
-        try:
-            item = Object(label, (left, top, right, bottom))
-            reader.add(source, read_header(photo).size, [item], partial(read_photo, photo))
-        except InputError as error:
-            reader.note(source, f"photo cannot be read: {error}", "left out")
-    return reader.dataset()
+    reader.split, reader.first = split, 0
+    rows = grouped(row for row in (_train if split == "train" else _val)(reader, root) if reader.wants(row[1][0]))
+    for source in reader.drawn(rows):
+        objects = []
+        for label, words, _ in rows[source]:
+            numbers = [number_in(word) for word in words]
+            if len(numbers) != 4 or any(number is None for number in numbers):
+                reader.note(source, "row without four numbers", "left out")
+            else:
+                objects.append(Object(label, tuple(number for number in numbers if number is not None)))
+        if len(rows[source]) > 1:
+            reader.note(source, f"listed more than once: {len(rows[source])} times", "repaired")
+        if objects:  # each photo has a box: one whose row cannot be read is no photo without objects
+            reader.add(source, reader.photo(root / split, source, rows[source][0][2]), objects)
 
 
-def _train(root: Path):
+def _train(reader: Reader, root: Path) -> Iterator[Row]:
     tables = sorted(root.glob("train/*/*_boxes.txt"))
     if not tables:
         raise InputError(f"{root}: no train/*/*_boxes.txt; name the folder tiny-imagenet-200")
     for table in tables:
-        for name, *words in _rows(table):
-            yield inside(table.parent / "images", name, table), table.parent.name, words
+        for name, *words in _rows(reader, table):
+            yield f"{table.parent.name}/images/{name}", (table.parent.name, words, table)
 
 
-def _val(root: Path):
+def _val(reader: Reader, root: Path) -> Iterator[Row]:
     table = root / "val" / "val_annotations.txt"
     if not table.is_file():
         raise InputError(f"{table}: no such file; name the folder tiny-imagenet-200")
-    for name, label, *words in _rows(table, at_least=2):
-        yield inside(root / "val" / "images", name, table), label, words
+    for name, label, *words in _rows(reader, table, at_least=2):
+        yield f"images/{name}", (label, words, table)
 
 
-def _rows(table: Path, at_least: int = 1) -> list[list[str]]:
+def _rows(reader: Reader, table: Path, at_least: int = 1) -> list[list[str]]:
     rows = [line.split() for line in read_text(table).splitlines() if line.strip()]
-    if any(len(row) < at_least for row in rows):
-        raise InputError(f"{table}: a row has fewer than {at_least} words")
-    return rows
+    if short := [row for row in rows if len(row) < at_least]:
+        if len(short) == len(rows):
+            raise InputError(f"{table}: a row has fewer than {at_least} words")
+        for row in short:
+            reader.note(row[0], f"row has fewer than {at_least} words", "left out")
+    return [row for row in rows if len(row) >= at_least]

@@ -1,137 +1,208 @@
 """PASCAL VOC's layout, of any year and of anybody: `Annotations/*.xml`, `JPEGImages/*`, `ImageSets/Main/*.txt`.
 
-Corners are 1-based and inclusive. A photo's name is its annotation's, whatever the XML itself says. EXIF is ignored,
-as VOC does, unless the XML states the size of the turned photo.
+`annotations` and `images` in any case will do (LabelImg, Oxford Pets), and so will XML beside the photos (Roboflow), in
+the folder or in subfolders, which are its splits. Corners are 1-based and inclusive. A photo's name is its
+annotation's, whatever the XML itself says. EXIF is ignored, as VOC does, unless the XML states the size of the turned
+photo.
 """
 
-import math
-from collections.abc import Collection
-from functools import partial
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
+import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from localization.datasets.dataset import Dataset, Object, Reader, drawn, inside
-from localization.datasets.photos import SUFFIXES, read_header, read_photo
-from saliency._reading import check_size, read_text
+from localization.datasets.names import bare, hidden, inside, is_photo, key, subfolder
+from localization.datasets.reader import Object, Reader
+from saliency._reading import check_size, number_in, read_text
 from saliency.errors import InputError
 
 DEFAULT_SPLIT = "trainval"
 MAX_XML = 2**24  # bytes: a hundred thousand objects on one photo
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "yes", "y"), True),
+    **dict.fromkeys(("0", "false", "no", "n", "", "unspecified", "none"), False),
+}
 
 
-def read(
-    root: Path,
-    split: str = DEFAULT_SPLIT,
-    *,
-    classes: Collection[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
+@dataclass(frozen=True)
+class Devkit:
+    """A data set's folder and where in it things lie; `sets` is None where no list says which photos a split has."""
+
+    folder: Path
+    annotations: Path
+    photos: Path
+    sets: Path | None
+
+    @property
+    def beside(self) -> bool:
+        """Whether the XML lies beside the photos."""
+        return self.annotations == self.photos
+
+
+def read(reader: Reader, root: Path, split: str | None) -> None:
     """A split: a file of `ImageSets/Main`, "all" for every annotation; `bus_val` takes the photos showing a bus.
 
-    `root` is a `VOC2007`-like folder or what holds exactly one. Raises InputError.
+    The default is "trainval", or "all" where there are no lists. `root` is a `VOC2007`-like folder or what holds
+    exactly one.
     """
-    folder = find(root)
-    photos = {
-        path.stem: path.name for path in sorted((folder / "JPEGImages").iterdir()) if path.suffix.lower() in SUFFIXES
-    }
-    reader = Reader(folder.name, split, first=1)
-    listed = folder / ("Annotations" if split == "all" else f"ImageSets/Main/{split}.txt")
-    for source in drawn(split_ids(folder, split), None if classes else limit, seed):
-        photo = inside(folder / "JPEGImages", photos[source], listed) if source in photos else None
-        add_annotated(reader, source, inside(folder / "Annotations", f"{source}.xml", listed), photo)
-    return reader.dataset()
+    kit = find(root)
+    unlisted = kit.sets is None
+    reader.name, reader.first = kit.folder.resolve().name, 1
+    reader.split = split or ("all" if unlisted else DEFAULT_SPLIT)
+    ids, listed = split_ids(reader, kit, reader.split)
+    for source in reader.drawn(reader.once(ids)):
+        add_annotated(reader, source, kit.annotations, kit.photos, source, listed)
 
 
-def find(root: Path) -> Path:
-    """The one folder at or below `root` that has Annotations and JPEGImages."""
-    found = [
-        path
-        for path in [root, *sorted(root.glob("*")), *sorted(root.glob("VOCdevkit/*"))]
-        if (path / "Annotations").is_dir() and (path / "JPEGImages").is_dir()
-    ]
+def find(root: Path) -> Devkit:
+    """The one folder at or below `root` that has annotations and photos."""
+    below = [path for path in sorted(root.glob("*")) if path.is_dir() and not hidden(path.name)]
+    held = [path for path in sorted(root.glob("VOCdevkit/*")) if path.is_dir()]
+    found = [kit for path in (root, *below, *held) if (kit := _devkit(path))]
+    if not found and any(_is_xml(path) for pattern in ("*", "*/*") for path in root.glob(pattern)):
+        return Devkit(root, root, root, None)
     if not found:
         raise InputError(
-            f"{root}: no folder with Annotations and JPEGImages in it; name VOCdevkit or VOCdevkit/VOC2007"
+            f"{root}: no folder with Annotations and JPEGImages in it (or annotations and images, or XML beside"
+            " photos); name VOCdevkit or VOCdevkit/VOC2007"
         )
     if len(found) > 1:
-        raise InputError(f"{root}: holds {', '.join(path.name for path in found)}; name one of these folders")
+        raise InputError(f"{root}: holds {', '.join(kit.folder.name for kit in found)}; name one of these folders")
     return found[0]
 
 
-def split_ids(folder: Path, split: str) -> list[str]:
-    """The ids of a split, each once; of a class file those that are not marked -1."""
-    if split == "all":
-        return sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-    sets = folder / "ImageSets" / "Main"
-    path = inside(sets, f"{split}.txt")
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in sets.glob("*.txt") if "_" not in p.stem)) or "none"
-        raise InputError(f"{path}: no such split; there are: {there}, and 'all'")
-    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
-    return list(dict.fromkeys(row[0] for row in rows if row[1:] != ["-1"]))
+def _devkit(folder: Path) -> Devkit | None:
+    annotations, photos = (
+        subfolder(folder, "Annotations", "Annotation"),
+        subfolder(folder, "JPEGImages", "images", "image"),
+    )
+    if annotations is None or photos is None:
+        return None
+    if not any(map(_is_xml, annotations.iterdir())):
+        annotations = subfolder(annotations, "xmls", "xml") or annotations
+    sets = subfolder(folder, "ImageSets")
+    if sets:
+        sets = subfolder(sets, "Main") or (sets if any(sets.glob("*.txt")) else None)
+    return Devkit(folder, annotations, photos, sets)
 
 
-def add_annotated(reader: Reader, source: str, xml: Path, photo: Path | None) -> None:
-    """Read one photo and its XML into the reader, or note why it is left out."""
+def _is_xml(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" and not hidden(path.name)
+
+
+def split_ids(reader: Reader, kit: Devkit, split: str) -> tuple[list[str], Path]:
+    """The ids of a split, of a class file those that are not marked -1; and what lists them."""
+    if split == "all" or kit.beside:
+        names = [path.relative_to(kit.annotations) for path in kit.annotations.rglob("*") if _is_xml(path)]
+        ids = sorted(name.with_suffix("").as_posix() for name in names if not any(map(hidden, name.parts)))
+        if split != "all":
+            there = sorted({one.partition("/")[0] for one in ids if "/" in one})
+            if split not in there:
+                raise InputError(f"{kit.folder / split}: no such split; there are: {', '.join([*there, 'all'])}")
+            ids = [one for one in ids if one.startswith(f"{split}/")]
+        return ids, kit.annotations
+    sets = kit.sets or kit.folder / "ImageSets" / "Main"
+    path = reader.file(sets, f"{split}.txt", "split")
+    if path is None:
+        lists = sorted(p.stem for p in kit.sets.glob("*.txt") if "_" not in p.stem) if kit.sets else []
+        raise InputError(f"{sets / split}.txt: no such split; there are: {', '.join(lists) or 'none'}, and 'all'")
+    return list(_listed(reader, kit, path)), path
+
+
+def _listed(reader: Reader, kit: Devkit, path: Path) -> Iterator[str]:
+    """The ids in a list, which may hold spaces, carry a photo's suffix, and be followed by -1, 0 or 1."""
+    known = reader.names(kit.annotations)
+
+    def annotated(name: str) -> bool:
+        if "/" not in name.replace("\\", "/"):
+            return key(f"{name}.xml") in known  # without a look at the disk for each
+        try:
+            return reader.file(kit.annotations, f"{name}.xml", path) is not None
+        except InputError:  # a path of another machine
+            return False
+
+    for line in read_text(path).splitlines():
+        text = line.strip()
+        marked = re.fullmatch(r"(.*\S)\s+(-?\d+)", text)
+        if text and (not marked or annotated(text)):
+            yield _id(text, annotated)
+        elif marked and marked[2] != "-1":
+            yield _id(marked[1], annotated)
+
+
+def _id(name: str, annotated: Callable[[str], bool]) -> str:
+    """A listed name without the suffix and the folders of its photo, where the annotation is found only so."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return next((way for way in (name, bare(name), last, bare(last)) if annotated(way)), bare(name))
+
+
+def add_annotated(reader: Reader, source: str, annotations: Path, photos: Path, name: str, listed: Path) -> None:
+    """Read the XML of one photo and add it with its photo, called `name` in the folder of photos, or note why not;
+    `listed` is what holds its id."""
+    xml = reader.file(annotations, f"{source}.xml", listed)
+    if xml is None:
+        return reader.note(source, "no annotation", "left out")
     try:
         check_size(xml, MAX_XML)
         root = parse(xml).getroot()
-    except FileNotFoundError:
-        return reader.note(source, "no annotation", "left out")
     except (ParseError, DefusedXmlException, ValueError, LookupError, OSError) as error:
         return reader.note(source, f"annotation is no plain XML: {error}", "left out")
+    for element in root.iter():  # namespaces and capitals mean nothing here
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2].lower()
+    elements = root.findall("object") or list(root.iter("object"))
+    if root.tag != "annotation" and not elements:
+        return reader.note(source, f"XML is no VOC annotation: its root is {root.tag[:40]}", "left out")
 
     stated = Path((root.findtext("filename") or "").strip().replace("\\", "/")).name
-    if stated and Path(stated).stem != source.rpartition("/")[2]:
+    holder, _, last = name.rpartition("/")
+    own = bool({key(stated), key(bare(stated))} & {key(last), key(bare(last))})
+    exact = _named(photos / holder, stated) if own else None
+    photo = exact or reader.photo(photos, name, listed, source)
+    if stated and not own:
         reader.note(source, f"XML names another file: {stated}", "kept")
-        if photo is None:
-            photo = _named(xml.parents[1] / "JPEGImages", stated)
-    if photo is None:
-        return reader.note(source, "no photo", "left out")
-    try:
-        header = read_header(photo)
-    except InputError as error:
-        return reader.note(source, f"photo cannot be read: {error}", "left out")
+        photo = photo or _named(photos, stated)
 
-    size, turned, scale = header.size, False, (1.0, 1.0)
-    said = tuple(_number(root.findtext(f"size/{side}")) or 0.0 for side in ("height", "width"))
-    if min(said) <= 0:
+    height, width = ((number_in(root.findtext(f"size/{side}") or "") or 0.0) for side in ("height", "width"))
+    size = (height, width) if np.isfinite([height, width]).all() and min(height, width) > 0 else None
+    if size is None and photo is not None:
         reader.note(source, "size missing: taken from the photo", "repaired")
-    elif said != size:
-        if header.turned and said == size[::-1]:
-            size, turned = size[::-1], True
-            reader.note(source, "annotated on the photo as EXIF turns it", "repaired")
-        elif abs(said[0] * size[1] / (said[1] * size[0]) - 1) < 0.02:
-            scale = (size[1] / said[1], size[0] / said[0])
-            reader.note(source, f"annotated at another size: {said[1]:g}x{said[0]:g}", "repaired")
-        else:
-            problem = f"size is another than the photo's: {said[1]:g}x{said[0]:g}, not {size[1]}x{size[0]}"
-            return reader.note(source, problem, "left out")
-    objects = [item for element in root.iterfind("object") if (item := _object(reader, source, element, scale))]
-    reader.add(source, size, objects, partial(read_photo, photo, turned))
+    objects = [item for element in elements if (item := _object(reader, source, element))]
+    return reader.add(source, photo, objects, size)
 
 
-def _object(reader: Reader, source: str, element: Element, scale: tuple[float, float]) -> Object | None:
+def _object(reader: Reader, source: str, element: Element) -> Object | None:
     label = (element.findtext("name") or "").strip()
     box = element.find("bndbox")  # its own: parts of an object have boxes too
     if not label or box is None:
         reader.note(source, f"object without {'a box' if label else 'a name'}: {label}", "left out")
         return None
-    corners = [_number(box.findtext(name)) for name in ("xmin", "ymin", "xmax", "ymax")]
-    if any(number is None for number in corners):
+    corners = [number_in(box.findtext(name) or "") for name in ("xmin", "ymin", "xmax", "ymax")]
+    numbers = tuple(number for number in corners if number is not None and np.isfinite(number))
+    if len(numbers) < 4:
         reader.note(source, f"box without four numbers: {label}", "left out")
         return None
-    left, top, right, bottom = (number for number in corners if number is not None)
-    if any(number % 1 for number in (left, top, right, bottom)):
+    if any(number % 1 for number in numbers):
         reader.note(source, f"coordinates that are not whole: {label}", "kept")
-    left, right = (left - 1) * scale[0] + 1, right * scale[0]
-    top, bottom = (top - 1) * scale[1] + 1, bottom * scale[1]
-    flags = [(element.findtext(name) or "0").strip() == "1" for name in ("difficult", "truncated")]
-    return Object(label, (left, top, right, bottom), *flags)
+    flags = []
+    for name in ("difficult", "truncated"):
+        said = flag(element.findtext(name) or "")
+        if said is None:
+            reader.note(source, f"{name} is neither 0 nor 1, taken as 0: {label}", "kept")
+        flags.append(bool(said))
+    return Object(label, numbers, *flags)
+
+
+def flag(text: str) -> bool | None:
+    """What a yes or no says, as the tools write it; None for anything else."""
+    text = text.strip().lower()
+    number = number_in(text)
+    return _FLAGS.get(text, bool(number) if number is not None else None)
 
 
 def _named(folder: Path, name: str) -> Path | None:
@@ -140,12 +211,4 @@ def _named(folder: Path, name: str) -> Path | None:
         path = inside(folder, name)
     except InputError:
         return None
-    return path if path.is_file() else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    return path if is_photo(path) and path.is_file() else None

@@ -1,21 +1,24 @@
-"""Boxes from maps by a learned linear map (seed 003, Eq. 4): one solver a file, and a function that chooses."""
+"""Boxes from maps by a learned linear map: one solver a file, and a function that chooses.
+
+The map is that of Fast Object Localization via Sensitivity Analysis, Eq. 4.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
-from localization.regression import lad, overlap, ridge, sgd
+from localization.regression import ridge, sgd
 from localization.regression.coverage import CoverageMap, fit_coverage, load_coverage_map
-from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map, status
+from localization.regression.linear_map import Coding, LinearMap, decoded, encoded, load_linear_map
 from localization.regression.rows import in_memory
+from localization.regression.solvers import Method, refined
 from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
-
-Method = Literal["ridge", "lad", "iou", "sgd"]
+from saliency.maps.status import status
 
 __all__ = [
     "CoverageMap",
@@ -44,7 +47,7 @@ def fit_linear_map(
 
     The penalty is the one of `lambdas` whose left-out predictions overlap most with the boxes (mean IoU over exact
     leave-one-out). `method`: "ridge", the closed form; "lad", least absolute deviations, and "iou", an overlap loss,
-    both started there; "sgd", seed 003's recipe with that penalty, batches drawn from `seed`. `steps` is the length of
+    both started there; "sgd", the paper's recipe with that penalty, batches drawn from `seed`. `steps` is the length of
     the last three. `source` says what the maps are, and is saved. Boxes beyond the map or without area are learned as
     they are; what is predicted lies in the map.
 
@@ -65,22 +68,15 @@ def fit_linear_map(
     spectrum, solution = ridge.cross_validated(
         x, y, lambdas, lambda codes: float(iou(decoded(codes, coding, size), boxes).mean())
     )
-    if method == "lad":
-        solution = lad.refine(solution, spectrum, in_memory(x, y), steps or lad.STEPS)
-    if method == "iou":
-        solution = overlap.refine(
-            solution, spectrum, in_memory(x, y), centre=coding == "centre", steps=steps or overlap.STEPS
-        )
-    if method == "sgd":
-        solution = sgd.descend(
-            sgd.shuffled(x, y, seed),
-            spectrum.mean_x,
-            spectrum.mean_y,
-            float(spectrum.squares.max(initial=1e-12)) / len(x),
-            alpha=spectrum.alpha(solution.penalty) / len(x),
-            penalty=solution.penalty,
-            steps=steps or sgd.STEPS,
-        )
+    solution = refined(
+        method,
+        solution,
+        spectrum,
+        in_memory(x, y),
+        coding=coding,
+        steps=steps,
+        batches=lambda: sgd.shuffled(x, y, seed),
+    )
     record = {"method": method, "n": len(maps), "penalty": solution.penalty, "seed": seed, **solution.trace}
     return LinearMap(
         solution.weights,

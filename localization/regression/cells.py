@@ -20,9 +20,9 @@ from jaxtyping import Float, Int
 
 from localization.features import areas, gaussian
 from localization.regression.rows import total
+from saliency._batches import batches, shard_batch
 from saliency._checks import kind_of, number, whole
 from saliency.errors import InputError
-from saliency.scores import batches, spread
 
 Inputs = tuple[np.ndarray, ...]
 LAMBDAS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
@@ -182,9 +182,11 @@ class Moments:
         end = len(targets) - len(targets) % self._chunk if leave else len(targets)
         for index in batches(end, self._chunk):
             counts = np.arange(index[0], index[0] + len(index)) < end
-            chunk = tuple(spread(one[index]) for one in features)
+            chunk = tuple(shard_batch(one, index) for one in features)
             with jax.enable_x64(True):  # rank-deficient moments must stay so: channels are often more than the cells
-                product = _second_moments(chunk, spread(targets[index]), spread(counts), cells=self.cells)
+                product = _second_moments(
+                    chunk, shard_batch(targets, index), shard_batch(counts, np.arange(len(counts))), cells=self.cells
+                )
             self._matrix[fold] += np.asarray(product)
         if end < len(targets):
             self._waiting[fold] = [(tuple(one[end:] for one in features), targets[end:])]

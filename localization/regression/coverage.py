@@ -25,11 +25,11 @@ from localization.regression.cells import Cells, Inputs, Moments
 from localization.regression.correction import Correction, fit_correction
 from localization.regression.rectangles import SETTINGS, soft_boxes
 from localization.regression.rows import gathered
+from saliency._batches import batches
 from saliency._checks import kind_of, number, whole
 from saliency._files import write_tensors
 from saliency._reading import read_tensors, refusing
 from saliency.errors import InputError
-from saliency.scores import batches
 
 Features = np.ndarray | Sequence[np.ndarray]
 # features, boxes in shares, numbers of the photos, and how many rows there were with the useless ones

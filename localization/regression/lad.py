@@ -7,13 +7,13 @@ rows with a soft threshold, and one ridge solution by the factorisation at hand.
 import numpy as np
 
 from localization.regression.ridge import Spectrum
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 from localization.regression.solution import Solution
 
 STEPS = 200
 
 
-def refine(ridge: Solution, spectrum: Spectrum, rows: Rows, steps: int = STEPS) -> Solution:
+def refine(ridge: Solution, spectrum: Spectrum, rows: FeatureBlocks, steps: int = STEPS) -> Solution:
     """Start at the ridge solution. Its penalty is carried over in the units of the new loss: both losses pull with the
     same force at a residual of the mean size."""
     n = total(np.array([float(len(rows))]))[0]
@@ -43,6 +43,6 @@ def refine(ridge: Solution, spectrum: Spectrum, rows: Rows, steps: int = STEPS) 
     )
 
 
-def _deviation(rows: Rows, spectrum: Spectrum, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+def _deviation(rows: FeatureBlocks, spectrum: Spectrum, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     residuals = (rows.targets[where] - intercept - (x - spectrum.mean_x) @ weights for where, x in rows.sliced())
     return total(sum((np.abs(r).sum(0) for r in residuals), np.zeros_like(intercept)))

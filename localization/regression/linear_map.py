@@ -1,4 +1,4 @@
-"""The linear map of seed 003, Eq. 4, as it is applied and stored: maps `[n, (k,) h, w]` to boxes `[n, 4]`.
+"""The linear map as it is applied and stored: maps `[n, (k,) h, w]` to boxes `[n, 4]`.
 
 A bundle is a safetensors file with the weights and, in its header, JSON: which features, which coding, what the maps
 were, how it was fitted. It applies to maps of the same origin only.
@@ -13,14 +13,16 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
 from saliency._checks import one_of
 from saliency._files import write_tensors
 from saliency._reading import read_tensors, refusing
+from saliency.devices import precision
 from saliency.errors import InputError
+from saliency.maps.status import usable
 
 Coding = Literal["corners", "centre"]
 FORMAT = 2
@@ -60,7 +62,7 @@ class LinearMap:
         Raises InputError for maps of another size or number, or of another `source` where both sides state it.
         """
         maps = self.checked(maps, source or {})
-        return np.where((status(maps) == "ok")[:, None], self.predict_features(self.features(maps)), np.nan)
+        return np.where(usable(maps)[:, None], self.predict_features(self.features(maps)), np.nan)
 
     def predict_features(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 4"]:
         """The same from features that were computed before."""
@@ -69,6 +71,8 @@ class LinearMap:
         return np.where(finite, decoded(codes, self.coding, self.size), np.nan)
 
     def checked(self, maps: Float[np.ndarray, "n *k h w"], source: Mapping[str, Any]) -> Float[np.ndarray, "n k h w"]:
+        if isinstance(maps, list | tuple) and not len(maps):
+            maps = np.empty((0, self.methods, *self.size))
         maps = stacked(maps)
         if maps.shape[1] != self.methods:
             raise InputError(f"this linear map takes {self.methods} stacked map(s) an image, not {maps.shape[1]}")
@@ -92,7 +96,11 @@ class LinearMap:
         weights themselves."""
         weights = jnp.asarray(self.weights, jnp.float32)
         return np.asarray(
-            jax.jacrev(lambda maps: transformed(maps[None], features=self.features)[0] @ weights)(self.typical)
+            jax.jacrev(
+                lambda maps: jnp.matmul(
+                    transformed(maps[None], features=self.features)[0], weights, precision=precision()
+                )
+            )(self.typical)
         )
 
     def save(self, path: Path | str) -> None:
@@ -130,15 +138,6 @@ def load_linear_map(path: Path | str) -> LinearMap:
         if not all(np.isfinite(tensors[name]).all() for name in ("weights", "intercept", "typical")):
             raise ValueError("numbers that are not finite")
     return linear
-
-
-def status(maps: Float[np.ndarray, "n *k h w"]) -> np.ndarray:
-    """Whether a map says anything, per image: "ok", "not finite" or "constant", which is all stacked ones being so."""
-    maps = stacked(maps)
-    axes = (1, 2, 3)
-    finite: Bool[np.ndarray, " n"] = np.isfinite(maps).all(axes)
-    constant = (maps == maps[..., :1, :1]).all(axes)
-    return np.select([~finite, constant], ["not finite", "constant"], "ok")
 
 
 def encoded(boxes: Float[np.ndarray, "n 4"], coding: Coding, size: tuple[int, int]) -> Float[np.ndarray, "n 4"]:

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 
 BLOCK = 4096  # rows a device multiplies at once
 PANELS = 12  # of columns: only those on and above the diagonal are computed, 13/24 of the work
@@ -67,7 +67,7 @@ class Moments:
         return float(np.trace(own - 2 * weights.T @ cross + weights.T @ gram @ weights)) / (2 * self.n)
 
 
-def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: int = BLOCK) -> Moments:
+def moments(rows: FeatureBlocks, *, shift: Float[np.ndarray, " d"] | None = None, block: int = BLOCK) -> Moments:
     """Over the rows of all processes, on all devices. `shift` (default: the first block's mean) keeps what is summed
     small; moments to be added need the same one."""
     mesh = Mesh(np.array(jax.devices()), ("rows",))
@@ -75,19 +75,17 @@ def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: 
     width = 1 + rows.width + rows.targets.shape[1]
     edges = tuple(int(edge) for edge in np.linspace(0, width, min(PANELS, width) + 1))
     local = block * jax.local_device_count()
-    steps = -(-len(rows) // local)
-    if jax.process_count() > 1:  # all processes step together; who has no rows left adds zeros
-        steps = int(multihost_utils.process_allgather(np.array(steps)).max())
     sharding = NamedSharding(mesh, PartitionSpec("rows"))
     zeros = [np.zeros((jax.local_device_count(), end, end - start), np.float32) for start, end in pairwise(edges)]
     sums = tuple(jax.make_array_from_process_local_data(sharding, panel) for panel in zeros)
     state = sums, tuple(jnp.zeros_like(panel) for panel in sums)
-    blocks = augmented(rows, shift, local)
-    for _ in range(steps):
-        z = next(blocks, None)
-        z = np.zeros((local, width), np.float32) if z is None else z
+    for z in together(augmented(rows, shift, local), -(-len(rows) // local), (local, width)):
         jax.block_until_ready(state)  # or blocks would queue up, and memory grow with the rows
-        state = _added(state, jax.make_array_from_process_local_data(sharding, z), edges=edges, mesh=mesh)
+        if isinstance(z, Array):
+            placed = jax.device_put(z, sharding)
+        else:
+            placed = jax.make_array_from_process_local_data(sharding, z)
+        state = _added(state, placed, edges=edges, mesh=mesh)
     matrix = np.empty((width, width))
     for start, end, high, low in zip(edges, edges[1:], *state):
         panel = total(_local(high, low))
@@ -96,11 +94,31 @@ def moments(rows: Rows, *, shift: Float[np.ndarray, " d"] | None = None, block: 
     return Moments(matrix, shift)
 
 
-def augmented(rows: Rows, shift: Float[np.ndarray, " d"], size: int) -> Iterator[Float[np.ndarray, "size z"]]:
-    """Rows `z` in blocks of one size, the last filled up with zeros, which add nothing."""
+def together(
+    blocks: Iterator[np.ndarray | Array], count: int, shape: tuple[int, int]
+) -> Iterator[Float[np.ndarray | Array, "size z"]]:
+    """All blocks; of several processes' each gives as many, as all step together: who has none left adds zeros."""
+    if jax.process_count() == 1:
+        yield from blocks
+        return
+    for _ in range(int(multihost_utils.process_allgather(np.array(count)).max())):
+        yield next(blocks, np.zeros(shape, np.float32))
+
+
+def augmented(
+    rows: FeatureBlocks, shift: Float[np.ndarray, " d"], size: int
+) -> Iterator[Float[np.ndarray | Array, "size z"]]:
+    """Rows `z` in blocks of one size, filled up with zeros, which add nothing: the last one, and any that was made on
+    this process's devices (a JAX array), where it stays unless there are other processes to keep step with."""
     z, filled = np.zeros((size, 1 + rows.width + rows.targets.shape[1]), np.float32), 0
     for where, x in rows.sliced():
         y, done = rows.targets[where], 0
+        if isinstance(x, Array) and jax.process_count() == 1:
+            for start in range(0, len(x), size):
+                part = slice(start, start + size)
+                yield _on_device(x[part], jnp.asarray(shift), jnp.asarray(y[part], jnp.float32), size=size)
+            continue
+        x = np.asarray(x)
         while done < len(x):
             count = min(len(x) - done, size - filled)
             part, into = slice(done, done + count), slice(filled, filled + count)
@@ -115,9 +133,15 @@ def augmented(rows: Rows, shift: Float[np.ndarray, " d"], size: int) -> Iterator
         yield z
 
 
-def first_mean(rows: Rows) -> Float[np.ndarray, " d"]:
+@partial(jax.jit, static_argnames="size")
+def _on_device(x: Array, shift: Array, y: Array, *, size: int) -> Float[Array, "size z"]:
+    z = jnp.concatenate([jnp.ones((len(x), 1), jnp.float32), x - shift, y], 1)
+    return jnp.pad(z, ((0, size - len(x)), (0, 0)))
+
+
+def first_mean(rows: FeatureBlocks) -> Float[np.ndarray, " d"]:
     """The mean of the first block of the first process, as float32 can hold it."""
-    mean = next(rows.blocks()).mean(0, dtype=np.float64).astype(np.float32)
+    mean = np.asarray(next(rows.blocks())).mean(0, dtype=np.float64).astype(np.float32)
     return np.asarray(multihost_utils.broadcast_one_to_all(mean)) if jax.process_count() > 1 else mean
 
 

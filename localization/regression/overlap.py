@@ -11,13 +11,13 @@ from jax import Array
 from jaxtyping import Float
 
 from localization.regression.ridge import Spectrum
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 from localization.regression.solution import Solution
 
 STEPS = 40
 
 
-def refine(ridge: Solution, spectrum: Spectrum, rows: Rows, *, centre: bool, steps: int = STEPS) -> Solution:
+def refine(ridge: Solution, spectrum: Spectrum, rows: FeatureBlocks, *, centre: bool, steps: int = STEPS) -> Solution:
     """Start at the ridge solution; a step that does not lower the mean loss is taken back and halved."""
     n = total(np.array([float(len(rows))]))[0]
     at = best = slope = (ridge.weights, spectrum.mean_y)  # of centred features

@@ -6,13 +6,17 @@ the centred Gram matrix, alpha = penalty * trace / d, so that one list of them s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jax import Array
 from jaxtyping import Float
 
 from localization.regression.moments import Moments
-from localization.regression.rows import Rows, total
+from localization.regression.rows import FeatureBlocks, total
 from localization.regression.solution import Solution
 
 SWEEP = 512  # rows in float64 at once
@@ -68,7 +72,7 @@ def kept(squares: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "d d"]) ->
 
 
 def polished(
-    factored: "Spectrum | Cholesky", rows: Rows, solutions: Sequence[Solution], *, steps: int = 4
+    factored: "Spectrum | Cholesky", rows: FeatureBlocks, solutions: Sequence[Solution], *, steps: int = 4
 ) -> list[Solution]:
     """Solutions from float32 products, to nearly float64's precision, by iterative refinement.
 
@@ -84,6 +88,11 @@ def polished(
         left, sums = np.zeros_like(weights), np.zeros_like(centred)
         for where, block in rows.sliced():
             targets = rows.targets[where]
+            if isinstance(block, Array):
+                with jax.enable_x64(True):
+                    parts = _left_on_device(block, factored.mean_x, targets, centred, weights)
+                    left, sums = (whole + np.asarray(part) for whole, part in zip((left, sums), parts))
+                continue
             for start in range(0, len(block), SWEEP):
                 x = block[start : start + SWEEP] - factored.mean_x
                 residual = targets[start : start + SWEEP] - centred[:, None] - x @ weights
@@ -97,6 +106,17 @@ def polished(
             break
     intercepts = centred - factored.mean_x @ weights
     return [Solution(w, b, old.penalty, old.trace) for w, b, old in zip(weights, intercepts, solutions)]
+
+
+@jax.jit
+def _left_on_device(
+    x: Float[Array, "b d"], mean_x: Array, targets: Array, centred: Float[Array, "s t"], weights: Float[Array, "s d t"]
+) -> tuple[Float[Array, "s d t"], Float[Array, "s t"]]:
+    """What a block adds to every solution's gradient and residual; in float64, where x64 is on."""
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    x = x.astype(mean_x.dtype) - mean_x
+    residual = targets - centred[:, None] - product(x, weights)
+    return product(x.T, residual), residual.sum(1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +134,7 @@ class Cholesky:
         return scipy.linalg.cho_solve(self.factor, right, check_finite=False)
 
 
-def one_penalty(moments: Moments, penalty: float, rows: Rows) -> Solution:
+def one_penalty(moments: Moments, penalty: float, rows: FeatureBlocks) -> Solution:
     """A single solution, of the rows that the moments are of."""
     gram, cross, _ = moments.centred()
     added = penalty * float(np.trace(gram)) / len(gram)
@@ -151,7 +171,7 @@ def cross_validated(
     return spectrum, Solution(best.weights, best.intercept, best.penalty, {"left_out": figures})
 
 
-def conjugate_gradients(rows: Rows, penalty: float, *, tolerance: float = 1e-6, steps: int = 500) -> Solution:
+def conjugate_gradients(rows: FeatureBlocks, penalty: float, *, tolerance: float = 1e-6, steps: int = 500) -> Solution:
     """Without any d x d matrix: every step is one sweep over the rows. Stops at this relative residual."""
     n = total(np.array([float(len(rows))]))[0]
     mean_x = total(sum(x.sum(0, dtype=np.float64) for x in rows.blocks())) / n

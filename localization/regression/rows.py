@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureBlocks:
     """`blocks()` gives the features in the order of `targets`, the same ones at every call; `width` is d.
 
+    Blocks that are JAX arrays are used on the device that holds them, by `moments` and `ridge.polished`.
     With several processes each holds rows of its own.
     """
 
@@ -34,8 +35,8 @@ class Rows:
             start += len(x)
 
 
-def in_memory(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> Rows:
-    return Rows(lambda: iter([x]), y, x.shape[1])
+def in_memory(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"]) -> FeatureBlocks:
+    return FeatureBlocks(lambda: iter([x]), y, x.shape[1])
 
 
 def total(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The recipe of seed 003: stochastic gradient descent, batches of 2,048, rate 0.1 divided by 10 every 10,000 steps.
+"""The paper's recipe: stochastic gradient descent, batches of 2,048, rate 0.1 divided by 10 every 10,000 steps.
 
 The loss is half the mean squared residual plus the closed form's ridge penalty, so that the two compare. Features
 are centred and divided by one number, which leaves the minimum where it is and makes the rate of 0.1 as large as
@@ -15,8 +15,9 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
+from saliency.devices import precision
 
 BATCH = 2048
 RATE = 0.1
@@ -73,8 +74,10 @@ def _step(
     mean_x, mean_y, scale = constants
     parameters, inner = state
 
+    product = partial(jnp.matmul, precision=precision())
+
     def loss(parameters: dict[str, Array]) -> Array:
-        residual = (x - mean_x) / scale @ parameters["w"] + parameters["b"] - (y - mean_y)
+        residual = product((x - mean_x) / scale, parameters["w"]) + parameters["b"] - (y - mean_y)
         return 0.5 * ((residual**2).sum(-1).mean() + decay * (parameters["w"] ** 2).sum())
 
     updates, inner = optimizer.update(jax.grad(loss)(parameters), inner, parameters)
@@ -92,7 +95,7 @@ def shuffled(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n t"], seed: int
             yield x[order[i : i + batch]], y[order[i : i + batch]]
 
 
-def streamed(rows: Rows, seed: int, batch: int = BATCH) -> Batches:
+def streamed(rows: FeatureBlocks, seed: int, batch: int = BATCH) -> Batches:
     """Endless batches of rows that come in blocks: a pool of a few blocks is kept shuffled, and drawn from."""
     rng = np.random.default_rng(seed)
     batch = min(batch, len(rows))

@@ -5,10 +5,10 @@ become a map. Only the gradient is compiled, once for all recipes; its values ar
 not grow with the number of samples or steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency.errors import InputError
-from saliency.maps.gradient import Progress, input_gradient, joined
+from saliency._batches import default_batch, map_batches, shard_batch
+from saliency._checks import function, kind_of, number, one_of, whole
+from saliency.maps.gradient import Progress, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Parameters, Relu
 from saliency.models.network import Network, check_input
+from saliency.models.operators import Parameters, Relu
 from saliency.occlusion.windows import Fill, fill_images
-from saliency.scores import Score, as_score, default_batch, in_batches, settled_targets, spread
+from saliency.scores import Score, Target, as_score, resolve_targets
 
 Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
@@ -41,7 +42,7 @@ class Sensitivity:
     """The largest absolute derivative of the three channels."""
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
-        return joined(gradient(x), "max")
+        return reduce_channels(gradient(x), "max")
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,29 @@ class NoisyGradients:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.noise < 0:
-            raise InputError(f"samples must be at least 1 and noise at least 0, not {self.samples} and {self.noise}")
+        one_of("moment", self.moment, ("mean", "variance"))
+        whole("samples", self.samples, least=1)
+        number("noise", self.noise, least=0)
+        whole("seed", self.seed)
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         deviation = self.noise * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
         rng = np.random.default_rng(self.seed)
         total = squares = jnp.zeros_like(x)
         for _ in range(self.samples):
-            g = gradient(x + deviation * rng.standard_normal(x.shape[1:], np.float32))
+            g = gradient(x + deviation * jnp.asarray(rng.standard_normal(x.shape[1:], np.float32), x.dtype))
             total, squares = total + g, squares + g * g
         mean = total / self.samples
         if self.moment == "mean":
-            return joined(mean, "max")
-        return joined(jnp.maximum(squares / self.samples - mean**2, 0), "max")
+            return reduce_channels(mean, "max")
+        return reduce_channels(jnp.maximum(squares / self.samples - mean**2, 0), "max")
 
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """(x - baseline) * the mean gradient on the straight way there (Sundararajan et al. 2017), summed over channels.
+    """(x - baseline) * the mean gradient along the line from the baseline, summed over channels.
+
+    Sundararajan et al. 2017.
 
     A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points.
     """
@@ -92,13 +97,12 @@ class IntegratedGradients:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps must be at least 1, not {self.steps}")
+        whole("steps", self.steps, least=1)
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         total = jnp.zeros_like(x)
         for node, weight in zip(*np.polynomial.legendre.leggauss(self.steps)):  # on -1..1, weights adding up to 2
-            total += weight / 2 * gradient(baseline + (node + 1) / 2 * (x - baseline))
+            total += float(weight) / 2 * gradient(baseline + (float(node) + 1) / 2 * (x - baseline))
         return ((x - baseline) * total).sum(-1)
 
 
@@ -108,7 +112,7 @@ def attribution_maps(
     recipe: Recipe,
     *,
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     relu: ReluRule = "exact",
     fill: Fill = "grey",
     progress: Progress | None = None,
@@ -118,19 +122,21 @@ def attribution_maps(
     `target` holds class indices, default the class predicted for the image itself. Raises InputError as
     `gradient_maps` does.
     """
+    kind_of("net", net, Network, "as load_network gives it")
+    one_of("relu", relu, get_args(ReluRule))
+    function("progress", progress, "(done, total)")
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
-    targets = settled_targets(net, x, score, target)
+    x = check_input(net, x, score.layer_in(net.architecture))
+    targets = resolve_targets(net, x, score, target)
     baseline = fill_images(x, fill, net.preprocess)
     architecture, weights = with_relu(net.architecture, relu), net.weights
     size = default_batch(architecture, x.shape, score.layer_in(architecture))
 
     def maps(i: np.ndarray) -> Array:
-        gradient = partial(_gradient, weights, spread(targets[i]), architecture, score)
-        return recipe(gradient, spread(x[i]), spread(baseline[i]))
+        gradient = partial(_gradient, weights, shard_batch(targets, i), architecture, score)
+        return recipe(gradient, shard_batch(x, i), shard_batch(baseline, i))
 
-    parts = in_batches(maps, len(x), size, progress)
-    return np.concatenate(parts)[: len(x)] if parts else np.empty(x.shape[:3], np.float32)
+    return map_batches(maps, len(x), size, x.shape[1:3], progress).astype(np.float32, copy=False)
 
 
 def _gradient(weights: Weights, targets: Array, architecture: Architecture, score: Score, x: Array) -> Array:
@@ -147,8 +153,8 @@ class OneWayRelu(Relu):
 
     rule: ReluRule
 
-    def __call__(self, parameters: Parameters, x: Array) -> Array:
-        return _one_way_relu(self.rule, x)
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return _one_way_relu(self.rule, xs[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -173,7 +179,5 @@ def with_relu(architecture: Architecture, rule: ReluRule) -> Architecture:
     """The same network with another backward rule in every ReLU."""
     if rule == "exact":
         return architecture
-    nodes = (
-        replace(node, layer=OneWayRelu(rule)) if isinstance(node.layer, Relu) else node for node in architecture.nodes
-    )
+    nodes = (replace(node, layer=OneWayRelu(rule)) if node.layer.rectifies else node for node in architecture.nodes)
     return replace(architecture, nodes=tuple(nodes))

@@ -1,10 +1,9 @@
-"""A classifier from outside: images in, one score each out. Networks and other people's functions look alike here.
+"""Forward passes alone: networks and other people's functions look alike here, a score function for each image.
 
-A `ScoreFunction` takes images `[k, h, w, 3]` and gives scores `[k]`. It is called with one batch size only, so that
-what is compiled, is compiled once.
+A function is called with one batch size only, so it compiles once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -12,48 +11,40 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from saliency.errors import InputError
-from saliency.models.network import Network, check_input
-from saliency.models.preprocessing import AS_IT_IS, Preprocessing
-from saliency.occlusion import BUDGET
-from saliency.occlusion.dense import CPU_CHUNK, ScoreFunction, chunked, positions_for
-from saliency.scores import BATCH, Score, as_score, in_batches, score_of_batch, settled_targets
-
-Classifier = Network | ScoreFunction
+from saliency._batches import BATCH, in_batches
+from saliency.devices import default_budget, on_cpu
+from saliency.models.black_box import Classifier, ScoreFunction, score_functions
+from saliency.models.network import Network
+from saliency.occlusion.dense import CPU_CHUNK, chunked, positions_for
+from saliency.scores import Score, Target, as_score, resolve_targets, score_of_batch
 
 
 def probes(
-    net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    net: Classifier, x: Float[np.ndarray, "n h w c"], score: str | Score = "logit", target: Target = None
 ) -> list[ScoreFunction]:
-    """For each image the function from its changed copies to their scores.
+    """For each image the function from its changed copies to their scores; `x` has passed `classifier_input`.
 
     A network explains `score` of `target`, by default of the class it predicts for the unchanged image; any other
-    function is its own probe. Raises InputError for what the network cannot take, and for NaN in `x`.
+    function its own answer, or the column of it that `target` says. Raises InputError for a target out of range.
     """
     if not isinstance(net, Network):
-        if not np.isfinite(x).all():
-            raise InputError("x holds NaN or infinite values")
-        return [net] * len(x)
+        return list(score_functions(net, len(x), target))
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
     weights, architecture = net.weights, net.architecture
 
-    def probe(goal: int, images: jax.Array) -> jax.Array:
-        targets = np.full(len(images), goal, np.int32)
+    def probe(target: int, images: jax.Array) -> jax.Array:
+        targets = np.full(len(images), target, np.int32)
         return score_of_batch(weights, images, targets, architecture=architecture, score=score)
 
-    return [partial(probe, goal) for goal in settled_targets(net, x, score, target)]
+    return [partial(probe, one) for one in resolve_targets(net, x, score, target)]
 
 
 def chunk_of(net: Classifier, size: tuple[int, int], score: str | Score = "logit") -> int:
     """How many images of (height, width) to score at once; on a CPU few, as `of_each` has several calls under way."""
     if not isinstance(net, Network):
         return CPU_CHUNK
-    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), BUDGET)
-    return min(fit, BATCH) if jax.default_backend() == "cpu" else fit
+    fit = positions_for(net.architecture, *size, as_score(score).layer_in(net.architecture), default_budget())
+    return min(fit, BATCH) if on_cpu() else fit
 
 
 def scored(
@@ -69,7 +60,7 @@ def of_each(
     n: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[np.ndarray]:
-    """`function` of 0 .. n-1: a network bears several calls at a time, other people's functions may not."""
+    """`function` of 0 .. n-1: networks are thread-safe, other people's functions may not be."""
     if isinstance(net, Network):
         return in_batches(lambda i: function(int(i[0])), n, 1, progress)
     values = []
@@ -78,8 +69,3 @@ def of_each(
         if progress:
             progress(i + 1, n)
     return values
-
-
-def preprocessing(net: Classifier) -> Preprocessing:
-    """How pixels 0..255 become input: a black box takes them as they are."""
-    return net.preprocess if isinstance(net, Network) else AS_IT_IS

@@ -4,19 +4,21 @@ A method is worth its cost only where it beats these. Maps are float32 `[n, h, w
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import sobel
 
+from saliency._checks import as_images, whole
 from saliency.maps.gradient import Progress, gradient_maps
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, as_score, settled_targets
+from saliency.scores import Score, Target, as_score, resolve_targets
 
 
-def random_maps(x: Float[np.ndarray, "n h w 3"], seed: int = 0) -> Float[np.ndarray, "n h w"]:
+def random_maps(x: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndarray, "n h w"]:
     """Uniform noise, drawn for each image from the seed and the image's own bytes."""
+    x = as_images("x", x)
+    whole("seed", seed)
     maps = np.empty(x.shape[:3], np.float32)
     for i, image in enumerate(x):
         rng = np.random.default_rng([seed, zlib.crc32(image.tobytes())])
@@ -24,14 +26,18 @@ def random_maps(x: Float[np.ndarray, "n h w 3"], seed: int = 0) -> Float[np.ndar
     return maps
 
 
-def centre_gaussian(x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w"]:
+def centre_gaussian(x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
     """A Gaussian in the middle, its deviation a quarter of each side: where photographers put things."""
+    x = as_images("x", x)
     y, z = (np.exp(-8 * ((np.arange(size) + 0.5) / size - 0.5) ** 2) for size in x.shape[1:3])
     return np.broadcast_to(np.outer(y, z).astype(np.float32), x.shape[:3]).copy()
 
 
-def edge_maps(x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w"]:
+def edge_maps(x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
     """The image's own edges: Sobel's gradient magnitude of the mean over the channels."""
+    from scipy.ndimage import sobel  # on use: it takes longer to import than all of ours
+
+    x = as_images("x", x)
     maps = np.empty(x.shape[:3], np.float32)
     for i, image in enumerate(x):  # one by one: Sobel's filter smooths along every axis that it does not derive
         grey = image.mean(-1)
@@ -61,13 +67,13 @@ def random_weight_maps(
     *,
     seed: int = 0,
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
     """The largest absolute derivative of the randomised network, for the class that the trained one predicts."""
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
-    targets = settled_targets(net, x, score, target)
+    x = check_input(net, x, score.layer_in(net.architecture))
+    targets = resolve_targets(net, x, score, target)
     return gradient_maps(randomised(net, seed=seed), x, score=score, target=targets, progress=progress)
 
 

@@ -1,10 +1,10 @@
-"""Sensitivity maps by one backward pass: |d score / d pixel|, channels joined (seed 003, Eq. 1-3).
+"""Gradient maps by one backward pass: |d score / d pixel|, reduced over the channels (Simonyan et al. 2013).
 
 Images are float `[n, h, w, 3]` in the network's normalised space, so the derivative is per normalised unit.
 Maps are float32 `[n, h, w]`, at least 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
 
@@ -14,10 +14,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import function, kind_of, one_of, whole
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, as_score, as_targets, class_count, default_batch, in_batches, spread
+from saliency.scores import Score, Target, as_score, as_targets, class_count
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -28,34 +29,55 @@ def gradient_maps(
     x: Float[np.ndarray, "n h w 3"],
     *,
     score: str | Score = "logit",
-    target: int | Sequence[int] | np.ndarray | None = None,
+    target: Target = None,
     aggregate: Aggregate = "max",
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """One backward pass per image: float32 `[n, h, w]`, or `[n, h, w, 3]` with the sign for aggregate="signed".
+    """How much the score answers to the smallest change of each pixel: one backward pass an image.
 
-    `target` holds class indices (default: the predicted class, found in the same forward pass); a Gestalt score
-    ignores it. `batch` images are taken at once (default: what a CPU's cache holds, or 64 for each accelerator).
+    Simonyan et al. 2013; Fast Object Localization via Sensitivity Analysis, Eq. 1 (a class score) and 3 (Gestalt).
+
+    Args:
+        net: a network.
+        x: float `[n, h, w, 3]` as `net.preprocess` gives it.
+        score: "logit", "log_probability", "gestalt", "gestalt:LAYER", or a `Score`.
+        target: class indices or names, one or one for each image; default: the predicted class, found in the same
+            forward pass. A Gestalt score has none.
+        aggregate: of the channels' derivatives the largest ("max") or mean absolute value, the Euclidean norm ("l2"),
+            or all of them with their sign ("signed").
+        batch: images at once (default: what a CPU's cache holds, or 64 for each accelerator).
+        progress: called with (done, total) images.
+
+    Returns:
+        float32 `[n, h, w]`, at least 0, a derivative per normalised unit; `[n, h, w, 3]` for "signed".
+
     Raises InputError for an unknown score, layer or aggregate, a target out of range, and NaN in `x`.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
+    >>> saliency.gradient_maps(net, x, target=3).shape
+    (1, 96, 96)
+    >>> saliency.gradient_maps(net, x, score="gestalt", aggregate="signed").shape
+    (1, 96, 96, 3)
     """
     one_of("aggregate", aggregate, get_args(Aggregate))
     whole("batch", batch, least=1, optional=True)
     function("progress", progress, "(done, total)")
     kind_of("net", net, Network, "as load_network gives it")
     score = as_score(score)
-    check_input(net, x, score.layer_in(net.architecture))
-    targets = as_targets(target, len(x), class_count(net.architecture))
+    x = check_input(net, x, score.layer_in(net.architecture))
+    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
     weights = net.weights
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
     def maps(i: np.ndarray) -> Array:
-        inputs = spread(x[i]), spread(targets[i])
-        return joined(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
+        inputs = shard_batch(x, i), shard_batch(targets, i)
+        return reduce_channels(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
-    parts = in_batches(maps, len(x), batch or fit, progress)
-    shape = x.shape if aggregate == "signed" else x.shape[:3]
-    return np.concatenate(parts)[: len(x)].astype(np.float32) if parts else np.empty(shape, np.float32)
+    each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]
+    return map_batches(maps, len(x), batch or fit, each, progress).astype(np.float32, copy=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))
@@ -67,8 +89,8 @@ def input_gradient(
 
 
 @partial(jax.jit, static_argnames="aggregate")
-def joined(gradient: Float[Array, "n h w c"], aggregate: Aggregate) -> Array:
-    """Channels joined: the largest or mean absolute value, or the Euclidean norm; "signed" leaves them."""
+def reduce_channels(gradient: Float[Array, "n h w c"], aggregate: Aggregate) -> Array:
+    """One number a pixel: the largest or mean absolute value, or the Euclidean norm; "signed" leaves them."""
     match aggregate:
         case "max":
             return jnp.abs(gradient).max(-1)

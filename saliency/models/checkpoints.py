@@ -12,7 +12,6 @@ import numpy as np
 
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Conv, Dense, Flatten, MaxPool, Relu
 from saliency.models.preprocessing import Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
@@ -69,13 +68,11 @@ def _features(architecture: Architecture, step: int) -> dict[str, int]:
     """Index of each convolution in torchvision's `features`, in which each takes `step` places (2 with its norm)."""
     indices, index = {}, 0
     for name, layer in architecture.layers.items():
-        if isinstance(layer, Conv):
-            indices[name] = index
-            index += step
-        elif isinstance(layer, Relu | MaxPool):
-            index += 1
-        elif isinstance(layer, Flatten):
+        if layer.one_size:
             break
+        if layer.weighted:
+            indices[name] = index
+        index += step if layer.weighted else 1
     return indices
 
 
@@ -211,7 +208,7 @@ def shapes(architecture: Architecture, scheme: Scheme) -> dict[str, list[tuple[i
         kernels: list[tuple[int, ...]]
         if layout.channels_first:
             kernels = [(outside, inside, height, width)]
-            if isinstance(architecture.by_name[name].layer, Dense):
+            if len(architecture.parameter_shapes()[name]["kernel"]) == 2:
                 kernels.insert(0, (outside, inside * height * width))
         else:
             kernels = [architecture.parameter_shapes()[name]["kernel"]]
@@ -228,7 +225,7 @@ def _window(architecture: Architecture, name: str) -> tuple[int, ...]:
     if len(kernel) == 4:
         return kernel
     before = architecture.by_name[architecture.by_name[name].inputs[0]]
-    if not isinstance(before.layer, Flatten):
+    if not before.layer.one_size:
         return 1, 1, *kernel
     return *architecture.shapes(*architecture.size)[before.inputs[0]], kernel[-1]
 

@@ -5,15 +5,19 @@ Only the layers that a result needs are computed, so a score that stops at a con
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Literal
 
 from jax import Array
 
 from saliency.errors import InputError
-from saliency.models.layers import Conv, Flatten, Image, Layer, Parameters, Relu
+from saliency.models.operators import Conv, Image, Operator, Parameters, Relu
+from saliency.models.operators.base import QUIET, described
 
 Weights = Mapping[str, Parameters]
+Probabilities = Literal["softmax", "sigmoid"]
+Grid = tuple[str, int, int, int]  # a layer of tokens: its name, tokens before the grid, rows, columns
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,17 @@ class Node:
     """One named layer and the names of the layers that it reads."""
 
     name: str
-    layer: Layer
+    layer: Operator
     inputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Architecture:
     """Nodes in an order in which they can be computed; the first is the image, the last the logits.
 
     `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (seed 003, Eq. 3).
+    `probabilities` says what turns logits into probabilities: "sigmoid" for classes that do not exclude one another, or
+    for one logit, which tells two classes apart. `grids` says which layers' tokens lie in rows and columns.
     `logit_bypass` names layers that a class logit leaves out: SqueezeNet has a ReLU after its last convolution,
     behind which a gradient can be dead. `size` is the input (height, width) the network was trained at.
     """
@@ -39,22 +45,34 @@ class Architecture:
     gestalt_layer: str
     size: tuple[int, int]
     logit_bypass: tuple[str, ...] = ()
+    channels: int = field(default=3, metadata=QUIET)
+    probabilities: Probabilities = field(default="softmax", metadata=QUIET)
+    grids: tuple[Grid, ...] = field(default=(), metadata=QUIET)
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def __hash__(self) -> int:
         return self._hash
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.nodes, self.gestalt_layer, self.size, self.logit_bypass))
+        return hash(tuple(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
 
     @property
-    def layers(self) -> dict[str, Layer]:
+    def layers(self) -> dict[str, Operator]:
         """Name -> layer, in order of computation, without the image."""
         return {node.name: node.layer for node in self.nodes[1:]}
+
+    @property
+    def class_count(self) -> int:
+        """Of one output with a sigmoid there are two classes."""
+        outputs = self.shapes(*self.size)[self.last][-1]
+        return 2 if outputs == 1 and self.probabilities == "sigmoid" else outputs
 
     @property
     def last(self) -> str:
@@ -63,43 +81,57 @@ class Architecture:
     @property
     def fixed_size(self) -> bool:
         """Whether a fully connected layer ties the network to one input size."""
-        return any(isinstance(node.layer, Flatten) for node in self.nodes)
+        return any(node.layer.one_size for node in self.nodes)
 
     def require(self, layer: str) -> str:
-        """The layer's own name, or InputError naming those that there are."""
+        """The layer's own name, or InputError naming those that there are. The name of a scope, which holds layers
+        named scope/layer, stands for the last of them."""
+        if isinstance(layer, str) and layer not in self.by_name:
+            layer = next((node.name for node in reversed(self.nodes) if node.name.startswith(f"{layer}/")), layer)
         if not isinstance(layer, str) or layer not in self.by_name:
             raise InputError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
         return layer
 
     def shapes(self, height: int, width: int, to: str | None = None) -> dict[str, tuple[int, ...]]:
-        """Activation shape of each layer that `to` needs, without the batch axis, for an RGB image.
+        """Activation shape of each layer that `to` needs, without the batch axis.
 
         Raises InputError where the image is too small, or not of the one size that a dense layer was trained for.
         """
         to = to or self.last
-        if (height, width) != self.size and any(isinstance(n.layer, Flatten) for n in self.ancestors(to)):
+        if (height, width) != self.size and any(n.layer.one_size for n in self.ancestors(to)):
+            why = "was traced" if self.nodes[0].layer.one_size else "has a fully connected layer"
             raise InputError(
-                f"{self.name} has a fully connected layer and takes images of {self.size[0]}x{self.size[1]} only,"
+                f"{self.name} {why} and takes images of {self.size[0]}x{self.size[1]} only,"
                 f" not {height}x{width}; resize them, or use a score of a layer before it"
             )
         shapes: dict[str, tuple[int, ...]] = {}
         for node in self.ancestors(to):
-            inputs = [shapes[name] for name in node.inputs] or [(height, width, 3)]
+            inputs = [shapes[name] for name in node.inputs] or [(height, width, self.channels)]
             shapes[node.name] = node.layer.shape(*inputs)
-            if min(shapes[node.name]) < 1:
+            if min(shapes[node.name], default=1) < 1:
                 raise InputError(
                     f"an image of {height}x{width} is too small for {self.name}: nothing is left at {node.name}"
                 )
         return shapes
 
+    def as_map(self, layer: str, activation: Array) -> Array:
+        """A layer's activations with height and width `[n, h, w, c]`: tokens `[n, t, d]` in their rows and columns."""
+        for name, before, rows, columns in self.grids:
+            if name == layer and activation.ndim == 3:
+                grid = activation[:, before : before + rows * columns]
+                return grid.reshape(len(activation), rows, columns, -1)
+        return activation
+
+    def map_shape(self, layer: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """The shape of `as_map`, without the batch axis."""
+        grid = next((grid for grid in self.grids if grid[0] == layer), None)
+        return (*grid[2:], shapes[layer][-1]) if grid else shapes[layer]
+
     def parameter_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Layer -> parameter name -> shape, of the layers that have any."""
         shapes = self.shapes(*self.size)
-        return {
-            node.name: node.layer.parameter_shapes(shapes[node.inputs[0]])
-            for node in self.nodes
-            if hasattr(node.layer, "parameter_shapes")
-        }
+        found = {node.name: node.layer.parameter_shapes(*(shapes[name] for name in node.inputs)) for node in self.nodes}
+        return {name: parameters for name, parameters in found.items() if parameters}
 
     def ancestors(self, to: str) -> list[Node]:
         """The nodes that the layer `to` needs, itself included, in order."""
@@ -158,7 +190,7 @@ class Builder:
     def __init__(self) -> None:
         self.nodes = [Node("image", Image())]
 
-    def add(self, name: str, layer: Layer, *inputs: str) -> str:
+    def add(self, name: str, layer: Operator, *inputs: str) -> str:
         self.nodes.append(Node(name, layer, inputs or (self.nodes[-1].name,)))
         return name
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,27 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from saliency._checks import as_images, kind_of
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
-from saliency.models.layers import Layer
+from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
+
+FAR = 5  # times the range of pixels beyond black or white: no normalised photo lies there
 
 
 class Network(nnx.Module):
     """An architecture with weights, for inference.
 
     `net(x)` gives pre-softmax logits `[n, classes]` for normalised float32 images `[n, h, w, 3]`; `net.upto(x, layer)`
-    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order.
+    an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order;
+    `net.preprocess(photos)` what photos become; `net.classes` the classes' names, if they are known.
+
+    >>> import numpy as np, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> x = net.preprocess(np.zeros((2, 60, 80, 3), np.uint8))
+    >>> x.shape, net(x).shape, net.upto(x, "pool2").shape
+    ((2, 96, 96, 3), (2, 10), (2, 24, 24, 24))
     """
 
     def __init__(
@@ -56,6 +67,12 @@ class Network(nnx.Module):
         }
 
     @property
+    def dtype(self) -> np.dtype:
+        """The weights' precision, in which images enter; float32 where there are no weights."""
+        kinds = [value.dtype for value in jax.tree.leaves(self.weights) if jnp.issubdtype(value.dtype, jnp.floating)]
+        return np.dtype(jnp.result_type(*kinds)) if kinds else np.dtype(np.float32)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the architecture and of every weight: what a result says of the network it was made with."""
         digest = hashlib.sha256(repr(self.architecture).encode())
@@ -66,31 +83,56 @@ class Network(nnx.Module):
         return digest.hexdigest()
 
     @property
-    def layers(self) -> dict[str, Layer]:
+    def layers(self) -> dict[str, Operator]:
         return self.architecture.layers
 
     def __call__(self, x: Float[ArrayLike, "n h w 3"]) -> Float[jax.Array, "n classes"]:
-        return self.architecture.upto(self.weights, jnp.asarray(x))
+        return self.architecture.upto(self.weights, self._cast(x))
 
     def upto(self, x: Float[ArrayLike, "n h w 3"], layer: str) -> jax.Array:
-        return self.architecture.upto(self.weights, jnp.asarray(x), layer)
+        return self.architecture.upto(self.weights, self._cast(x), layer)
+
+    def _cast(self, x: object) -> jax.Array:
+        """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
+        images = jnp.asarray(x)
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise InputError(f"x must be float, normalised by net.preprocess, not {images.dtype}")
+        return images.astype(self.dtype)
 
     def after(self, activation: jax.Array, layer: str) -> jax.Array:
         return self.architecture.after(self.weights, activation, layer)
+
+    def __repr__(self) -> str:
+        count = sum(value.size for value in jax.tree.leaves(self.weights))
+        height, width = self.architecture.size
+        return f"Network({self.name!r}, {len(self.layers)} layers, {count:,} weights, trained at {height}x{width} px)"
+
+    __str__ = __repr__
 
     def class_name(self, index: int) -> str:
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
 
 
-def check_input(net: Network, x: np.ndarray | jax.Array, to: str | None = None) -> jax.Array:
-    """`x` as a float array `[n, h, w, 3]` the network can take, or InputError saying what is wrong with it."""
-    shape = np.shape(x)
-    if len(shape) != 4 or shape[-1] != 3:
-        raise InputError(f"x must be [n, h, w, 3] as net.preprocess gives it, not {list(shape)}")
-    if not isinstance(x, np.ndarray | jax.Array) or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InputError(f"x must be float, normalised by net.preprocess, not {getattr(x, 'dtype', type(x).__name__)}")
-    net.architecture.shapes(shape[1], shape[2], to)
-    bad = np.flatnonzero(~np.isfinite(np.asarray(x)).all((1, 2, 3)))
-    if len(bad):
-        raise InputError(f"x holds NaN or infinite values in image {bad[0]} ({len(bad)} of {shape[0]} images)")
-    return jnp.asarray(x)
+def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w 3"]:
+    """The door of every method: normalised images as the network takes them, in its weights' precision.
+
+    `x` is float `[n, h, w, 3]`: an array of any library and precision, or a list of images of one size. `to` is the
+    last layer that is needed (None: the logits). Raises InputError for other shapes, for whole numbers, which
+    `net.preprocess` has not seen, for NaN and infinities, for an image that is too small, and for values so far from
+    what pixels 0..255 become that they cannot have been normalised.
+    """
+    kind_of("net", net, Network, "as load_network gives it")
+    channels = net.architecture.channels
+    if isinstance(x, list | tuple) and not len(x):
+        x = np.empty((0, *net.architecture.size, channels), np.float32)
+    images = as_images("x", x, net.dtype, channels=channels, normalised=True, within=_plausible(net.preprocess))
+    net.architecture.shapes(images.shape[1], images.shape[2], to)
+    return images
+
+
+@lru_cache
+def _plausible(preprocess: Preprocessing) -> tuple[float, float]:
+    """Bounds of what can have come out of it: FAR times the range of pixels beyond black and white."""
+    ends = preprocess.normalise(np.array([[0.0] * preprocess.channels, [255.0] * preprocess.channels]))
+    low, high = float(ends.min()), float(ends.max())
+    return low - FAR * (high - low), high + FAR * (high - low)

@@ -6,17 +6,20 @@ space. The recipe belongs to a checkpoint, is stored with it and recorded in eve
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from jax import Array
 from PIL import Image
 
-from saliency._checks import number, one_of, whole
+from saliency._checks import described, number, one_of, whole
 from saliency.errors import InputError
+from saliency.photos import as_photo
 
 Pixels = TypeVar("Pixels", np.ndarray, Array)
-Photos = np.ndarray | Iterable[np.ndarray]
+Photo = np.ndarray | Image.Image | Path | str
+Photos = Photo | Iterable[Photo]
 Mode = Literal["stretch", "crop", "letterbox"]
 Order = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -44,7 +47,12 @@ class Preprocessing:
     `mode`: "stretch" to `size`; "crop": the shorter side to `shorter`, then the centre; "letterbox": fitted inside, the
     rest filled with the mean colour. `size` is (height, width). Channels are `order`ed, multiplied by `scale`,
     then `mean` (in that order and scale) is subtracted and `std` divided by. Resizing is antialiased, as Pillow and
-    torchvision do it.
+    torchvision do it. Raises InputError for other values.
+
+    >>> import numpy as np
+    >>> entry = Preprocessing((8, 8), mode="letterbox")
+    >>> entry(np.zeros((4, 6, 3), np.uint8)).shape, entry.placement((4, 6)).scale
+    ((1, 8, 8, 3), (1.3333333333333333, 1.25))
     """
 
     size: tuple[int, int]
@@ -52,8 +60,8 @@ class Preprocessing:
     shorter: int | None = None
     order: Order = "rgb"
     scale: float = 1 / 255
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
@@ -62,12 +70,12 @@ class Preprocessing:
         one_of("interpolation", self.interpolation, get_args(Interpolation))
         number("scale", self.scale, above=0)
         for name, values, above in (("mean", self.mean, -np.inf), ("std", self.std, 0)):
-            if len(values) != 3:
-                raise InputError(f"{name} must be three numbers, one a channel, not {values}")
+            if not isinstance(values, tuple | list) or not values or len(values) != self.channels:
+                raise InputError(f"{name} must be one number a channel (three of colour), not {described(values)}")
             for value in values:
                 number(name, value, above=above)
-        if len(self.size) != 2:
-            raise InputError(f"size must be (height, width), not {self.size}")
+        if not isinstance(self.size, tuple | list) or len(self.size) != 2:
+            raise InputError(f"size must be (height, width), not {described(self.size)}")
         for side in self.size:
             whole("size", side, least=1)
         whole("shorter", self.shorter, optional=True)
@@ -77,31 +85,59 @@ class Preprocessing:
             )
 
     def __call__(self, photos: Photos) -> np.ndarray:
-        """Photos uint8 `[h, w, 3]` of any sizes (a list, or one array `[n, h, w, 3]`) -> float32 `[n, H, W, 3]`.
+        """Photos -> float32 `[n, H, W, 3]` in the network's space; `[n, H, W, c]` where `mean` has c channels.
 
-        Raises InputError for anything that is not 8-bit RGB.
+        A photo is uint8 `[h, w, 3]` RGB, a Pillow image of any mode or a path; `photos` are several, of any sizes, in a
+        list or an array `[n, h, w, 3]`, or a single one. Raises InputError for anything else, and for a file that
+        cannot be read. For one channel photos are made grey; for other numbers than 1 and 3 images are uint8 arrays
+        `[h, w, c]`.
         """
-        return self.normalise(np.array([self.place(photo) for photo in photos], np.uint8).reshape(-1, *self.size, 3))
+        if isinstance(photos, str | Path | Image.Image):
+            photos = [photos]
+        if isinstance(photos, Mapping) or not isinstance(photos, Iterable):
+            raise InputError(f"photos must be a list of photos, or uint8 [n, h, w, 3], not {described(photos)}")
+        if isinstance(photos, np.ndarray) and photos.ndim == 3:
+            photos = photos[None]
+        placed = np.array([self.place(photo) for photo in photos], np.uint8)
+        return self.normalise(placed.reshape(-1, *self.size, self.channels))
 
-    def place(self, photo: np.ndarray) -> np.ndarray:
-        """One photo uint8 `[h, w, 3]`, resized and cropped to uint8 `[H, W, 3]`."""
-        photo = np.asarray(photo)
-        if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-            raise InputError(f"a photo must be uint8 [h, w, 3] RGB, not {photo.dtype} {list(photo.shape)}")
-        height, width = self._resized(photo.shape[:2])
-        image, resampling = Image.fromarray(photo), Image.Resampling[self.interpolation.upper()]
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def place(self, photo: Photo) -> np.ndarray:
+        """One photo, resized and cropped to uint8 `[H, W, channels]`."""
+        if self.channels == 3:
+            return np.asarray(self._placed(Image.fromarray(as_photo(photo)), self._padding()))
+        if self.channels == 1:
+            photo = photo if isinstance(photo, np.ndarray) and photo.shape[2:] == (1,) else _grey(photo)
+        planes = np.asarray(photo)
+        if planes.ndim != 3 or planes.shape[-1] != self.channels or planes.dtype != np.uint8 or 0 in planes.shape:
+            raise InputError(f"an image must be uint8 [h, w, {self.channels}], not {planes.dtype} {list(planes.shape)}")
+        fills = self._padding()
+        placed = (self._placed(Image.fromarray(planes[..., i]), fills[i]) for i in range(self.channels))
+        return np.stack([np.asarray(plane) for plane in placed], -1)
+
+    def _padding(self) -> tuple[int, ...]:
+        """What surrounds a letterboxed photo: the mean colour."""
+        return tuple(round(float(v)) for v in self.pixels(np.zeros(self.channels)))
+
+    def _placed(self, image: Image.Image, fill: int | tuple[int, ...]) -> Image.Image:
+        photo = image.size[::-1]
+        height, width = self._resized(photo)
+        resampling = Image.Resampling[self.interpolation.upper()]
         left, top = self._corner((height, width))
         if height * width > MAX_PIXELS:  # a photo that is hardly more than a line: only what the crop shows is resized
-            x, y = photo.shape[1] / width, photo.shape[0] / height
+            x, y = photo[1] / width, photo[0] / height
             shown = (left * x, top * y, (left + self.size[1]) * x, (top + self.size[0]) * y)
-            return np.asarray(image.resize(self.size[::-1], resampling, shown))
-        if (height, width) != photo.shape[:2]:
+            return image.resize(self.size[::-1], resampling, shown)
+        if (height, width) != photo:
             image = image.resize((width, height), resampling)
         if self.mode == "letterbox":
-            canvas = Image.new("RGB", self.size[::-1], tuple(round(v) for v in self.pixels(np.zeros(3))))
+            canvas = Image.new(image.mode, self.size[::-1], fill)
             canvas.paste(image, (-left, -top))
-            return np.asarray(canvas)
-        return np.asarray(image.crop((left, top, left + self.size[1], top + self.size[0])))
+            return canvas
+        return image.crop((left, top, left + self.size[1], top + self.size[0]))
 
     def placement(self, photo: tuple[int, int]) -> Placement:
         """Where a photo of (height, width) lands."""
@@ -147,8 +183,33 @@ class Preprocessing:
         mode = mode or self.mode
         return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
 
+    def seen(self, photo: tuple[int, int]) -> float:
+        """The share of a photo of (height, width) that is in the input: 1 but for a crop."""
+        placed, share = self.placement(photo), 1.0
+        for axis, side in ((0, photo[1]), (1, photo[0])):
+            first, last = ((edge - placed.offset[axis]) / placed.scale[axis] for edge in (0, placed.input[1 - axis]))
+            share *= (min(side, last) - max(0, first)) / side
+        return share
+
+    def summary(self, photos: Iterable[tuple[int, int]]) -> str:
+        """One sentence for a page: how photos of these (height, width) enter, and what is cut away of them."""
+        size = f"{self.size[1]} x {self.size[0]} px"
+        if self.mode == "stretch":
+            return f"Photos are stretched to {size}: nothing is cut away."
+        if self.mode == "letterbox":
+            return f"Photos are fitted into {size}, the rest is filled: nothing is cut away."
+        lost = [100 * (1 - self.seen(photo)) for photo in photos]
+        said = f", {np.mean(lost):.0f}% of a photo is cut away on average, {max(lost):.0f}% at most" if lost else ""
+        shorter = self.shorter or max(self.size)
+        return f"Photos are scaled to a shorter side of {shorter} px and cropped to the centre's {size}{said}."
+
     def record(self) -> dict[str, object]:
         return asdict(self)
+
+
+def _grey(photo: Photo) -> np.ndarray:
+    """A photo's luma, uint8 `[h, w, 1]`."""
+    return np.asarray(Image.fromarray(as_photo(photo)).convert("L"))[..., None]
 
 
 AS_IT_IS = Preprocessing((1, 1), scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # the input holds pixels

@@ -5,14 +5,17 @@ the architecture's name, the preprocessing and the class names as JSON in its he
 told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
 """
 
+import importlib
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from saliency._checks import described, kind_of
 from saliency._files import write_tensors, written
 from saliency._reading import MAX_BYTES, read_json, read_tensors, refusing
 from saliency.errors import InputError
@@ -44,31 +47,109 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
-def load_network(name: str, weights: str | Path | None = None, *, classes: str | Path | None = None) -> Network:
-    """A classifier by name: "scenes_cnn" comes with weights, the others need `weights`.
+def load_network(
+    name: str, weights: str | Path | None = None, *, classes: str | Path | Sequence[str] | None = None
+) -> Network:
+    """A classifier by name, with its weights, preprocessing and class names.
 
-    These are a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging Face
-    repository such as "timm/vgg16.tv_in1k". `classes` is a file of class names (see `saliency.models.classes`).
+    Args:
+        name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, the others need them.
+        weights: a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging
+            Face repository such as "timm/vgg16.tv_in1k".
+        classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
+
+    A file `model.onnx` is a network too; how photos enter it is read from `model.preprocess.json` beside it. So is
+    "package.module:function", a function that gives a Network (`saliency.from_flax(...)` and the like), called with
+    `weights` where they are stated.
 
     Raises InputError for an unknown name, and for a file that is missing, unreadable or does not fit.
+
+    >>> import saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> net
+    Network('scenes_cnn', 19 layers, 165,914 weights, trained at 96x96 px)
+    >>> net.classes[:3], net.preprocess.size
+    (('0', '1', '2'), (96, 96))
     """
+    if not isinstance(name, str):
+        raise InputError(f"unknown network {described(name)}; choose one of {', '.join(ARCHITECTURES)}")
+    if name.endswith(".onnx"):
+        return _onnx(Path(name), weights, classes)
+    if ":" in name:
+        return _function(name, weights, classes)
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
     tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    tensors = _unwrapped(tensors)
     scheme = _scheme(name, tensors, header, path)
     architecture = _fitted(scheme, tensors)
     return Network(
         architecture,
         imported(architecture, scheme, tensors, str(path)),
         preprocess or scheme.preprocess,
-        classes=_names(classes or path, header if classes is None else None, architecture),
+        classes=_names(path if classes is None else classes, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
 
 
+def _onnx(path: Path, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    from saliency.models.from_onnx import from_onnx
+
+    if weights is not None:
+        raise InputError(f"{path} holds its weights: leave weights out")
+    if not path.is_file():
+        raise InputError(f"{path}: no such ONNX file")
+    beside = path.with_suffix(".preprocess.json")
+    if not beside.is_file():
+        raise InputError(
+            f"{path}: an ONNX file does not say how photos enter it; say so in {beside.name} beside it, such as"
+            ' {"size": [224, 224], "shorter": 256, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
+        )
+    try:
+        preprocess = from_record(read_json(beside))
+    except InputError as error:
+        raise InputError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from error
+    return _with_names(from_onnx(path, size=preprocess.size, preprocess=preprocess), classes)
+
+
+def _function(name: str, weights: str | Path | None, classes: str | Path | Sequence[str] | None) -> Network:
+    """What the user's own function gives; its module is found as Python finds any, the working folder first."""
+    module, _, attribute = name.partition(":")
+    try:
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"{name}: no such function ({error}); networks are {', '.join(ARCHITECTURES)}") from error
+    net = (made() if weights is None else made(weights)) if callable(made) else made
+    if not isinstance(net, Network):
+        raise InputError(f"{name} must give a Network, as saliency.from_flax does, not {type(net).__name__}")
+    return _with_names(net, classes)
+
+
+def _with_names(net: Network, classes: str | Path | Sequence[str] | None) -> Network:
+    if classes is not None:
+        net.classes = tuple(_names(classes, None, net.architecture))
+    return net
+
+
 def save_network(net: Network, path: Path | str, provenance: Mapping[str, object]) -> None:
-    """Write a network in our own format, and its provenance beside it as JSON; neither is ever left half-written."""
+    """Write a network in our own format, and its provenance beside it as JSON; neither is ever left half-written.
+
+    >>> import tempfile, saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saliency.save_network(net, f"{folder}/mine.safetensors", {"trained": "yesterday"})
+    ...     saliency.load_network("scenes_cnn", f"{folder}/mine.safetensors").digest == net.digest
+    True
+    """
+    kind_of("net", net, Network, "as load_network gives it")
+    if not isinstance(path, str | Path):
+        raise InputError(f"path must be a path, not {described(path)}")
+    kind_of("provenance", provenance, Mapping, "where the weights are from")
+    if net.architecture.nodes[0].layer.one_size:
+        raise InputError(f"{net.name} is a function that was traced, which a file of weights cannot hold")
     path = Path(path)
     tensors = {
         f"{layer}.{name}": np.ascontiguousarray(value)
@@ -100,16 +181,17 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
     return Network(architecture, weights, Preprocessing(architecture.size, mode="stretch"))
 
 
-def _names(file: str | Path, header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
+def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
     """The classes that a checkpoint's header names, or a file of class names."""
-    count = architecture.shapes(*architecture.size)[architecture.last][-1]
+    count = architecture.class_count
     if header is None:
-        names = [name for _, name in read_classes(file)]
+        names = list(read_classes(file).names)
     else:
-        with refusing(file, "its header names no classes that can be read"):
+        with refusing(str(file), "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]
     if names and len(names) != count:
-        raise InputError(f"{file} names {len(names)} classes, but {architecture.name} has {count}")
+        source = file if isinstance(file, str | Path) else "classes"
+        raise InputError(f"{source} names {len(names)} classes, but {architecture.name} has {count}")
     return names
 
 
@@ -126,13 +208,19 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         raise InputError(
             f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
         )
-    path = Path(weights)
+    if not isinstance(weights, str | Path):
+        raise InputError(f"weights must be a file of weights or a Hugging Face id, not {described(weights)}")
+    path = Path(weights).expanduser()
     if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
         return _fetched(str(weights))
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
         raise InputError(
             f"{path}: pickles are not read; turn it into safetensors with python -m scripts.convert_weights {path.name}"
         )
+    if path.suffix == ".keras":
+        raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
+    if path.is_dir():
+        raise InputError(f"{path}: no such file of weights but a folder: name the file in it")
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
     return path, None
@@ -188,6 +276,15 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with refusing(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
         file.get("model_weights", file).visititems(visit)
     return tensors, {}
+
+
+def _unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors without what torch.compile, DataParallel and Lightning put before the names of all of them."""
+    named = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+    for wrapper in ("module.", "model."):
+        if named and all(name.startswith(wrapper) for name in named):
+            named = {name.removeprefix(wrapper): tensor for name, tensor in named.items()}
+    return named
 
 
 def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, str], path: Path) -> Scheme:

@@ -7,15 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from saliency._batches import balanced_size
+from saliency.devices import in_turn, on_cpu
+from saliency.models.black_box import ScoreFunction
 from saliency.models.graph import Architecture, Weights
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score, evenly
+from saliency.scores import Score
 
-ScoreFunction = Callable[[Float[Array, "n h w c"]], Float[Array, " n"]]
 Step = Callable[[int], None]  # told how many positions were done
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
+MOST = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
 
 
 def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
@@ -24,7 +28,8 @@ def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> 
     border = [(0, size) for size in template.shape]
 
     def hidden(start: Array) -> Array:
-        opacity = lax.dynamic_update_slice(jnp.pad(jnp.zeros((height, width)), border), template, (start[0], start[1]))
+        blank = jnp.pad(jnp.zeros((height, width), template.dtype), border)
+        opacity = lax.dynamic_update_slice(blank, template, (start[0], start[1]))
         return image + opacity[:height, :width, None].astype(image.dtype) * (fill - image)
 
     return jax.vmap(hidden)(starts)
@@ -135,26 +140,24 @@ def black_box_scores(
     )
 
 
-def chunked(function: Callable[[np.ndarray], Array], total: int, chunk: int, step: Step) -> Float[np.ndarray, "p ..."]:
+def chunked(
+    function: Callable[[np.ndarray], ArrayLike], total: int, chunk: int, step: Step
+) -> Float[np.ndarray, "p ..."]:
     """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
-    chunk = evenly(total, chunk)  # so that little is computed in vain
-    values = []
-    for first in range(0, total, chunk):
-        values.append(np.asarray(function(np.minimum(np.arange(first, first + chunk), total - 1))))
-        step(min(chunk, total - first))
-    return np.concatenate(values)[:total]
+    chunk = balanced_size(total, chunk)  # so that little is computed in vain
+    return np.concatenate(in_turn(function, total, chunk, step, "positions"))[:total]
 
 
 def positions_for(architecture: Architecture, height: int, width: int, to: str, budget: int) -> int:
-    """How many positions at once keep the activations below `budget` bytes: at least 1; on a CPU no more than pay.
+    """How many positions at once keep the activations below `budget` bytes: at least 1; no more than pay.
 
     XLA frees an activation once it is read, so the peak is the largest layer's inputs and output, twice over for
     copies that it makes.
     """
     shapes = architecture.shapes(height, width, to)
     peak = max(
-        np.prod(shapes[node.name]) + sum(np.prod(shapes[name]) for name in node.inputs)
+        np.prod(shapes[node.name]) + sum(np.prod(shapes[name]) for name in node.inputs) + node.layer.scratch()
         for node in architecture.ancestors(to)
     )
     fit = max(1, int(budget // (2 * 4 * peak)))
-    return min(fit, CPU_CHUNK) if jax.default_backend() == "cpu" else fit
+    return min(fit, CPU_CHUNK if on_cpu() else MOST)

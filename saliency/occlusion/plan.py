@@ -6,56 +6,26 @@ widest interval, and starts where the interval does, or further in where the pan
 as large as its layer is the full map: nothing is special about it, and every layer from there on is full too.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from saliency._checks import Pair
+from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node
-from saliency.models.layers import (
-    Add,
-    AvgPool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    Image,
-    Layer,
-    LocalResponseNorm,
-    MaxPool,
-    Padding,
-    Relu,
-)
+from saliency.models.operators import Interval, Range, is_map, stays_local
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
 CLASSES = 3  # along each axis, at most
-COMPILATION = 1.5e10  # multiplications that could be done while one more class is compiled, for each convolution
+COMPILATION = 1.5e10  # multiplications that a CPU could do while one more class is compiled, for each convolution
+TUNING = 5e12  # ... and an accelerator, which tries several algorithms for each
 WORTHWHILE = 0.05  # a further class has to save this share of the work
-Range = tuple[int, int]  # least, most
 WINDOW = "window"  # stands for the hidden window among layers' names
-Extent = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]  # first and last changed line for each window
-
-
-@dataclass(frozen=True)
-class Sliding:
-    """What convolutions and pools have in common."""
-
-    window: Pair
-    stride: Pair
-    padding: Padding
-
-
-def sliding(layer: object) -> Sliding | None:
-    match layer:
-        case Conv(kernel=window) | MaxPool(window=window) | AvgPool(window=window):
-            return Sliding(window, layer.stride, layer.padding)
-    return None
 
 
 @dataclass(frozen=True)
@@ -105,7 +75,7 @@ class Plan:
     def macs_dense(self) -> dict[str, int]:
         """Multiplications of one forward pass, per layer."""
         shapes = self.dense.shapes(*self.windows.image, self.to)
-        return {node.name: macs(node, shapes, shapes[node.name][:2]) for node in self.dense.ancestors(self.to)}
+        return {node.name: macs(node, shapes, None) for node in self.dense.ancestors(self.to)}
 
     @cached_property
     def macs(self) -> dict[str, float]:
@@ -128,22 +98,35 @@ class Plan:
 
     def position_bytes(self, group: Class) -> int:
         """Float32 bytes that a position holds at its largest layer: inputs, output, and a copy of each."""
+        pane = group.layout.pane
+
+        def numbers(name: str) -> int:
+            shape = self.shapes[name]
+            return int(np.prod(pane.get(name, shape[:-1]))) * shape[-1]
+
         return max(
-            8 * sum(int(np.prod(group.layout.pane[name])) * self.shapes[name][-1] for name in (*n.inputs, n.name))
+            8 * (sum(map(numbers, (*n.inputs, n.name))) + n.layer.scratch())
             for n in self.architecture.ancestors(self.to)
-            if n.name in group.layout.pane
+            if n.name in pane
         )
 
     @property
     def edge_bytes(self) -> int:
         """Float32 bytes that a position holds behind the maps, where all of a call's positions are held at once."""
-        return 8 * max([int(np.prod(shape)) for shape in self.shapes.values() if len(shape) == 1], default=1)
+        return 8 * max(
+            [
+                int(np.prod(shape)) + self.architecture.by_name[name].layer.scratch()
+                for name, shape in self.shapes.items()
+                if not is_map(shape)
+            ],
+            default=1,
+        )
 
     @property
     def full_from(self) -> str | None:
         """The first layer whose map has to be computed whole, at least for some positions."""
         for name, shape in self.shapes.items():
-            if len(shape) == 3 and any(group.layout.pane[name] == shape[:2] for group in self.classes):
+            if is_map(shape) and any(group.layout.pane[name] == shape[:2] for group in self.classes):
                 return name
         return None
 
@@ -153,7 +136,7 @@ class Plan:
         for name, dense in self.macs_dense.items():
             if dense:
                 shape = self.shapes[name]
-                panes = sorted({group.layout.pane[name] for group in self.classes} if len(shape) == 3 else ())
+                panes = sorted({group.layout.pane[name] for group in self.classes} if is_map(shape) else ())
                 rows.append(
                     (name, _size(shape[:-1]), " ".join(map(_size, panes)) or "-", float(dense), self.macs[name])
                 )
@@ -186,92 +169,84 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     """How to compute `score` under every window of so many images: the more work, the more classes pay."""
     plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
     work = images * len(windows.positions)
-    class_cost = COMPILATION * sum(isinstance(node.layer, Conv) for node in architecture.nodes)
+    shapes = architecture.shapes(*windows.image, score.layer_in(architecture))
+    convolutions = sum(is_map(shape) and architecture.by_name[name].layer.weighted for name, shape in shapes.items())
+    class_cost = convolutions * (COMPILATION if on_cpu() else TUNING)
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + class_cost * len(plan.classes))
 
 
 def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
     """With at most so many classes of rows, and of columns."""
-    run = dense = architecture
-    if score.kind == "logit":
-        run = dense = architecture.without(*architecture.logit_bypass)
-        if column := column_layer(run):
-            run = with_features(run, column, 1)
+    run = dense = score.explained(architecture)
+    if column := column_layer(run, score):
+        run = with_features(run, column, 1)
     to = score.layer_in(run)
     shapes = run.shapes(*windows.image, to)
-    nodes = [node for node in run.ancestors(to) if len(shapes[node.name]) == 3]
-    extents = [
-        _extents(nodes, shapes, windows.starts[axis], windows.patch[axis], windows.image[axis], axis) for axis in (0, 1)
-    ]
+    nodes = [node for node in run.ancestors(to) if is_map(shapes[node.name])]
+    intervals = [_intervals(nodes, shapes, windows.starts[axis], windows.patch[axis], axis) for axis in (0, 1)]
     # a feature computed, but for its products, takes about as long as 20 of them
     per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
-    rows, cols = (_classes(extent, per_pixel, most) for extent in extents)
-    classes = tuple(_class(nodes, shapes, extents, row, col, windows) for row in rows for col in cols)
+    rows, cols = (_classes(interval, per_pixel, most) for interval in intervals)
+    classes = tuple(_class(nodes, shapes, intervals, row, col, windows) for row in rows for col in cols)
     return Plan(run, to, windows, classes, dense)
 
 
-def column_layer(architecture: Architecture) -> str | None:
-    """The layer whose features are the logits: everything after it keeps channels apart."""
+def column_layer(architecture: Architecture, score: Score) -> str | None:
+    """The layer whose features are the logits, where one alone is scored: everything after it keeps channels apart."""
+    if not score.of_one_logit or architecture.probabilities == "sigmoid":
+        return None
+    readers = Counter(name for node in architecture.nodes for name in node.inputs)
     node = architecture.by_name[architecture.last]
-    while isinstance(node.layer, Relu | MaxPool | AvgPool | GlobalAvgPool | GlobalMaxPool):
+    while node.layer.channelwise and readers[node.inputs[0]] == 1:
         node = architecture.by_name[node.inputs[0]]
-    logits = isinstance(node.layer, Dense) or (isinstance(node.layer, Conv) and node.layer.groups == 1)
-    return node.name if logits else None
+    return node.name if node.layer.selectable else None
 
 
 def with_features(architecture: Architecture, name: str, features: int) -> Architecture:
     """The same network, one of whose layers has another number of features."""
     nodes = tuple(
-        replace(node, layer=replace(node.layer, features=features)) if node.name == name else node  # type: ignore[arg-type]
+        replace(node, layer=replace(node.layer, features=features)) if node.name == name else node  # type: ignore[type-var]
         for node in architecture.nodes
     )
     return replace(architecture, nodes=nodes)
 
 
 def macs(node: Node, shapes: Mapping[str, tuple[int, ...]], pane: Pair | tuple[int, ...] | None) -> int:
-    """Multiplications of a layer over a pane of its output."""
-    match node.layer:
-        case Conv(features=features, kernel=kernel, groups=groups):
-            assert pane is not None
-            inputs = shapes[node.inputs[0]][-1] // groups
-            return int(np.prod(pane)) * int(np.prod(kernel)) * inputs * features
-        case Dense(features=features):
-            return shapes[node.inputs[0]][-1] * features
-    return 0
+    """Multiplications of a layer over a pane of its output (None: over all of it)."""
+    places = shapes[node.name][:-1] if pane is None else pane
+    return node.layer.macs([shapes[name] for name in node.inputs], places)
 
 
-def _extents(
-    nodes: list[Node], shapes: Mapping[str, tuple[int, ...]], starts: np.ndarray, patch: int, size: int, axis: int
-) -> dict[str, Extent]:
+def _intervals(
+    nodes: list[Node], shapes: Mapping[str, tuple[int, ...]], starts: np.ndarray, patch: int, axis: int
+) -> dict[str, Interval]:
     """For each layer the first and the last line that each window of this axis can change."""
-    extents: dict[str, Extent] = {}
+    intervals: dict[str, Interval] = {}
     for node in nodes:
-        last = shapes[node.name][axis] - 1
-        inputs = [extents[name] for name in node.inputs]
-        slid = sliding(node.layer)
-        if isinstance(node.layer, Image):
+        lines = shapes[node.name][axis]
+        if not node.inputs:
             low, high = starts, starts + patch - 1
-        elif slid:
-            (low, high), window, stride = inputs[0], slid.window[axis], slid.stride[axis]
-            low = -((window - 1 - slid.padding[axis][0] - low) // stride)
-            high = (high + slid.padding[axis][0]) // stride
-        elif isinstance(node.layer, Relu | LocalResponseNorm | Concat | Add):
-            low = np.min([low for low, _ in inputs], 0)
-            high = np.max([high for _, high in inputs], 0)
-        else:  # a layer of which nothing is known
-            low, high = np.zeros_like(starts), np.full_like(starts, last)
-        low = np.clip(low, 0, last)
-        extents[node.name] = low, np.clip(high, low, last)  # a line even where nothing changes
-    return extents
+        elif is_local(node, shapes):
+            low, high = node.layer.reach(axis, lines, *(intervals[name] for name in node.inputs))
+        else:  # anything may change
+            low, high = np.zeros_like(starts), np.full_like(starts, lines - 1)
+        low = np.clip(low, 0, lines - 1)
+        intervals[node.name] = low, np.clip(high, low, lines - 1)  # a line even where nothing changes
+    return intervals
 
 
-def _classes(extents: Mapping[str, Extent], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
+def is_local(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a layer's changed windows are windows still."""
+    return stays_local(node.layer, [shapes[name] for name in node.inputs], shapes[node.name])
+
+
+def _classes(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
     """Lines of windows sorted by work and cut into at most `most` runs, so that the widest panes cost least.
 
     The work of a run is its length times the sum over layers of squared pane sizes: the other axis is like this one.
     """
-    widths = np.stack([high - low + 1 for low, high in extents.values()])
-    weights = np.array([per_pixel[name] for name in extents], float)
+    widths = np.stack([high - low + 1 for low, high in intervals.values()])
+    weights = np.array([per_pixel[name] for name in intervals], float)
     order = np.argsort(weights @ widths**2, kind="stable")
     widths = widths[:, order]
     count = len(order)
@@ -293,7 +268,7 @@ def _classes(extents: Mapping[str, Extent], per_pixel: Mapping[str, int], most: 
 def _class(
     nodes: list[Node],
     shapes: Mapping[str, tuple[int, ...]],
-    extents: list[dict[str, Extent]],
+    intervals: list[dict[str, Interval]],
     rows: np.ndarray,
     cols: np.ndarray,
     windows: Windows,
@@ -304,8 +279,8 @@ def _class(
     i, j = np.repeat(rows, len(cols)), np.tile(cols, len(rows))
     for node in nodes:
         sizes, firsts = [], []
-        for extent, lines, every, size in zip(extents, (rows, cols), (i, j), shapes[node.name]):
-            low, high = extent[node.name]
+        for interval, lines, every, size in zip(intervals, (rows, cols), (i, j), shapes[node.name]):
+            low, high = interval[node.name]
             widest = int((high - low)[lines].max()) + 1
             sizes.append(widest)
             firsts.append(np.minimum(low[every], size - widest))
@@ -314,19 +289,12 @@ def _class(
     starts[WINDOW] = np.stack([axis[every] for axis, every in zip(windows.starts, (i, j))], -1).astype(np.int32)
     moves = {}
     for node in nodes:
-        _, origin = needed(node.layer, panes[node.name], starts[node.name])
+        origin = node.layer.origin(starts[node.name]) if is_local(node, shapes) else np.zeros((1, 2), int)
         for name in node.inputs or (WINDOW,):
+            if name not in starts:  # a vector: it changes as a whole
+                continue
             offset = starts[name] - origin
             (top, left), (bottom, right) = offset.min(0).tolist(), offset.max(0).tolist()
             moves[node.name, name] = (top, bottom), (left, right)
     layout = Layout(tuple(panes.items()), tuple(moves.items()))
     return Class(i * windows.grid[1] + j, layout, starts)
-
-
-def needed(layer: Layer, pane: Pair, start: Any) -> tuple[Pair, Any]:
-    """Size and start of the part of its input, padding included, that a layer's pane is computed from."""
-    slid = sliding(layer)
-    if not slid:
-        return pane, start
-    height, width = ((count - 1) * stride + window for count, stride, window in zip(pane, slid.stride, slid.window))
-    return (height, width), start * np.array(slid.stride) - np.array([before for before, _ in slid.padding])

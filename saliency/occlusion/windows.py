@@ -10,16 +10,17 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.ndimage import gaussian_filter
 
-from saliency._checks import Pair, one_of
+from saliency._checks import Pair, as_array, as_images, described, one_of, pair
 from saliency.errors import InputError
 from saliency.models.preprocessing import Preprocessing
 
 Convention = Literal["captum", "pair", "xplique", "grid"]
 Shape = Literal["rectangle", "disc", "gaussian"]
-Fill = str | float | tuple[float, float, float]
+Fill = str | float | tuple[float, ...]
+FILLS = ("grey", "mean", "blur", "noise")
 GREY = 127.5
+FAR = 10  # times the images' range: a fill further away from them is stated in another space
 BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 
 
@@ -27,12 +28,23 @@ BLUR = 0.1  # the blurred image's sigma, as a share of the image's shorter side
 class Windows:
     """All positions of a sliding window over an image.
 
-    `convention` says where windows start and how a pixel's value is made of theirs (all are drops, base - occluded):
+    `image`, `patch` and `stride` are (height, width) in pixels, or one number for both. `shape` says what of the patch
+    is hidden: "rectangle", "disc" (the inscribed ellipse) or "gaussian" (fading out, sigma a quarter of the side).
+
+    `convention` says where windows start and how a pixel's value is made of theirs. All are drops: the whole image's
+    score less the score under the window, as captum and MATLAB have it.
 
     - captum: the last window is cut off at the border; a pixel is the mean over the windows that hide it.
     - xplique: windows that do not fit are left out; a pixel is the sum.
     - pair: the sum too, at every start but the last of each axis (PAIR's loop ends one early).
-    - grid: windows that do not fit are left out; a pixel is interpolated between the centres of the windows.
+    - grid: windows that do not fit are left out; a pixel is interpolated bilinearly between the windows' centres. The
+      nearest to MATLAB's occlusionSensitivity, which enlarges the grid of scores too, and whose fill is "mean".
+
+    Raises InputError for a patch larger than the image, a stride that leaves pixels uncovered, and unknown names.
+
+    >>> windows = Windows((17, 13), patch=5, stride=(4, 3))
+    >>> windows.grid, windows.coverage.min().item()
+    ((4, 4), 1.0)
     """
 
     image: Pair
@@ -42,6 +54,8 @@ class Windows:
     convention: Convention = "captum"
 
     def __post_init__(self) -> None:
+        for name in ("image", "patch", "stride"):  # one number stands for both
+            object.__setattr__(self, name, pair(name, getattr(self, name)))
         one_of("convention", self.convention, get_args(Convention))
         one_of("shape", self.shape, get_args(Shape))
         for image, patch, stride, axis in zip(self.image, self.patch, self.stride, ("high", "wide")):
@@ -130,34 +144,77 @@ class Windows:
 
 
 def fill_images(
-    x: Float[np.ndarray, "n h w 3"], fill: Fill | np.ndarray, preprocess: Preprocessing, seed: int = 0
-) -> Float[np.ndarray, "n h w 3"]:
-    """What shows through the windows, in the network's space. Levels are stated as pixels, 0..255 RGB.
+    x: Float[np.ndarray, "n h w c"], fill: Fill | np.ndarray, preprocess: Preprocessing | None, seed: int = 0
+) -> Float[np.ndarray, "n h w c"]:
+    """What shows through the windows, in the images' own space. Levels are stated as pixels, 0..255.
 
-    "grey" (127.5), a number, (r, g, b), "mean" (each image's mean colour), "blur" (the image, blurred by a tenth of
-    its shorter side), "noise" (uniform pixels from `seed`, the same for every image). Images `[n, h, w, 3]` that are in
-    that space already are taken as they are.
+    "grey" (127.5), a number, (r, g, b) or one number a channel, "mean" (each image's own mean colour), "blur" (the
+    image, blurred by a tenth of its shorter side), "noise" (uniform pixels from `seed`, the same for every image).
+    `preprocess` takes levels to the images' space; None: it is not known, and `x` is taken for pixels 0..255. Images
+    `[n, h, w, c]` that are in that space already are taken as they are.
+
+    Raises InputError for another fill, and, where the space is not known, for one that lies far outside the images'
+    range: 127.5 is no grey among images of 0..1.
     """
+    check_fill(fill)
+    channels = x.shape[-1]
     if np.ndim(fill) == 4:
-        if np.shape(fill) != x.shape:
-            raise InputError(f"fill must be {list(x.shape)} as the images are, not {list(np.shape(fill))}")
-        return np.asarray(fill, np.float32)
-    if isinstance(fill, str):
-        match fill:
-            case "grey":
-                colour = np.full(3, GREY)
-            case "mean":
-                return np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape).astype(np.float32)
-            case "blur":
-                sigma = BLUR * min(x.shape[1:3])
-                return gaussian_filter(np.asarray(x, np.float32), (0, sigma, sigma, 0), mode="nearest")
-            case "noise":
-                noise = np.random.default_rng(seed).uniform(0, 255, x.shape[1:])
-                return np.broadcast_to(preprocess.normalise(noise), x.shape)
-            case _:
-                raise InputError(f"fill must be grey, mean, blur, noise, a level 0..255 or r,g,b, not {fill!r}")
+        images = as_images("fill", fill, x.dtype)
+        if images.shape != x.shape:
+            raise InputError(f"fill must be {list(x.shape)} as the images are, not {list(images.shape)}")
+        return images
+    if isinstance(fill, str) and fill == "mean":
+        return np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape).astype(x.dtype)
+    if isinstance(fill, str) and fill == "blur":
+        from scipy.ndimage import gaussian_filter  # on use: it takes longer to import than all of ours
+
+        sigma = BLUR * min(x.shape[1:3])
+        return gaussian_filter(x, (0, sigma, sigma, 0), mode="nearest")
+    pixels = _pixels(fill, x.shape[1:], seed)  # type: ignore[arg-type]
+    if preprocess is None:
+        _check_range(x, fill, pixels)
+    elif channels != len(preprocess.mean):
+        raise InputError(f"fill: preprocess is for {len(preprocess.mean)} channels, and x has {channels}")
     else:
-        colour = np.broadcast_to(np.asarray(fill, float), (3,)) if np.size(fill) in (1, 3) else np.full(3, np.nan)
-    if not ((colour >= 0) & (colour <= 255)).all():
-        raise InputError(f"fill must be one level 0..255 or three (r, g, b), not {fill!r}")
-    return np.broadcast_to(np.asarray(preprocess.normalise(colour), np.float32), x.shape)
+        pixels = preprocess.normalise(pixels)
+    return np.broadcast_to(pixels.astype(x.dtype), x.shape)
+
+
+def check_fill(fill: Fill | np.ndarray) -> None:
+    """InputError for what is no fill, whatever the images."""
+    if isinstance(fill, str):
+        if fill not in FILLS:
+            raise InputError(f"fill must be {', '.join(FILLS)}, a level 0..255 or one for each channel, not {fill!r}")
+    elif np.ndim(fill) != 4:
+        levels = as_array("fill", fill, f"{', '.join(FILLS)}, a level 0..255 or one for each channel")
+        if (
+            levels.dtype.kind == "b"
+            or levels.ndim > 1
+            or not levels.size
+            or not ((levels >= 0) & (levels <= 255)).all()
+        ):
+            raise InputError(f"fill must be one level 0..255 or one for each channel (r, g, b), not {described(fill)}")
+
+
+def _pixels(fill: Fill, shape: tuple[int, ...], seed: int) -> Float[np.ndarray, "*hw c"]:
+    """A fill that looks at no image, as pixels 0..255: a colour `[c]`, or noise `[h, w, c]`."""
+    if isinstance(fill, str):
+        return np.random.default_rng(seed).uniform(0, 255, shape) if fill == "noise" else np.full(shape[-1], GREY)
+    levels = np.asarray(fill, float).reshape(-1)
+    if levels.size not in (1, shape[-1]):
+        raise InputError(f"fill must be one level or one for each of {shape[-1]} channels, not {described(fill)}")
+    return np.broadcast_to(levels, shape[-1:])
+
+
+def _check_range(x: np.ndarray, fill: object, pixels: np.ndarray) -> None:
+    """InputError where pixels of the fill lie more than FAR times the images' range away from them."""
+    if not x.size or x.min() == x.max() == 0:
+        return
+    low, high = float(x.min()), float(x.max())
+    room = FAR * max(high - low, abs(high), abs(low))
+    if pixels.min() < low - room or pixels.max() > high + room:
+        said = f"{fill} is {pixels.min():g}" if pixels.ndim == 1 else f"{fill} reaches {pixels.max():.4g}"
+        raise InputError(
+            f"fill {said} in pixels, far outside of the images' range {low:.4g} to {high:.4g}: say by preprocess how"
+            " pixels 0..255 become such images, or give the fill as images"
+        )

@@ -1,17 +1,31 @@
 """Results as files: data first (record), then pictures and one HTML page (page)."""
 
-from saliency.report.page import Figure, Look, Section, Table, fragment, jpeg, lossy, png, write_page
+from saliency.report.page import (
+    Figure,
+    InspectedImage,
+    Section,
+    Table,
+    fragment,
+    jpeg,
+    listed_notes,
+    lossy,
+    page_bytes,
+    png,
+    write_page,
+)
 from saliency.report.record import content_hash, plain, record, versions, write_bytes, write_csv, write_json
 
 __all__ = [
     "Figure",
-    "Look",
+    "InspectedImage",
     "Section",
     "Table",
     "content_hash",
     "fragment",
     "jpeg",
+    "listed_notes",
     "lossy",
+    "page_bytes",
     "plain",
     "png",
     "record",

@@ -61,7 +61,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """One image to look into: a small JPEG, the photo's (height, width), its true boxes `[k, 4]` in that size; by
     method the map float `[h, w]`, of any resolution over the photo; by method and route a box `[4]` and its IoU."""
 
@@ -129,10 +129,21 @@ def write_page(
     lead: str,
     sections: Sequence[Section],
     origin: Mapping[str, object] | None = None,
-    looks: Sequence[Look] = (),
+    inspected: Sequence[InspectedImage] = (),
 ) -> None:
     """One HTML file that needs no other: `lead` under the title, the sections, images to look into, and `origin`."""
-    labels = list(dict.fromkeys(label for look in looks for label in look.boxes))
+    write_bytes(path, page_bytes(title, lead, sections, origin, inspected))
+
+
+def page_bytes(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    origin: Mapping[str, object] | None = None,
+    inspected: Sequence[InspectedImage] = (),
+) -> bytes:
+    """The same in memory."""
+    labels = list(dict.fromkeys(label for one in inspected for label in one.boxes))
     html = (
         _environment()
         .get_template("page.html")
@@ -141,15 +152,23 @@ def write_page(
             lead=lead,
             sections=sections,
             origin=json.dumps(plain(origin or {}), indent=1),
-            looks={"labels": labels, "looks": [{**one.record(), "found": one.found(labels)} for one in looks]},
+            inspected={"labels": labels, "images": [{**one.record(), "found": one.found(labels)} for one in inspected]},
         )
     )
-    write_bytes(path, html.encode())
+    return html.encode()
 
 
 def fragment(sections: Sequence[Section]) -> str:
     """Sections as HTML without a page around them, as a notebook shows a result (`_repr_html_`)."""
     return _environment().get_template("sections.html").render(sections=sections)
+
+
+def listed_notes(notes: Sequence[str], most: int) -> list[str]:
+    """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
+    if not notes:
+        return []
+    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
+    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Training with occlusions (seed 002): each technique as a mask per image and what shows in its place.
+"""Training with occlusions: each technique as a mask per image and what shows in its place.
 
 Images are float `[n, h, w, c]` in the network's normalised space, labels float `[n, k]`, each summing to one. A mask is
 float `[n, h, w]`, the share of each pixel that is replaced: 0 or 1 but for MixUp. Where it is 0 the image stays as it

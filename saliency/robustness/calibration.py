@@ -46,8 +46,22 @@ class Sampled:
 
         For means that is nothing. ECE's resamples lie above it, since noise adds to the gap of every bin.
         """
-        low, high = np.quantile(self.resamples, (0.025, 0.975)) - (self.resamples.mean() - self.value)
+        return self.interval_of(1)
+
+    def interval_of(self, comparisons: int) -> tuple[float, float]:
+        """The same for one of several comparisons: wide enough that all of them hold at 95% (Bonferroni)."""
+        tail = 0.025 / comparisons
+        low, high = np.quantile(self.resamples, (tail, 1 - tail)) - self._bias
         return float(low), float(high)
+
+    @property
+    def _bias(self) -> float:
+        """By how much the resamples' mean lies off the value, where that is more than the draws' own noise.
+
+        A share that no resample brings below 0 must not get an interval that reaches there.
+        """
+        bias = float(self.resamples.mean() - self.value)
+        return bias if abs(bias) > 4 * self.resamples.std() / np.sqrt(len(self.resamples)) else 0.0
 
     def __sub__(self, other: "Sampled") -> "Sampled":
         return Sampled(self.value - other.value, self.resamples - other.resamples)

@@ -1,4 +1,6 @@
-"""Structured occlusion: which pixels are hidden, when all that is asked for is their share (seed 004).
+"""Structured occlusion: which pixels are hidden, when all that is asked for is their share.
+
+After "How occlusion structure breaks CNN digit recognition", which compares such masks on moving digits.
 
 A family draws a field, a number for each pixel; the mask of coverage c hides the `round(c * h * w)` pixels where it is
 lowest. So a coverage is exact to half a pixel whatever the shape, and masks of one field at growing coverage contain

@@ -1,4 +1,4 @@
-"""What single masks cannot show: parts that matter together (a limitation named in seed 001)."""
+"""What single masks cannot show: parts that matter together."""
 
 from collections.abc import Callable
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""The figures of an analysis, each a pure function from measurements to a matplotlib `Figure`.
+"""The figures of an analysis, each a pure function from measurements to a matplotlib `Figure` (imported on use).
 
 `photo` is what the network sees, as uint8 `[h, w, 3]`; every map is drawn in its pixels. `names` gives the words for
 a class index.
@@ -6,25 +6,22 @@ a class index.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter
+from PIL import Image
 
 from saliency.zeiler_fergus.regions import RegionRow
 from saliency.zeiler_fergus.sweep import Sweep
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Names = Callable[[int], str]
 P = ParamSpec("P")
-BELIEF, DROP = "viridis", "RdBu_r"
+PROBABILITY, DROP = "viridis", "RdBu_r"
 TARGET, OTHERS, REST = "#2f9e6e", ("#d1495b", "#edae49", "#3d6fb6", "#8d5fb0", "#66c2d9", "#9c6b3f"), "#c3c8ce"
 INK, SOFT = "#22262b", "#8a929c"
 STYLE: dict[Any, Any] = {
@@ -36,9 +33,11 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def _styled(draw: Callable[P, "Figure"]) -> "Callable[P, Figure]":
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def styled(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        import matplotlib as mpl
+
         with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -46,36 +45,49 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 @_styled
-def curves(series: Mapping[str, Sequence[Sweep]]) -> Figure:
-    """Confidence and accuracy against the mask's size; with one photo also the spread over positions."""
-    figure = Figure(figsize=(7.2, 3.3))
-    belief, kept = figure.subplots(1, 2)
-    alone = len(series) == 1
-    for colour, (name, sweeps) in zip([TARGET, *OTHERS] * len(series), series.items()):
-        sizes = [_side(sweep) for sweep in sweeps]
-        belief.plot(sizes, [sweep.mean for sweep in sweeps], "o-", color=colour, markersize=4, label=name, zorder=3)
-        kept.plot(sizes, [sweep.kept for sweep in sweeps], "o-", color=colour, markersize=4)
-        if alone:
-            band = [np.percentile(sweep.probability, (10, 90)) for sweep in sweeps]
-            belief.fill_between(sizes, *np.transpose(band), color=colour, alpha=0.18, linewidth=0)
-            belief.plot(sizes, [sweep.probability.min() for sweep in sweeps], ":", color=colour)
-            belief.axhline(sweeps[0].base, color=INK, linewidth=1, linestyle="--")
-            belief.lines[0].set_label("mean over positions")
-            belief.collections[0].set_label("10th to 90th percentile")
-            belief.lines[1].set_label("worst position")
-            belief.lines[2].set_label("untouched")
-    for axes, title in ((belief, "probability of the target"), (kept, "share of positions still right")):
-        axes.set(title=title, xlabel="side of the mask (px)", ylim=(-0.03, 1.03))
-        axes.set_xticks([_side(sweep) for sweep in next(iter(series.values()))])
-        axes.grid(axis="y", color="#e6e9ec")
-        axes.set_axisbelow(True)
-    figure.legend(*belief.get_legend_handles_labels(), loc="outside lower center", ncols=2 if alone else 3)
+def curves(series: Mapping[str, Mapping[str, Sequence[Sweep]]]) -> "Figure":
+    """By fill (rows) and photo (lines): the target's probability against the mask's size, and how often the target is
+    predicted; with one photo also the spread over positions."""
+    from matplotlib.figure import Figure
+
+    photos = next(iter(series.values()))
+    alone = len(photos) == 1
+    figure = Figure(figsize=(7.2, 0.9 + 2.5 * len(series)))
+    grid = figure.subplots(len(series), 2, squeeze=False, sharex=True)
+    for (probability, predicted), (fill, by_photo) in zip(grid, series.items()):
+        for colour, (name, sweeps) in zip([TARGET, *OTHERS] * len(photos), by_photo.items()):
+            sizes = [_side(sweep) for sweep in sweeps]
+            probability.plot(
+                sizes, [sweep.mean for sweep in sweeps], "o-", color=colour, markersize=4, label=name, zorder=3
+            )
+            predicted.plot(sizes, [sweep.predicted_share for sweep in sweeps], "o-", color=colour, markersize=4)
+            if alone:
+                band = [np.percentile(sweep.probability, (10, 90)) for sweep in sweeps]
+                probability.fill_between(sizes, *np.transpose(band), color=colour, alpha=0.18, linewidth=0)
+                probability.plot(sizes, [sweep.probability.min() for sweep in sweeps], ":", color=colour)
+                probability.axhline(sweeps[0].base, color=INK, linewidth=1, linestyle="--")
+                probability.lines[0].set_label("mean over positions")
+                probability.collections[0].set_label("10th to 90th percentile")
+                probability.lines[1].set_label("worst position")
+                probability.lines[2].set_label("untouched")
+        titles = "probability of the target", "share of positions where it is predicted"
+        for axes, title in zip((probability, predicted), titles):
+            axes.set(title=f"{title}\n{fill}", ylim=(-0.03, 1.03))
+            axes.set_xticks([_side(sweep) for sweep in next(iter(by_photo.values()))])
+            axes.grid(axis="y", color="#e6e9ec")
+            axes.set_axisbelow(True)
+    for axes in grid[-1]:
+        axes.set_xlabel("side of the mask (px)")
+    columns = 2 if alone else 3
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
 @_styled
-def traces(sweeps: Sequence[Sweep]) -> Figure:
+def traces(sweeps: Sequence[Sweep]) -> "Figure":
     """The target's probability as a function of the mask's index, left to right, top to bottom, for each size."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2, 0.7 + 1.05 * len(sweeps)))
     for axes, sweep in zip(np.atleast_1d(figure.subplots(len(sweeps), 1, sharey=True)), sweeps):
         columns = sweep.probability.shape[1]
@@ -94,8 +106,13 @@ def traces(sweeps: Sequence[Sweep]) -> Figure:
 
 
 @_styled
-def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Figure:
+def probability_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> "Figure":
     """Zeiler & Fergus' figure 7 d and e for each size: probability, predicted class, drop."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Rectangle
+
     limit = max(np.abs(sweep.drop).max() for sweep in sweeps) or 1.0
     shape = photo.shape[0] / photo.shape[1]
     figure = Figure(figsize=(1.35 + 1.36 * (len(sweeps) + 1), 4.1 * shape + 1))
@@ -119,11 +136,11 @@ def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Fig
     for column, sweep in enumerate(sweeps, 1):
         order = list(shown)
         classes = np.vectorize(lambda k: order.index(k) if k in shown else len(order))(sweep.top)  # noqa: B023
-        _grid(grid[0, column], sweep, sweep.probability, photo.shape, cmap=BELIEF, vmin=0, vmax=1)
+        _grid(grid[0, column], sweep, sweep.probability, photo.shape, cmap=PROBABILITY, vmin=0, vmax=1)
         _grid(grid[1, column], sweep, classes, photo.shape, cmap=colours, vmin=-0.5, vmax=len(order) + 0.5)
         _grid(grid[2, column], sweep, sweep.drop, photo.shape, cmap=DROP, vmin=-limit, vmax=limit)
         grid[0, column].set_title(f"{_side(sweep)} px")
-    figure.colorbar(ScalarMappable(Normalize(0, 1), BELIEF), cax=bars[0])
+    figure.colorbar(ScalarMappable(Normalize(0, 1), PROBABILITY), cax=bars[0])
     figure.colorbar(ScalarMappable(Normalize(-limit, limit), DROP), cax=bars[2])
     bars[1].set_visible(False)
     patches = [Patch(color=colour, label=names(k)) for k, colour in shown.items()]
@@ -134,35 +151,44 @@ def belief_maps(photo: np.ndarray, sweeps: Sequence[Sweep], names: Names) -> Fig
 
 
 @_styled
-def overlays(photo: np.ndarray, sweeps: Sequence[Sweep]) -> Figure:
-    """Drop maps on the photo for some sizes, as measured (above) and smoothed (below), on one stated scale."""
-    raw = [sweep.drop_map for sweep in sweeps]
-    soft = [gaussian_filter(one, smoothing(sweep)) for one, sweep in zip(raw, sweeps)]
-    limit = max(np.nanmax(np.abs(one)) for one in raw) or 1.0
-    columns = len(sweeps) + 1
-    figure = Figure(figsize=(7.2, 14 / columns + 0.75))
-    grid = figure.subplots(2, columns, squeeze=False)
-    for row, maps in enumerate((raw, soft)):
-        for axes, one in zip(grid[row, 1:], maps):
-            _overlay(axes, photo, one, limit)
+def overlays(photo: np.ndarray, series: Mapping[str, Sequence[Sweep]]) -> "Figure":
+    """Drop maps on the photo for some sizes and each fill, as measured and smoothed below it, on one stated scale."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from scipy.ndimage import gaussian_filter
+
+    raw = {fill: [sweep.drop_map for sweep in sweeps] for fill, sweeps in series.items()}
+    limit = max(float(np.nanmax(np.abs(one))) for maps in raw.values() for one in maps) or 1.0
+    first = next(iter(series.values()))
+    columns, rows = len(first) + 1, 2 * len(series)
+    figure = Figure(figsize=(7.2, 7.2 * rows / columns * photo.shape[0] / photo.shape[1] + 0.9))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for i, (fill, sweeps) in enumerate(series.items()):
+        soft = [gaussian_filter(one, smoothing(sweep)) for one, sweep in zip(raw[fill], sweeps)]
+        for row, maps, said in ((2 * i, raw[fill], f"{fill}\nas measured"), (2 * i + 1, soft, f"{fill}\nsmoothed")):
+            for axes, one in zip(grid[row, 1:], maps):
+                _overlay(axes, photo, one, limit)
+            grid[row, 1].set_ylabel(said, fontsize=9)
+            grid[row, 0].set_visible(False)
+    grid[0, 0].set_visible(True)
     _bare(grid[0, 0], photo.shape)
     grid[0, 0].imshow(photo)
     grid[0, 0].set_title("input")
-    grid[1, 0].set_visible(False)
-    for axes, sweep in zip(grid[0, 1:], sweeps):
+    for axes, sweep in zip(grid[0, 1:], first):
         axes.set_title(f"{_side(sweep)} px")
-    grid[0, 1].set_ylabel("as measured")
-    grid[1, 1].set_ylabel("smoothed")
     figure.colorbar(
         ScalarMappable(Normalize(-limit, limit), DROP), ax=grid, location="bottom", shrink=0.6, aspect=40, pad=0.03,
-        label=f"drop of the target's probability (untouched {sweeps[0].base:.3f}); red: hiding hurts",
+        label=f"drop of the target's probability (untouched {first[0].base:.3f}); red: hiding hurts",
     )  # fmt: skip
     return figure
 
 
 @_styled
-def worst(photos: Sequence[np.ndarray], sweeps: Sequence[Sweep], names: Names) -> Figure:
+def worst(photos: Sequence[np.ndarray], sweeps: Sequence[Sweep], names: Names) -> "Figure":
     """The photo at the worst position of each size, with what the network then says. `photos` are the hidden ones."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(1.55 * len(sweeps), 2.5))
     for axes, photo, sweep in zip(np.atleast_1d(figure.subplots(1, len(sweeps))), photos, sweeps):
         _bare(axes, photo.shape)
@@ -182,8 +208,12 @@ def dependence(
     correlations: Float[np.ndarray, "m m"],
     photo: np.ndarray,
     examples: Mapping[str, Sweep],
-) -> Figure:
+) -> "Figure":
     """Rank correlations between the drop maps of all fills and sizes; above them the maps of one size, by fill."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2, 5.6 + 5.2 / len(examples)))
     above, below = figure.subfigures(2, 1, height_ratios=(5.2 / len(examples), 5.6))  # type: ignore[misc]
     limit = max(np.nanmax(np.abs(sweep.drop_map)) for sweep in examples.values()) or 1.0
@@ -220,8 +250,12 @@ def dependence(
 @_styled
 def interaction_plot(
     photo: np.ndarray, boxes: Int[np.ndarray, "k 4"], matrix: Float[np.ndarray, "k k"], label: str
-) -> Figure:
+) -> "Figure":
     """The numbered windows on the photo, the strongest interactions as links, and the matrix."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
     figure = Figure(figsize=(7.2, 3.9))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     off = matrix - np.diag(np.diag(matrix))
@@ -261,8 +295,11 @@ def interaction_plot(
 
 
 @_styled
-def region_plot(photos: Mapping[str, tuple[np.ndarray, Mapping[str, Sequence[int]]]]) -> Figure:
+def region_plot(photos: Mapping[str, tuple[np.ndarray, Mapping[str, Sequence[int]]]]) -> "Figure":
     """The named boxes on each photo, as the network sees it."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Rectangle
+
     count = len(photos)
     columns = min(count, 4)
     rows = -(-count // columns)
@@ -288,8 +325,10 @@ def region_plot(photos: Mapping[str, tuple[np.ndarray, Mapping[str, Sequence[int
 
 
 @_styled
-def region_measures(rows: Sequence[RegionRow]) -> Figure:
+def region_measures(rows: Sequence[RegionRow]) -> "Figure":
     """Both measures of every region beside random boxes of its size: the box as given, mean and deviation of draws."""
+    from matplotlib.figure import Figure
+
     layers = list(dict.fromkeys(row.layer for row in rows))
     kinds = ["sign_change", *(["correspondence"] if any(row.correspondence for row in rows) else [])]
     regions = list(dict.fromkeys(row.region for row in rows))
@@ -330,9 +369,12 @@ def region_measures(rows: Sequence[RegionRow]) -> Figure:
 
 def film(photo: np.ndarray, fill: np.ndarray, sweep: Sweep, names: Names, frames: int = 64) -> list[Image.Image]:
     """The mask moving over the photo and its probability map filling up, as equally spaced frames."""
+    import matplotlib as mpl
+    from PIL import ImageDraw, ImageFont
+
     scale = max(1, round(224 / max(photo.shape[:2])))
     height, width = (size * scale for size in photo.shape[:2])
-    colours = (mpl.colormaps[BELIEF](sweep.probability)[..., :3] * 255).astype(np.uint8)
+    colours = (mpl.colormaps[PROBABILITY](sweep.probability)[..., :3] * 255).astype(np.uint8)
     font = ImageFont.load_default(13)
     last = sweep.probability.size - 1
     pictures = []
@@ -347,12 +389,12 @@ def film(photo: np.ndarray, fill: np.ndarray, sweep: Sweep, names: Names, frames
         frame.paste(Image.fromarray(masked).resize((width, height), Image.Resampling.NEAREST), (8, 8))
         frame.paste(Image.fromarray(known).resize((width, height), Image.Resampling.NEAREST), (width + 16, 8))
         draw.rectangle([8 + x0 * scale, 8 + y0 * scale, 7 + x1 * scale, 7 + y1 * scale], outline="white")
-        belief, top = sweep.probability.flat[index], int(sweep.top.flat[index])
+        probability, top = sweep.probability.flat[index], int(sweep.top.flat[index])
         colour = TARGET if top == sweep.target else OTHERS[0]
         full = 2 * width + 8
         draw.rectangle([8, height + 16, 8 + full, height + 24], fill="#e6e9ec")
-        draw.rectangle([8, height + 16, 8 + round(full * belief), height + 24], fill=TARGET)
-        draw.text((8, height + 32), f"p({names(sweep.target)}) = {belief:.3f}", INK, font)
+        draw.rectangle([8, height + 16, 8 + round(full * probability), height + 24], fill=TARGET)
+        draw.text((8, height + 32), f"p({names(sweep.target)}) = {probability:.3f}", INK, font)
         draw.text((width + 16, height + 32), f"it says: {names(top)}", colour, font)
         pictures.append(frame)
     return pictures
@@ -375,7 +417,7 @@ def _palette(sweeps: Sequence[Sweep]) -> dict[int, str]:
     return {target: TARGET, **dict(zip(others, OTHERS))}
 
 
-def _grid(axes: Axes, sweep: Sweep, values: np.ndarray, image: tuple[int, ...], **how: object) -> None:
+def _grid(axes: "Axes", sweep: Sweep, values: np.ndarray, image: tuple[int, ...], **how: object) -> None:
     """One cell for each position, around the centre of what it hides, in the image's pixels."""
     edges = []
     for starts, patch, size in zip(sweep.windows.starts, sweep.windows.patch, image):
@@ -387,14 +429,14 @@ def _grid(axes: Axes, sweep: Sweep, values: np.ndarray, image: tuple[int, ...], 
     _bare(axes, image)
 
 
-def _overlay(axes: Axes, photo: np.ndarray, one: np.ndarray, limit: float) -> None:
+def _overlay(axes: "Axes", photo: np.ndarray, one: np.ndarray, limit: float) -> None:
     """A signed map on the grey photo, the more opaque the stronger."""
     _bare(axes, photo.shape)
     axes.imshow(np.asarray(Image.fromarray(photo).convert("L")), cmap="gray", vmin=-60, vmax=255)
     axes.imshow(one, cmap=DROP, vmin=-limit, vmax=limit, alpha=np.clip(1.2 * np.abs(one) / limit, 0, 0.8))
 
 
-def _bare(axes: Axes, image: tuple[int, ...]) -> None:
+def _bare(axes: "Axes", image: tuple[int, ...]) -> None:
     axes.set(xlim=(0, image[1]), ylim=(image[0], 0), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_visible(False)
 

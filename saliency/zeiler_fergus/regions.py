@@ -2,7 +2,7 @@
 
 For photo i, let x_i be the features of a layer and y_i those with a box hidden. Both measures lie in 0..1:
 
-- sign change ("mean feature sign change" of seed 000): the share of features f with sign(x_i[f]) != sign(y_i[f]),
+- sign change ("mean feature sign change"): the share of features f with sign(x_i[f]) != sign(y_i[f]),
   averaged over the photos. Behind a ReLU a sign is 1 (on) or 0 (off).
 - correspondence (Zeiler & Fergus 2014, section 4.4): with e_i = x_i - y_i, the Hamming distance between sign(e_i) and
   sign(e_j), as a share of the features, averaged over all pairs of photos i < j. Small: hiding this part moves
@@ -28,17 +28,16 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency._batches import batches
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.layers import Conv, Dense, Relu
 from saliency.models.network import Network
-from saliency.scores import batches
 
 NOISE = 1e-5
 JITTER = 0.1
 SWAPS = 4999
-DEPTHS = (5 / 8, 7 / 8)  # AlexNet has eight layers with weights; seed 000 looks at the fifth and the seventh
+DEPTHS = (5 / 8, 7 / 8)  # AlexNet has eight layers with weights; its fifth and seventh are looked at
 BATCH = 8
 Box = Int[np.ndarray, " 4"]
 
@@ -73,8 +72,8 @@ def feature_layers(architecture: Architecture) -> tuple[str, str]:
     """
     depth = {node.name: 0 for node in architecture.nodes}
     for node in architecture.nodes[1:]:
-        depth[node.name] = max(depth[name] for name in node.inputs) + isinstance(node.layer, Conv | Dense)
-    inner = [n.name for n in architecture.nodes if isinstance(n.layer, Conv | Relu) and n.name != architecture.last]
+        depth[node.name] = max(depth[name] for name in node.inputs) + node.layer.weighted
+    inner = [n.name for n in architecture.nodes if n.layer.feature and n.name != architecture.last]
     if not inner:
         raise InputError(f"{architecture.name} has no inner features to compare; leave the regions out (draws 0)")
     first, second = (

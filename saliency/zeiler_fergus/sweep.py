@@ -1,17 +1,15 @@
-"""A mask slid over one photo: what the classifier believes at every position, for masks of several sizes."""
+"""A mask slid over one photo: the class probabilities at every position, for masks of several sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import softmax
-from scipy.stats import rankdata
 
+from saliency import scores
 from saliency.models.network import Network
-from saliency.occlusion import Engine, Progress, Windows, occluded_logits
+from saliency.occlusion import Engine, Execution, Progress, Windows, occluded_logits
 from saliency.occlusion.windows import Fill
-from saliency.scores import logits
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class Sweep:
         return float(self.probability.std())
 
     @property
-    def kept(self) -> float:
-        """Share of the positions at which the target is the predicted class."""
+    def predicted_share(self) -> float:
+        """Share of the positions at which the target is the predicted class, right or wrong."""
         return float((self.top == self.target).mean())
 
     @property
@@ -66,8 +64,8 @@ class Sweep:
 
 
 def probabilities(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n classes"]:
-    """Softmax of the published logits, in double precision."""
-    return softmax(logits(net, x).astype(float), axis=-1)
+    """Probabilities of the published logits, in double precision."""
+    return scores.probabilities(scores.logits(net, x))
 
 
 def ranked(probability: Float[np.ndarray, " classes"], count: int) -> Int[np.ndarray, " count"]:
@@ -86,20 +84,11 @@ def sweep(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Sweep]:
-    """The classifier's belief under each window of each size. Errors are those of `occluded_logits`."""
+    """The class probabilities under each window of each size. Errors are those of `occluded_logits`."""
     base = float(probabilities(net, image[None])[0, target])
-    every = occluded_logits(net, image, sizes, fill=fill, engine=engine, seed=seed, progress=progress)
+    every = occluded_logits(net, image, sizes, fill=fill, execution=Execution(engine), seed=seed, progress=progress)
     sweeps = []
     for windows, values in zip(sizes, every):
-        belief = softmax(values.astype(float), axis=-1)
-        sweeps.append(Sweep(windows, target, base, belief[..., target], belief.argmax(-1), belief.max(-1)))
+        every_p = scores.probabilities(values)
+        sweeps.append(Sweep(windows, target, base, every_p[..., target], every_p.argmax(-1), every_p.max(-1)))
     return sweeps
-
-
-def rank_correlations(maps: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "m m"]:
-    """Spearman's rank correlation over pixels between every two maps; NaN where one of them is constant."""
-    ranks = np.stack([rankdata(one) for one in maps])
-    ranks -= ranks.mean(1, keepdims=True)
-    length = np.linalg.norm(ranks, axis=1)
-    with np.errstate(invalid="ignore"):
-        return ranks @ ranks.T / np.outer(length, length)

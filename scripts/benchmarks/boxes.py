@@ -32,13 +32,14 @@ from localization.regression.coverage import fit_coverage, fit_coverage_blocks
 from localization.regression.mirrored import fit_mirrored
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency import report
+from saliency._batches import in_batches
 from saliency._files import write_arrays
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_tensors
 from saliency.errors import InputError
 from saliency.methods import METHODS
 from saliency.models.network import Network
 from saliency.models.weights import load_network
-from saliency.scores import in_batches
 from scripts import cli
 
 SCHEMA = 1  # of the features in the cache: another number where other ones would be made
@@ -301,12 +302,12 @@ def speed(c: int = 432, side: int = 14) -> dict[str, float]:
     found = {}
     fit_coverage_blocks(partial(blocks, 200), size=(1, 1), candidates=DEFAULT)  # compiles
     for n in (1000, 2000, 4000):
-        cli.reset_peak_memory()
-        base, start, clock = cli.peak_memory() or 0, time.process_time(), time.perf_counter()
+        reset_peak_memory()
+        base, start, clock = peak_memory() or 0, time.process_time(), time.perf_counter()
         fit = fit_coverage_blocks(partial(blocks, n), size=(1, 1), candidates=DEFAULT)
         found[f"fit {n} photos, CPU seconds"] = time.process_time() - start
         found[f"fit {n} photos, seconds"] = time.perf_counter() - clock
-        found[f"fit {n} photos, MiB"] = ((cli.peak_memory() or 0) - base) / 2**20
+        found[f"fit {n} photos, MiB"] = ((peak_memory() or 0) - base) / 2**20
     fit.predict(one)
     start = time.process_time()
     for _ in range(4):

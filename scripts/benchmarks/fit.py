@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from localization.regression import ridge, sgd
 from localization.regression.moments import BLOCK, moments
-from localization.regression.rows import Rows
+from localization.regression.rows import FeatureBlocks
 from saliency import report
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency.errors import InputError
 from scripts import cli
 
@@ -109,7 +110,7 @@ def written_data(folder: Path, n: int, d: int, seed: int) -> Path:
     return path
 
 
-def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> Rows:
+def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> FeatureBlocks:
     """The first n rows of a file, from its start again where it has fewer."""
     there = path.stat().st_size // (4 * (d + 4))
 
@@ -126,24 +127,26 @@ def rows_of(path: Path, n: int, d: int, block: int = BLOCK) -> Rows:
                         break
 
     targets = np.concatenate([part.astype(float) for part in read(slice(d, None))])
-    return Rows(lambda: read(slice(d)), targets, d)
+    return FeatureBlocks(lambda: read(slice(d)), targets, d)
 
 
 class _Meter:
     """CPU seconds and MiB since it was made."""
 
     def __init__(self) -> None:
-        cli.reset_peak_memory()
-        self.base = cli.peak_memory() or 0
+        reset_peak_memory()
+        self.base = peak_memory() or 0
         self.start = time.process_time()
 
     def read(self) -> Measured:
         seconds = time.process_time() - self.start
-        return {"seconds": seconds, "mib": ((cli.peak_memory() or 0) - self.base) / 2**20}
+        return {"seconds": seconds, "mib": ((peak_memory() or 0) - self.base) / 2**20}
 
 
 def streaming(path: Path, n: int, d: int, penalty: float) -> Measured:
-    moments(Rows(lambda: iter([np.ones((2, d), np.float32)]), np.ones((2, 4)), d))  # compiles, which is not counted
+    moments(
+        FeatureBlocks(lambda: iter([np.ones((2, d), np.float32)]), np.ones((2, 4)), d)
+    )  # compiles, which is not counted
     meter = _Meter()
     rows = rows_of(path, n, d)
     sums = moments(rows)

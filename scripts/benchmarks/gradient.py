@@ -100,10 +100,6 @@ def theirs(net: Network, x: np.ndarray, threads: int) -> dict[str, Callable[[], 
 
     torch.set_num_threads(threads)
     twin, images = Twin(net), channels_last(x)
-    explained = twin
-    if net.architecture.logit_bypass:
-        explained = Twin(net)
-        explained.architecture = net.architecture.without(*net.architecture.logit_bypass)
 
     def forward() -> np.ndarray:
         with torch.no_grad():
@@ -111,7 +107,7 @@ def theirs(net: Network, x: np.ndarray, threads: int) -> dict[str, Callable[[], 
 
     def class_map() -> np.ndarray:
         inputs = images.detach().requires_grad_()
-        total = explained(inputs).amax(1).sum()
+        total = twin(inputs).amax(1).sum()
         return torch.autograd.grad(total, inputs)[0].abs().amax(1).numpy()
 
     def gestalt_map() -> np.ndarray:
@@ -125,9 +121,9 @@ def theirs(net: Network, x: np.ndarray, threads: int) -> dict[str, Callable[[], 
     if find_spec("captum"):
         from captum.attr import Saliency
 
-        captum = Saliency(explained)
+        captum = Saliency(twin)
         with torch.no_grad():
-            predicted = explained(images).argmax(1)
+            predicted = twin(images).argmax(1)
         calls["captum class map"] = lambda: captum.attribute(images.detach().requires_grad_(), predicted)
     return calls
 

@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from saliency import report
 from saliency._checks import pair
+from saliency._memory import peak_memory, reset_peak_memory
+from saliency.devices import default_budget
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.weights import ARCHITECTURES, random_network
-from saliency.occlusion import BUDGET
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
@@ -176,17 +177,17 @@ def serve(connection: Connection, name: str, options: Options, cores: list[int])
         started = True
         first = {"first": times["cpu"] / every, "first_peak_mib": peak_mib()}
         connection.send({**first, "scores": scores, "every": every})
-        cli.reset_peak_memory()  # of compiling, which is not what a map takes
+        reset_peak_memory()  # of compiling, which is not what a map takes
     connection.send(peak_mib())
 
 
 def peak_mib() -> float:
-    return (cli.peak_memory() or 0) / 2**20
+    return (peak_memory() or 0) / 2**20
 
 
 def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score) -> Maps:
     plan = plan_for(net.architecture, windows, score, OFTEN)
-    work = jobs(plan, BUDGET)
+    work = jobs(plan, default_budget())
 
     def maps() -> np.ndarray:
         weights = prepared(plan, net.weights)  # counted: a caller with one image pays for it
@@ -198,7 +199,7 @@ def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score)
 
 
 def dense(net: Network, image: np.ndarray, windows: Windows, score: Score, every: int) -> Maps:
-    chunk = positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), BUDGET)
+    chunk = positions_for(net.architecture, *windows.image, score.layer_in(net.architecture), default_budget())
     return lambda: dense_scores(
         net.architecture, net.weights, image, np.zeros_like(image), sampled(windows, every),
         score=score, target=TARGET, chunk=chunk, step=lambda count: None,
@@ -223,8 +224,7 @@ def captum(
 
     torch.set_num_threads(threads)
     twin = Twin(net)
-    if score.kind == "logit":
-        twin.architecture = net.architecture.without(*net.architecture.logit_bypass)
+    twin.architecture = score.explained(net.architecture)
     x = channels_last(image[None])
     if order == "contiguous":
         x = x.contiguous()

@@ -24,17 +24,18 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from localization.datasets import folder
+from localization.contents import DECODERS
+from localization.datasets import folder, reader
 from localization.features import Features
-from localization.stock import open_stock
+from localization.regression.data import open_regression_data
 from localization.store import open_store
-from scripts.make_maps import DECODERS
+from scripts import cli
 from tests.campaigns import runs
 
 SIDE, TRAIN = 32, 2000
 NETWORK = f"--network scenes_cnn --input {SIDE} --resize stretch --dataset folder --quiet"
 WORDS = {
-    "make_maps": "--root {data} --split test --size 16 16",
+    "make_maps": "--data-root {data} --split test --size 16 16",
     "evaluate": "--data-root {data} --split test --train-split train --map-size 16 16",
 }
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the photos, when a process looks at itself
@@ -55,7 +56,7 @@ def main(options: Options) -> int:
         write_photos(top / "data", options.images)
         for script in options.scripts:
             said = f"{NETWORK} {WORDS[script].format(data=top / 'data')} --out {top / script}".split()
-            before = TRAIN if script == "evaluate" else 0
+            before = options.images + 2 * TRAIN if script == "evaluate" else 0  # it looks at all photos first
             marks = [before + round(share * options.images) for share in SHARES]
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 figures[script] = pool.submit(measured, script, said, marks).result()
@@ -72,7 +73,7 @@ def opening(store: Path) -> dict[str, float]:
     begun = time.perf_counter()
     open_store(store).digest()
     opened = time.perf_counter()
-    open_stock([store], Features())
+    open_regression_data([store], Features())
     return {"s to open the index": opened - begun, "s until a fit can begin": time.perf_counter() - opened}
 
 
@@ -101,7 +102,7 @@ def write_photos(data: Path, n: int) -> None:
 
 def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[str, Any]:
     """Run a script; samples of its memory and files when so many photos have been decoded, and at its end."""
-    samples, count, read_photo = [], itertools.count(1), folder.read_photo
+    samples, count, read_photo = [], itertools.count(1), reader.read_photo
     begun = time.perf_counter()
 
     def sample(photos: int) -> None:
@@ -115,9 +116,9 @@ def measured(script: str, words: Sequence[str], marks: Sequence[int]) -> dict[st
             sample(photos)
         return read_photo(*arguments, **options)
 
-    folder.read_photo = counted  # before the data set is read, which keeps it for later
+    reader.read_photo = counted  # before the data set is read, which keeps it for later
     module = importlib.import_module(f"scripts.{script}")
-    module.main(tyro.cli(module.Options, args=words))
+    module.main(cli.parse(module.Options, words))
     sample(next(count) - 1)
     return {"samples": samples}
 

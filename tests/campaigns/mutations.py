@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,20 +32,22 @@ import numpy as np
 import tyro
 
 from localization import datasets, load_linear_map
+from localization.boxes_file import read_boxes
+from localization.comparison.result import saved
 from localization.datasets import Dataset
 from localization.features import Features
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
+from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
 from saliency.models.checkpoints import SCHEMES, exported
 from saliency.models.classes import read_classes
+from saliency.models.from_onnx import from_onnx
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.vgg import vgg16
-from scripts import cli, compare
-from scripts.analyze_occlusion import _placed, read_regions
-from scripts.boxes_file import read_boxes
+from saliency.zeiler_fergus.subjects import placed, read_regions
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -81,6 +84,30 @@ class Format:
     victims: tuple[str, ...]
     read: Callable[[Path], object]
     script: str = ""
+
+
+def onnx_model(folder: Path) -> None:
+    """A convolution, a ReLU, a mean and a dense layer."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
+        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
+        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 def dataset(name: str, write: Callable[[Path], object], *victims: str, split: str | None = None) -> Format:
@@ -229,8 +256,8 @@ def regions(folder: Path) -> None:
 def read_region(folder: Path, name: str) -> None:
     seen = np.zeros((*SIZE, 3), np.uint8)
     subject = SimpleNamespace(seen=seen, placement=Preprocessing(SIZE, mode="stretch").placement(SIZE), file="a.png")
-    for _, region, corners in read_regions(folder / name):
-        _placed(f"{folder / name}: region {region!r}", corners, subject)
+    for region in read_regions(folder / name):
+        placed(f"{folder / name}: region {region.name!r}", region.corners, subject)
 
 
 def classes(folder: Path) -> None:
@@ -286,7 +313,7 @@ FORMATS = {
     "store's JSON": Format(
         store, ("store/store.json", "store/index.json"), read_store, "fit_boxes --stores {folder}/store"
     ),
-    "results.json": Format(results, ("results.json",), lambda folder: compare.finished(folder / "results.json", "abc")),
+    "results.json": Format(results, ("results.json",), lambda folder: saved(folder, "abc")),
     "region CSV": Format(
         regions,
         ("regions.csv",),
@@ -304,6 +331,8 @@ FORMATS = {
         boxes, ("boxes.csv",), each(read_boxes, "boxes.csv"), "evaluate --limit 5 --boxes {folder}/boxes.csv"
     ),
 }
+if find_spec("onnx") and find_spec("onnxruntime"):
+    FORMATS["ONNX"] = Format(onnx_model, ("model.onnx",), lambda folder: from_onnx(folder / "model.onnx"))
 
 
 def mutated(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
@@ -358,8 +387,8 @@ class Cases:
     def outcome(self, number: int) -> str:
         """What becomes of a case: accepted, refused, or a failure in words."""
         victim, whole = self.alter(number)
-        cli.reset_peak_memory()
-        before, start = cli.peak_memory() or 0, time.process_time()
+        reset_peak_memory()
+        before, start = peak_memory() or 0, time.process_time()
         try:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
@@ -371,7 +400,7 @@ class Cases:
             victim.write_bytes(whole)
         if time.process_time() - start > SECONDS:
             return f"slow: {time.process_time() - start:.1f} s"
-        grown = (cli.peak_memory() or 0) - before
+        grown = (peak_memory() or 0) - before
         return f"large: {grown:,} bytes" if grown > BYTES else said
 
 

@@ -92,8 +92,6 @@ class Campaign:
 
 def _script(script: str, words: list[str], place: Path, errors: Path) -> None:
     """In a process of its own: what `python -m scripts.NAME` does, once that is imported."""
-    import tyro
-
     from scripts import cli
 
     os.chdir(place)
@@ -101,7 +99,7 @@ def _script(script: str, words: list[str], place: Path, errors: Path) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     sys.argv = [f"scripts/{script}.py", *words]
     module = importlib.import_module(f"scripts.{script}")
-    cli.run(module.main, tyro.cli(module.Options))
+    cli.start(module.main, module.Options)
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from captum.attr import (
 from torch import nn
 
 from saliency.methods import METHODS, Options
-from saliency.models import layers
+from saliency.models import operators as layers
 from saliency.models.network import Network
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
@@ -43,7 +43,7 @@ class Twin(nn.Module):
 
     def __init__(self, net: Network):
         super().__init__()
-        self.nodes = net.architecture.without(*net.architecture.logit_bypass).nodes[1:]
+        self.nodes = net.architecture.nodes[1:]
         weights = net.weights
         self.steps = nn.ModuleDict({node.name: step(node.layer, weights.get(node.name, {})) for node in self.nodes})
 
@@ -59,7 +59,7 @@ class Concat(nn.Module):
         return torch.cat(xs, 1)
 
 
-def step(layer: layers.Layer, weights: layers.Parameters) -> nn.Module:
+def step(layer: layers.Operator, weights: layers.Parameters) -> nn.Module:
     match layer:
         case layers.Conv(features, kernel, stride, ((top, _), (left, _))):
             return filled(nn.Conv2d(weights["kernel"].shape[2], features, kernel, stride, (top, left)), weights)
@@ -109,8 +109,7 @@ def summed(attribution: torch.Tensor) -> np.ndarray:
 
 def test_the_twin_is_the_network(net, twin):
     x, torch_x = images(SIZE)
-    bypassed = net.architecture.without(*net.architecture.logit_bypass)
-    close(np.asarray(bypassed.upto(net.weights, x)), twin(torch_x).detach().numpy(), 1e-5)
+    close(np.asarray(net(x)), twin(torch_x).detach().numpy(), 1e-5)
 
 
 def test_saliency(net, twin):

@@ -77,16 +77,18 @@ def test_every_layer(pair):
 
 
 def test_input_gradients(pair):
-    """Of a class logit (SqueezeNet's before its last ReLU) and of the Gestalt total."""
+    """Of a class logit (SqueezeNet's also before its last ReLU) and of the Gestalt total."""
     net, model, size = pair
     x, torch_x = images(size)
     targets = [0, 3, 6]
     theirs = model(torch_x)
-    logits = theirs["conv10"].mean((2, 3)) if net.architecture.logit_bypass else theirs[net.architecture.last]
-    for score, total in (
-        ("logit", logits[range(3), targets].sum()),
-        ("gestalt", theirs[net.architecture.gestalt_layer].mean((1, 2, 3)).sum()),
-    ):
+    totals = {
+        "logit": theirs[net.architecture.last][range(3), targets].sum(),
+        "gestalt": theirs[net.architecture.gestalt_layer].mean((1, 2, 3)).sum(),
+    }
+    if net.architecture.logit_bypass:
+        totals["logit_before_relu"] = theirs["conv10"].mean((2, 3))[range(3), targets].sum()
+    for score, total in totals.items():
         (gradient,) = torch.autograd.grad(total, torch_x, retain_graph=True)
         ours = gradient_maps(net, x, score=score, target=targets, aggregate="signed")
         close(ours, channels_last(gradient), 1e-4)

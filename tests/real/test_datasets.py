@@ -43,3 +43,16 @@ def test_a_grey_jpeg_of_tiny_imagenet_is_rgb(shared: Path):
     assert all(image.shape == (64, 64, 3) and image.dtype == np.uint8 for image in data.images)
     grey = [image for image in data.images if (image[..., 0] == image[..., 2]).all()]
     assert grey  # one in sixty is stored without colour
+
+
+def test_dogs_by_both_their_layouts(shared: Path):
+    """ILSVRC's XML and wsolevaluation's lists state the same numbers, in the lists from 0 on."""
+    root = shared / "data" / "ilsvrc_dogs"
+    xml, lists = load("imagenet", root), load("wsol", root, split="val")
+    assert len(xml) == len(lists) == 262
+    of = {Path(a.source).stem: a for a in lists.annotations}
+    for one in xml.annotations:
+        other = of[one.source]
+        assert one.size == other.size
+        gap = np.array(sorted(map(tuple, other.boxes))) - sorted(map(tuple, one.boxes))
+        assert set(np.unique(gap)) <= {0, 1}  # 0 where both are cut at the border

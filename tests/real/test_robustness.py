@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from saliency.robustness import Options as Masks
+from scripts import cli
 from scripts.robustness import Options, main
 
 pytestmark = pytest.mark.real
@@ -13,12 +15,11 @@ pytestmark = pytest.mark.real
 def test_squeezenet_on_photos(shared, tmp_path):
     photos = shared / "data" / "imagenet_photos"
     options = Options(
-        network="squeezenet1_1",
-        weights=str(shared / "weights" / "squeezenet1_1.safetensors"),
+        net=cli.NetworkOptions(
+            "squeezenet1_1", str(shared / "weights" / "squeezenet1_1.safetensors"), photos / "classes.csv"
+        ),
         images=photos,
-        classes=photos / "classes.csv",
-        families=("bernoulli", "triangles"),
-        coverages=(0.3, 0.9),
+        masks=Masks(families=("bernoulli", "triangles"), coverages=(0.3, 0.9)),
         limit=24,
         out=Path(tmp_path / "out"),
         quiet=True,
@@ -29,4 +30,4 @@ def test_squeezenet_on_photos(shared, tmp_path):
         (row["family"], row["coverage"]): row["value"] for row in results["curves"] if row["metric"] == "accuracy"
     }
     assert abs(accuracy["none", 0.0] - 83 / 143) < 0.2  # of all 143 photos; two standard errors at 24
-    assert all(accuracy[family, 0.9] < accuracy["none", 0.0] - 0.3 for family in options.families)
+    assert all(accuracy[family, 0.9] < accuracy["none", 0.0] - 0.3 for family in options.masks.families)

@@ -6,8 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from saliency import load_network, occlusion_maps
-from scripts.analyze_occlusion import Options, load_subjects, main
+from saliency import occlusion_maps
+from saliency.zeiler_fergus import Options as Analysis
+from saliency.zeiler_fergus.subjects import load_subjects
+from scripts import cli
+from scripts.analyze_occlusion import Options, main
 
 pytestmark = pytest.mark.real
 
@@ -16,14 +19,10 @@ def test_a_photo_under_squeezenet(shared, tmp_path):
     photos = shared / "data" / "imagenet_photos"
     options = Options(
         (photos / "n02504013_Indian_elephant.JPEG",),
-        network="squeezenet1_1",
-        weights=str(shared / "weights" / "squeezenet1_1.safetensors"),
-        classes=photos / "classes.csv",
-        sizes=(60,),
-        stride=30,
-        fills=("grey", "noise"),
-        draws=4,
-        windows=4,
+        net=cli.NetworkOptions(
+            "squeezenet1_1", str(shared / "weights" / "squeezenet1_1.safetensors"), photos / "classes.csv"
+        ),
+        masks=Analysis(sizes=(60,), stride=30, fills=("grey", "noise"), draws=4, windows=4),
         out=tmp_path,
         quiet=True,
     )
@@ -32,8 +31,8 @@ def test_a_photo_under_squeezenet(shared, tmp_path):
     assert "elephant" in photo["target"]["name"] and photo["target"]["probability"] > 0.5
     assert photo["target"]["index"] == photo["top5"][0]["index"]
 
-    net = load_network("squeezenet1_1", options.weights)
-    (subject,) = load_subjects(options, net)
+    net = options.net.load()
+    (subject,) = load_subjects(net, options.photos, "rank:1")
     maps = occlusion_maps(net, subject.x[None], patch=60, stride=30, score="log_probability")
     with open(tmp_path / "positions.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["fill"] == "grey"]

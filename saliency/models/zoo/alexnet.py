@@ -1,7 +1,7 @@
 """AlexNet, twice: the network of 2012 as Caffe and MATLAB have it, and the slimmer one that torchvision has."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten, LocalResponseNorm, MaxPool, Relu
+from saliency.models.operators import Conv, Dense, Flatten, LocalResponseNorm, MaxPool, Relu
 
 Widths = tuple[int, int, int, int, int]
 

@@ -1,7 +1,7 @@
 """ResNet50 (He et al. 2016), batch norm folded into the convolutions: bottlenecks, no size-bound dense layer."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Add, Conv, Dense, GlobalAvgPool, MaxPool, Relu
+from saliency.models.operators import Add, Conv, Dense, GlobalAvgPool, MaxPool, Relu
 
 EXPANSION = 4  # a bottleneck's output features over its inner ones
 

@@ -1,7 +1,7 @@
 """The embedded classifier: a VGG-style stack for 96x96 scenes with one digit each (`localization.datasets.scenes`)."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, GlobalMaxPool, MaxPool
+from saliency.models.operators import Conv, Dense, GlobalMaxPool, MaxPool
 
 BLOCKS = ((16,), (24, 24), (48, 48), (96, 96))  # features of the convolutions between the pools
 CLASSES = 10

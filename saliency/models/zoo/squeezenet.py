@@ -1,7 +1,7 @@
 """SqueezeNet 1.1 (Iandola et al. 2016): Fire modules, no dense layer, so any input size will do."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Concat, Conv, GlobalAvgPool, MaxPool, Relu
+from saliency.models.operators import Concat, Conv, GlobalAvgPool, MaxPool, Relu
 
 # (squeeze, each expand) features of the Fire modules; None is a pool
 FIRES = ((16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 192), (64, 256), (64, 256))

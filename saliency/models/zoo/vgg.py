@@ -1,7 +1,7 @@
 """VGG16 (Simonyan & Zisserman 2015): thirteen 3x3 convolutions in five blocks, three dense layers."""
 
 from saliency.models.graph import Architecture, Builder
-from saliency.models.layers import Conv, Dense, Flatten, MaxPool, Relu
+from saliency.models.operators import Conv, Dense, Flatten, MaxPool, Relu
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 

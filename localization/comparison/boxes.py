@@ -1,0 +1,227 @@
+"""From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from localization import heuristics, protocols
+from localization.boxes import below_half, to_photo
+from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
+from localization.comparison.maps import Made
+from localization.comparison.samples import Samples
+from localization.features import pooled
+from localization.metrics import best_iou, corloc, hits, mean_iou
+from localization.regression import fit_linear_map, status
+from localization.regression.mirrored import candidates, fit_mirrored, halves
+from localization.statistics import mcnemar_exact, paired_difference
+from saliency.models.preprocessing import Preprocessing
+
+LINEAR, HEURISTIC, EXTERNAL, NONE = "linear map", "heuristic", "external", "none"
+STACKED = "stacked"
+BASELINES = {  # by their names in `protocols`; that of each class would have to know the photo's label
+    "mean box": "mean box",
+    "median box": "median box",
+    "centre box": "centre box",
+    "full photo": "full image",
+}
+Label = tuple[str, str]  # method, route
+Fitting = Literal["auto", "lad", "mirrored"]
+SIDE = 96  # pixels of the maps that boxes are made from
+FEW = 1000  # boxes, below which photos are better served by the mirrored ridge
+COLUMNS = (
+    *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
+    *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in each
+    part's training; the linear map's weights as images float `[4, h, w]`, where it has any."""
+
+    boxes: Mapping[Label, np.ndarray]
+    status: np.ndarray
+    settings: Sequence[Mapping[str, Any]]
+    weights: np.ndarray | None = None
+
+
+def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, fitting: Fitting = "auto") -> Fit:
+    """The box routes of one method, or the linear map of several methods' maps side by side."""
+    name = names[0] if len(names) == 1 else STACKED
+    routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
+    found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
+    settings, images = [], []
+    maps, entry, scale = _maps(names, made, samples)
+    said, known = status(maps), samples.target_boxes(entry) * scale
+    if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
+        pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
+        pool = pool[heuristics.drawn(maps[pool], known[pool])]
+        tried = heuristics.tried(maps[pool])
+    parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
+    mirrored = fitting == "mirrored" or (fitting == "auto" and samples.learned < FEW)
+    halved = {one: halves(maps, one) for one in candidates(maps.shape[-2:])} if mirrored else {}
+    for train, test in parts:
+        if mirrored:
+            own = {features: (even[train], odd[train]) for features, (even, odd) in halved.items()}
+            linear = fit_mirrored(maps[train], known[train], halved=own)
+        else:
+            linear = fit_linear_map(maps[train], known[train])
+        predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
+        chosen: dict[str, Any] = {LINEAR: linear.record}
+        if HEURISTIC in routes:
+            seen = np.isin(pool, train)
+            heuristic = heuristics.best({setting: boxes[seen] for setting, boxes in tried.items()}, known[pool[seen]])
+            chosen[HEURISTIC] = heuristic
+            predict[HEURISTIC] = heuristic.predict
+        settings.append(chosen)
+        images.append(linear.images())
+        for route in routes:
+            boxes = np.where((said[test] == "ok")[:, None], predict[route](maps[test]), np.nan)
+            found[name, route] |= zip(test.tolist(), boxes / scale)
+    return Fit(
+        {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
+        said[samples.test],
+        settings,
+        np.mean(images, axis=0)[:, 0] if len(names) == 1 else None,
+    )
+
+
+def _maps(
+    names: Sequence[str], made: Mapping[str, Made], samples: Samples
+) -> tuple[np.ndarray, Preprocessing, np.ndarray]:
+    """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`, averaged to at most SIDE pixels a side, which
+    no box needs finer; the entry over which they lie; and what takes boxes of that input there."""
+    entry, indices = made[names[0]].entry, np.arange(len(samples))
+    maps = [
+        made[name].maps(indices) if made[name].entry == entry else made[name].over(entry, indices, samples)
+        for name in names
+    ]
+    height, width = maps[0].shape[1:]
+    shrink = -(-max(height, width) // SIDE)
+    rows, columns = (-(-size // shrink) for size in (height, width))
+    small = [pooled(own, (rows, columns)) for own in maps] if shrink > 1 else maps
+    scale = np.array([columns / width, rows / height] * 2)
+    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), entry, scale
+
+
+def _to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
+    """Boxes of the input, by sample, in the photos' pixels."""
+    placed = [to_photo(boxes[i], entry.placement(samples.sizes[i])) for i in samples.test.tolist()]
+    return np.array(placed).reshape(-1, 4)
+
+
+def baselines(samples: Samples) -> Fit:
+    """Boxes that look at no image: what a figure has to beat before it means anything."""
+    found: dict[str, dict[int, np.ndarray]] = {name: {} for name in BASELINES.values()}
+    settings = []
+    for train, test in samples.parts:
+        shapes = samples.shape(test)
+        boxes = protocols.baselines(samples.of(train), samples.shape(train), samples.of(test), shapes)
+        for theirs, name in BASELINES.items():
+            found[name] |= zip(test.tolist(), boxes[theirs])
+        shares = {name: boxes[theirs][0] / shapes[0, [1, 0, 1, 0]] for theirs, name in BASELINES.items()}
+        settings.append(shares)
+    every = {(name, NONE): np.array([box[i] for i in samples.test.tolist()]) for name, box in found.items()}
+    return Fit(every, np.full(len(samples.test), "ok"), settings)
+
+
+def external_boxes(path: Path | str, samples: Samples, box_format: str | None = None) -> FoundBoxes:
+    """Another tool's box of each scored sample, in the photos' pixels; NaN, a miss, where it has none."""
+    chosen = samples.test.tolist()
+    return boxes_of(
+        read_boxes(path, box_format),
+        [samples.ids[i] for i in chosen],
+        [samples.labels[i] for i in chosen],
+        [samples.sizes[i] for i in chosen],
+        source=path,
+        box_format=box_format,
+    )
+
+
+def given(name: str, found: FoundBoxes) -> Fit:
+    """Boxes that are taken as they are."""
+    return Fit({(name, EXTERNAL): found.boxes}, np.where(np.isnan(found.boxes).any(1), "no box", "ok"), [])
+
+
+def rows(fits: Mapping[str, Fit], samples: Samples, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a method and route: figures with intervals, CorLoc of each class and of the small boxes, and the method's
+    cost (constant boxes have none)."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    small = np.flatnonzero(below_half(samples.largest[samples.test], [samples.sizes[i] for i in samples.test]))
+    mixed = 0 < len(small) < len(true)
+    labels = np.array([samples.labels[i] for i in samples.test])
+    free = {"base": None, "forwards": 0, "backwards": 0, "saved": 0.0, "ms_per_image": None, "peak_mib": None}
+    found = []
+    for (method, route), boxes in _labelled(fits).items():
+        share, overlap = corloc(boxes, true, images=images), mean_iou(boxes, true, images=images)
+        right = hits(best_iou(boxes, true))
+        few = corloc(boxes[small], [true[k] for k in small], images=images[small]) if mixed else None
+        found.append(
+            free
+            | dict(costs.get(method, {}))
+            | {
+                "method": method,
+                "route": route,
+                "corloc": share.value,
+                "corloc_low": share.low,
+                "corloc_high": share.high,
+                "mean_iou": overlap.value,
+                "mean_iou_low": overlap.low,
+                "mean_iou_high": overlap.high,
+                "corloc_small": few.value if few else None,
+                "corloc_small_low": few.low if few else None,
+                "corloc_small_high": few.high if few else None,
+                "no_box": share.missing,
+                "classes": {str(label): right[labels == label].mean() for label in np.unique(labels)},
+            }
+        )
+    return found
+
+
+def paired(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: Samples) -> list[dict[str, Any]]:
+    """Every row against the best one on the same images: difference of CorLoc, its interval, McNemar's exact p."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    right = {label: hits(best_iou(boxes, true)) for label, boxes in _labelled(fits).items()}
+    best = max(rows, key=lambda row: row["corloc"])
+    first = right[best["method"], best["route"]]
+    compared = []
+    for (method, route), second in right.items():
+        difference = paired_difference(second, first, clusters=images)
+        compared.append(
+            {
+                "method": method,
+                "route": route,
+                "against": f"{best['method']}, {best['route']}",
+                "difference": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+                "mcnemar_p": mcnemar_exact(second, first).p,
+            }
+        )
+    return compared
+
+
+def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row an image, method and route, as COLUMNS; the true box is the one that is overlapped best."""
+    found = []
+    for fit in fits.values():
+        for (method, route), boxes in fit.boxes.items():
+            for at, i in enumerate(samples.test.tolist()):
+                overlaps = best_iou(np.repeat(boxes[at : at + 1], len(samples.true[i]), 0), samples.true[i])
+                best = int(overlaps.argmax())
+                values = (
+                    *(samples.ids[i], samples.labels[i], classes[i], method, route),
+                    *boxes[at].round(3),
+                    *samples.true[i][best],
+                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status[at]),
+                )
+                found.append(dict(zip(COLUMNS, values)))
+    return found
+
+
+def _labelled(fits: Mapping[str, Fit]) -> dict[Label, np.ndarray]:
+    return {label: boxes for fit in fits.values() for label, boxes in fit.boxes.items()}

@@ -1,0 +1,173 @@
+"""The maps of a comparison: made shard by shard so that a kill costs little, or taken over from another tool."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from localization.comparison.samples import Samples
+from localization.datasets.names import inside
+from localization.external import ExternalMaps, moved, write_placement
+from saliency._files import write_arrays, written
+from saliency._memory import peak_memory, reset_peak_memory
+from saliency._reading import read_back
+from saliency.errors import InputError
+from saliency.methods import METHODS, Cost, Method, Options
+from saliency.models.network import Network
+from saliency.models.preprocessing import Placement, Preprocessing
+
+FINE, LARGE = 96, 512  # px a side: what boxes are made from at most, and what is kept of another tool's maps
+SHARD = 100  # images whose maps are written at once
+Progress = Callable[[int, int], None]  # maps done, maps in all
+
+
+@dataclass(frozen=True)
+class Task:
+    """Maps to make: a method of the menu under settings of its own."""
+
+    method: Method
+    settings: Options
+
+
+@dataclass(frozen=True)
+class Made:
+    """One method's maps on disk, in shards, over the input of `entry`, and what they cost; None where that is not
+    known. `base` is the method's name in the menu, which those that differ in a setting alone share."""
+
+    shards: Sequence[Path]
+    entry: Preprocessing
+    base: str | None = None
+    cost: Cost | None = None
+    ms: float | None = None
+    peak_mib: float | None = None
+
+    def maps(self, indices: np.ndarray) -> Float[np.ndarray, "n h w"]:
+        """Float32 maps of some samples, in their order."""
+        found: dict[int, np.ndarray] = {}
+        for number in np.unique(indices // SHARD):
+            maps = read_back(self.shards[number], "maps")["maps"]
+            found |= {int(i): maps[i - number * SHARD] for i in indices[indices // SHARD == number]}
+        return np.stack([found[int(i)] for i in indices])
+
+    def over(self, entry: Preprocessing, indices: np.ndarray, samples: Samples) -> Float[np.ndarray, "n H W"]:
+        """The same over another input, zero where the map knows nothing."""
+        sizes = (samples.sizes[i] for i in indices.tolist())
+        return np.stack(
+            [moved(own, self.placement(size), entry.placement(size)) for own, size in zip(self.maps(indices), sizes)]
+        )
+
+    def placement(self, photo: tuple[int, int]) -> Placement:
+        """Where a photo of (height, width) lies in its map."""
+        return self.entry.placement(photo)
+
+    def record(self, name: str) -> dict[str, Any]:
+        return {
+            "method": name,
+            "base": self.base,
+            "forwards": self.cost.forwards if self.cost else None,
+            "backwards": self.cost.backwards if self.cost else None,
+            "saved": self.cost.saved if self.cost else None,
+            "ms_per_image": self.ms,
+            "peak_mib": self.peak_mib,
+        }
+
+
+def shards(n: int) -> Iterator[np.ndarray]:
+    return (np.arange(first, min(first + SHARD, n)) for first in range(0, n, SHARD))
+
+
+def tasks(net: Network, names: Sequence[str], settings: Options, occlusion_strides: Sequence[int]) -> dict[str, Task]:
+    """What is asked for, by name: methods, for "all" those that suit the network, and occlusion at further strides."""
+    if "all" in names:
+        names = [name for name, method in METHODS.items() if _suits(method, net)]
+    wanted = {name: Task(METHODS[name], settings) for name in names}
+    for stride in occlusion_strides:
+        wanted[f"occlusion-{stride}px"] = Task(METHODS["occlusion"], replace(settings, stride=stride))
+    return wanted
+
+
+def _suits(method: Method, net: Network) -> bool:
+    try:
+        method.cost(net, net.preprocess.size)
+    except InputError:
+        return False
+    return True
+
+
+def make(
+    wanted: Mapping[str, Task], samples: Samples, targets: np.ndarray, folder: Path, progress: Progress
+) -> dict[str, Made]:
+    """All maps of each task; a shard found in `folder` is not made again, and keeps the time that it took."""
+    done, total = 0, len(wanted) * len(samples)
+    for indices in shards(len(samples)):
+        progress(done, total)
+        x = None  # read once for all tasks, if there is anything to do
+        for name, task in wanted.items():
+            path = _path(folder, name, indices)
+            if not path.exists():
+                x = samples.input(indices) if x is None else x
+                make_shard(path, task, samples.net, x, targets[indices])
+            done += len(indices)
+            progress(done, total)
+    return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
+
+
+def make_shard(path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray) -> None:
+    """The maps of some images on disk, with the time and the memory that they took."""
+    reset_peak_memory()
+    start = perf_counter()
+    maps = task.method.maps(net, x, target=targets, options=task.settings)
+    spent = perf_counter() - start
+    write_arrays(path, {"maps": maps, "seconds": np.array(spent), "peak": np.array(peak_memory() or 0)})
+
+
+def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
+    paths = [_path(folder, name, indices) for indices in shards(len(samples))]
+    spent = [read_back(path, "maps", "seconds", "peak") for path in paths]
+    seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
+    entry = samples.net.preprocess
+    cost = task.method.cost(samples.net, entry.size, task.settings)
+    ms = 1000 * seconds / len(samples)
+    return Made(paths, entry, task.method.name, cost, ms, peak / 2**20 if peak else None)
+
+
+def _path(folder: Path, name: str, indices: np.ndarray) -> Path:
+    return folder / f"{name}-{indices[0]:06d}.npz"
+
+
+def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
+    """Every map as `external_maps` takes it, FOLDER/METHOD/ID.npy with the placement beside, in place of the shards;
+    one a photo, or one a photo and class where the classes of a photo have maps of their own."""
+    for name, one in made.items():
+        write_placement(folder / name, one.entry)
+        for indices in shards(len(samples)):
+            for i, own in zip(indices, one.maps(indices)):
+                path = inside(folder / name, f"{samples.ids[i]}.npy")
+                with written(path) as temporary, open(temporary, "wb") as file:
+                    np.save(file, own)
+    for one in made.values():
+        for path in one.shards:
+            path.unlink()
+
+
+def _common_size(theirs: ExternalMaps, input: tuple[int, int]) -> tuple[int, int]:
+    if theirs.shape is not None and max(theirs.shape) <= LARGE:
+        return theirs.shape
+    return max(input[0], FINE), max(input[1], FINE)
+
+
+def external(name: str, theirs: ExternalMaps, samples: Samples, folder: Path) -> Made:
+    """Another tool's maps as if we had made them, at a cost unknown: over the whole photo, or what they are stated to
+    be over. Those of one size keep it; others are brought to one, about the network's input's."""
+    entry = theirs.entry or Preprocessing(_common_size(theirs, samples.net.preprocess.size), mode="stretch")
+    paths = []
+    for indices in shards(len(samples)):
+        paths.append(_path(folder, name, indices))
+        if not paths[-1].exists():
+            maps = [theirs.over(entry, samples.ids[i], samples.sizes[i]) for i in indices]
+            write_arrays(paths[-1], {"maps": np.stack(maps)})
+    return Made(paths, entry)

@@ -1,0 +1,58 @@
+"""What a comparison may be told."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from localization.comparison.boxes import Fitting
+from saliency._checks import kind_of, one_of, whole
+from saliency.methods import Options as MethodOptions
+
+Each = Literal["class", "object"]
+Target = Literal["predicted", "label"]
+DEFAULT_METHODS = ("gradient-max", "gradient-mean", "gestalt-max", "gestalt-mean", "grad-cam", "occlusion")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How methods are compared. Raises InputError for a value out of its range."""
+
+    target: Target = "predicted"
+    """Class whose score is explained; a photo whose label is no class of the network: its predicted one."""
+    each: Each = "class"
+    """A sample is a class on a photo (any instance may be hit), or an object (the protocol of the paper Fast Object
+    Localization via Sensitivity Analysis)."""
+    folds: int | None = None
+    """Cross-fitting: the data in so many folds, each scored by what everything outside of it taught (default: 10, where
+    there are no training data)."""
+    n_test: int | None = None
+    """So many photos are scored, drawn with the seed (default: all)."""
+    fit: Fitting = "auto"
+    """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
+    ("mirrored"); auto takes the latter below 1000 training boxes."""
+    stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
+    """Methods whose maps one more linear map sees together, where all of them are compared."""
+    occlusion_strides: tuple[int, ...] = ()
+    """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
+    quality: int = 10
+    """Scored samples for the figures that need no box: insertion, deletion, agreement and so on."""
+    settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48))
+    """What the methods share."""
+    keep_maps: bool = False
+    """Keep every map, FOLDER/maps/METHOD/IMAGE.npy, with the placement beside them."""
+    strict: bool = False
+    """A photo that cannot be decoded is an error; otherwise it is left out and noted."""
+
+    def __post_init__(self) -> None:
+        one_of("target", self.target, get_args(Target))
+        one_of("each", self.each, get_args(Each))
+        one_of("fit", self.fit, get_args(Fitting))
+        whole("folds", self.folds, least=2, optional=True)
+        whole("n_test", self.n_test, least=1, optional=True)
+        whole("quality", self.quality)
+        kind_of("settings", self.settings, MethodOptions, "the methods' options")
+        kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
+        kind_of("strict", self.strict, bool, "whether nothing may be left out")
+        kind_of("stack", self.stack, tuple, "names of methods")
+        kind_of("occlusion_strides", self.occlusion_strides, tuple, "strides in pixels")
+        for stride in self.occlusion_strides:
+            whole("occlusion_strides", stride, least=1)

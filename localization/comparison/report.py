@@ -1,0 +1,436 @@
+"""The comparison's pictures and its page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Plot
+
+from localization.boxes import map_to_photo
+from localization.comparison.boxes import EXTERNAL, NONE, Fit
+from localization.comparison.maps import Made
+from localization.comparison.result import PAGE, PICTURES, right
+from localization.comparison.samples import Samples
+from localization.features import pooled
+from localization.metrics import best_iou
+from localization.published import published_rows
+from localization.report import figures
+from localization.statistics import in_percent
+from saliency.faithfulness import MEASURES
+from saliency.methods import CONTROLS, METHODS, Method
+from saliency.models.preprocessing import Placement
+from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
+
+SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
+MAPS = 100  # in the gallery ...
+DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
+INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
+MAPPED = 24, 300  # of these images have maps, but so many maps in all
+CHARTS = "corloc", "cost", "agreement"
+CASES = 16  # best and worst cases each
+CLASSES = 20  # at most, in the table of classes
+PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
+PASSES = (
+    "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
+    " engine spares by leaving out what a window cannot change, in multiplications"
+)
+CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
+
+
+def drawn(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    explained: Sequence[str],
+) -> dict[str, bytes]:
+    """Every picture as PNG and the page, by path. `explained` names the class of each sample that is explained."""
+    files, figures_ = {}, {}
+    titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
+    for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
+        image = png(plot, DENSE if name.startswith("gallery-") else 110)
+        files[f"{PICTURES}/{name}.png"] = image
+        figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
+    return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
+
+
+def _plots(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
+) -> dict[str, tuple[Plot, str]]:
+    """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
+    plots = _galleries(results, samples, made, fits, titles) if made else {}
+    if results["quality"] and len(made) > 1:
+        correlation = np.array(results["quality"]["rank_correlation"], float)
+        plots["agreement"] = (
+            figures.agreement(results["quality"]["methods"], correlation),
+            "Spearman's rank correlation of the pixels of two methods' maps, the mean over images.",
+        )
+    if "rows" in results:
+        plots |= _box_plots(results, samples, fits)
+    return plots
+
+
+def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, Fit]) -> dict[str, tuple[Plot, str]]:
+    rows = results["rows"]
+    plots = {
+        "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
+    }
+    if any(row["ms_per_image"] and row["forwards"] for row in rows):  # others' cost is nothing, or not known
+        plots["cost"] = (figures.corloc_cost(rows), "What a box costs, and how good it is.")
+    best = max((row for row in rows if row["route"] != NONE), key=lambda row: row["corloc"])
+    boxes = next(fit.boxes[label] for fit in fits.values() if (label := (best["method"], best["route"])) in fit.boxes)
+    overlaps = best_iou(boxes, [samples.true[i] for i in samples.test])
+    order = np.argsort(-overlaps, kind="stable")
+    for name, chosen in (("best", order[:CASES]), ("worst", order[::-1][:CASES])):
+        plots[name] = (
+            _cases(samples, boxes, overlaps, chosen),
+            f"The {len(chosen)} {name} boxes of {best['method']} through the {best['route']}; above each its IoU.",
+        )
+    for name, fit in fits.items():
+        if fit.weights is not None:
+            mean = f", the mean of the {results['folds']} folds' maps" if results["folds"] else ""
+            plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), f"{name}{mean}")
+    return plots
+
+
+def inspected(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
+) -> list[InspectedImage]:
+    """Up to INSPECTED test images to look into, some of them with their maps."""
+    rng = np.random.default_rng(results["seed"])
+    at = rng.permutation(len(samples.test))[:INSPECTED]
+    most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
+    mapped, rest = np.sort(at[:most]), np.sort(at[most:])
+    maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
+    overlaps = {
+        f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
+        for fit in fits.values()
+        for (method, route), boxes in fit.boxes.items()
+    }
+    found = []
+    for number, k in enumerate([*mapped, *rest]):
+        i = int(samples.test[k])
+        with_maps = number < len(mapped)
+        found.append(
+            InspectedImage(
+                title=titles[i],
+                note=samples.ids[i],
+                photo=jpeg(samples.photo(i), 192 if with_maps else 72),
+                size=samples.sizes[i],
+                true=samples.true[i] if samples.true else np.empty((0, 4)),
+                maps={name: _small(own[number], made[name].placement(samples.sizes[i])) for name, own in maps.items()}
+                if with_maps
+                else {},
+                boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
+            )
+        )
+    return found
+
+
+def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
+    """A map over the photo, averaged to at most MAP_SIDE pixels a side."""
+    whole = map_to_photo(own, placement)
+    return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
+
+
+def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Sequence[InspectedImage]) -> bytes:
+    """The page, of the results and the pictures alone."""
+    sections = [
+        *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
+        Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
+        Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
+        *([Section("The same images under every method", figures=_named(pictures, "gallery-"))] if pictures else ()),
+        *_quality_sections(results["quality"], pictures),
+        *(_case_sections(results, pictures) if "rows" in results else ()),
+        *_method_sections(results["methods"]),
+        *([Section("What is fair to compare", " ".join(_fair(results)))] if "rows" in results else ()),
+    ]
+    origin = {
+        key: value
+        for key, value in results.items()
+        if key not in ("rows", "paired", "predictions", "quality", "left_out", "notes")
+    }
+    return page_bytes("Where did the classifier look?", _lead(results), sections, origin, images)
+
+
+def _hidden(results: Mapping[str, Any]) -> str:
+    """How many true boxes the entry cuts."""
+    if "cut_away" not in results:
+        return ""
+    cut, test = results["cut_away"], results["test"]
+    if not any(cut.values()):
+        return f" The largest true box of all {test} test images lies wholly within the input."
+    return (
+        f" Of the largest true boxes of the {test} test images the input hides {cut['wholly']} wholly and"
+        f" {cut['partly']} in part: no map of ours can find what is not there."
+    )
+
+
+def _fair(results: Mapping[str, Any]) -> Iterator[str]:
+    """What may be concluded from the rows, as far as the data of this run allow it."""
+    theirs = [row["method"] for row in results["methods"] if row["base"] is None]
+    theirs += [row["method"] for row in results["rows"] if row["route"] == EXTERNAL]
+    if any(row["base"] for row in results["methods"]):
+        yield "Every method of ours saw the same images and explains the same class of each."
+    if results["methods"]:
+        yield (
+            "The linear map learns its weights from the training boxes; the heuristic learns only its settings from"
+            " them."
+        )
+        if results["folds"]:
+            yield (
+                f"The images are scored in {results['folds']} folds by photo, each by what everything outside of it"
+                " taught: no box comes from a photo with the same pixels."
+            )
+        else:
+            yield "No photo that is scored has the pixels of one that was learned from."
+    if theirs:
+        yield f"What {', '.join(dict.fromkeys(theirs))} saw and learned from is not known here."
+    yield "The constant boxes look at no image: a method below them has found nothing."
+
+
+def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"]]
+    if methods:
+        yield Section("The methods", tables=[Table(("method", "what it shows", "sign", "source"), methods)])
+
+
+def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
+    return row["method"], " ".join(method.summary.split()), method.sign, method.source
+
+
+def _lead(results: Mapping[str, Any]) -> str:
+    train = f"{results['train']} training images"
+    learned = f"all but the scored one of {results['folds']} folds" if results["folds"] else train
+    explained = f"{results['network']['name']}{right(results, ', which is right on {share} of them')}"
+    photos = f" of {results['photos']} photos" if results["photos"] != results["test"] else ""
+    said = f"{results['dataset']}, {results['test']} test images{photos}. Explained: {explained}."
+    if results["notes"]:
+        said += " Not all was taken as it lies: see what was left out."
+    if "rows" not in results:
+        return said
+    best = max(results["rows"], key=lambda row: row["corloc"])
+    share = in_percent(best["corloc"], best["corloc_low"], best["corloc_high"])
+    return f"{said} Boxes learned on {learned}. Best: {best['method']} through the {best['route']}, CorLoc {share}%."
+
+
+def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    rows = sorted(results["rows"], key=lambda row: -row["corloc"])
+    small = " Small: that of the images whose largest true box covers less than half of the photo."
+    yield Section(
+        "Figures",
+        "CorLoc: share of test images whose box overlaps a true one with IoU above one half, in percent, with its"
+        f" 95% bootstrap interval.{small if rows[0]['corloc_small'] is not None else ''} {PASSES};"
+        " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
+        f" making the maps.{against_controls(rows)} Click a heading to sort.",
+        tables=[_table(rows)],
+        figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
+    )
+    yield Section(
+        "Is the difference real?",
+        f"Each row against the best one, {rows[0]['method']} through the {rows[0]['route']}, on the same images:"
+        " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
+        tables=[_paired(results["paired"])],
+    )
+    classes = list(rows[0]["classes"])
+    if 1 < len(classes) <= CLASSES:
+        published = list(published_rows(PRINTED.get(results["dataset"], ""), classes))
+        yield Section(
+            "Class by class",
+            "CorLoc of each class in percent, each method through its better route; the mean is that over classes."
+            + (
+                " Below, as they were printed: the figures of the paper's tables for this data set, Fast Object"
+                " Localization via Sensitivity Analysis."
+                if published
+                else ""
+            ),
+            tables=[_classes(rows, classes, published)],
+        )
+
+
+def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
+    asked = [row for row in rows if row["base"] and row["base"] not in CONTROLS]
+    best = next((row for row in rows if row["base"] in CONTROLS), None)
+    if not best or not asked:
+        return ""
+    better = {row["method"] for row in asked if row["corloc"] > best["corloc"]}
+    below = [name for name in dict.fromkeys(row["method"] for row in asked) if name not in better]
+    return (
+        f" The best control is {best['method']} through the {best['route']}, {100 * best['corloc']:.1f}%;"
+        f" no better, through either route: {', '.join(below) or 'none of the methods'}."
+    )
+
+
+def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    columns = ("method", "forwards", "backwards", "saved", "ms / image", "peak MiB")
+    keys = ("method", "forwards", "backwards", "saved", "ms_per_image", "peak_mib")
+    decimals = (None, None, None, 1, 1, 0)
+    yield Section(
+        "Cost",
+        f"{PASSES}; milliseconds on this machine, compilation not"
+        " counted; the process's largest resident memory while making the maps.",
+        tables=[Table(columns, [[row[key] for key in keys] for row in results["methods"]], decimals=decimals)],
+    )
+    yield Section(
+        "What the classifier says",
+        tables=[
+            Table(
+                ("photo", *(text for k in range(1, 6) for text in (f"{k}.", "probability"))),
+                [
+                    (one["image"], *(v for pair in zip(one["classes"], one["probabilities"]) for v in pair))
+                    for one in results["predictions"]
+                ],
+            )
+        ],
+    )
+
+
+def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    if not quality:
+        return
+    keys = [key for key in quality["rows"][0] if key != "method"]
+    direction = {"higher": "↑", "lower": "↓", "neither": ""}
+    measures = {key: MEASURES[key] for key in keys}
+    yield Section(
+        "Without boxes",
+        f"Means over {quality['images']} test images; ↑ higher is better, ↓ lower is better.\n"
+        + "\n".join(f"{key}: {measure.summary} ({measure.source})" for key, measure in measures.items()),
+        tables=[
+            Table(
+                ("method", *(f"{key} {direction[measure.better]}".strip() for key, measure in measures.items())),
+                [(row["method"], *(row[key] for key in keys)) for row in quality["rows"]],
+                decimals=3,
+            )
+        ],
+        figures=[pictures["agreement"]] if "agreement" in pictures else (),
+    )
+
+
+def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
+    if "best" in pictures:
+        yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
+    if not _named(pictures, "weights-"):
+        return
+    folds = results["folds"]
+    which = f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
+    yield Section(
+        "What the linear map learned",
+        "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
+        f" Red pushes it right or down, blue left or up.{which}",
+        figures=_named(pictures, "weights-"),
+        wide=False,
+    )
+
+
+def _named(pictures: Mapping[str, Figure], start: str) -> list[Figure]:
+    return [figure for name, figure in pictures.items() if name.startswith(start)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shares = {"CorLoc": "corloc", "low": "corloc_low", "high": "corloc_high"}
+    if rows[0]["corloc_small"] is not None:
+        shares["small"] = "corloc_small"
+    rest = {"mean IoU": "mean_iou", "no box": "no_box", "forwards": "forwards", "backwards": "backwards"}
+    rest |= {"saved": "saved", "ms / image": "ms_per_image", "peak MiB": "peak_mib"}
+    return Table(
+        ("method", "box route", *shares, *rest),
+        [
+            (
+                row["method"],
+                row["route"],
+                *(100 * row[key] for key in shares.values()),
+                *(row[key] for key in rest.values()),
+            )
+            for row in rows
+        ],
+        best=0,
+        decimals=(None, None, *(1 for _ in shares), 3, None, None, None, 1, 1, 0),
+    )
+
+
+def _classes(
+    rows: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    published: Sequence[tuple[str, float, Mapping[str, float]]],
+) -> Table:
+    """Our rows, best first, then what others printed."""
+    better = {row["method"]: row for row in reversed(rows)}  # of a method's two routes the earlier, better one
+    ours = []
+    for row in better.values():
+        own = [100 * row["classes"][label] for label in classes]
+        ours.append((row["method"], row["route"], sum(own) / len(own), *own))
+    theirs = [(name, "published", mean, *(of.get(label) for label in classes)) for name, mean, of in published]
+    return Table(
+        ("method", "box route", "mean", *classes), [*sorted(ours, key=lambda row: -row[2]), *theirs], decimals=1
+    )
+
+
+def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        ("method", "box route", "difference", "low", "high", "McNemar p"),
+        [
+            (one["method"], one["route"], *(100 * one[key] for key in ("difference", "low", "high")), one["mcnemar_p"])
+            for one in sorted(compared, key=lambda one: -one["difference"])
+        ],
+        decimals=(None, None, 1, 1, 1, None),
+    )
+
+
+def _galleries(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
+) -> dict[str, tuple[Plot, str]]:
+    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its better route."""
+    rng = np.random.default_rng(results["seed"])
+    shown = max(4, min(SHOWN, MAPS // len(made)))
+    at = np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
+    chosen = samples.test[at]
+    routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
+    plots: dict[str, tuple[Plot, str]] = {}
+    names = list(made)
+    for first in range(0, len(names), ABREAST):
+        some = names[first : first + ABREAST]
+        plot = figures.gallery(
+            [samples.photo(i) for i in chosen],
+            {
+                name: [
+                    map_to_photo(own, made[name].placement(samples.sizes[i]))
+                    for own, i in zip(made[name].maps(chosen), chosen.tolist())
+                ]
+                for name in some
+            },
+            [samples.true[i] for i in chosen] if samples.true else [],
+            {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
+            [titles[i] for i in chosen],
+        )
+        boxes = " Green: true boxes; red: those of the method's better box route." if fits else ""
+        plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
+    return plots
+
+
+def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:
+    return figures.cases(
+        [samples.photo(int(samples.test[at])) for at in chosen],
+        [samples.true[samples.test[at]] for at in chosen],
+        [boxes[at] for at in chosen],
+        [f"{overlaps[at]:.2f}" for at in chosen],
+    )
+
+
+def _title(samples: Samples, i: int, explained: str) -> str:
+    """The label, and the class whose score is explained where that is another."""
+    label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
+    same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
+    return label if same else f"{label}\nexplained: {explained}"

@@ -1,0 +1,558 @@
+"""Boxes scored on a data set by a named protocol: from a file, from maps, or from a network's maps.
+
+    result = evaluate(load("voc", "VOC2007", split="test"), boxes="mine.csv")
+    print(result.table())
+    result.save("runs/mine")
+
+What may be learned from (a linear map or heuristic, thresholds, baseline boxes) is learned on training photos alone, or
+in folds; photos that are scored are never among them, whatever their files are called.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from localization.boxes import below_half, to_input, to_photo, visible
+from localization.boxes_file import FORMATS, FoundBoxes, boxes_of, read_boxes
+from localization.contents import Contents, Progress, read_contents, without
+from localization.datasets.dataset import Dataset
+from localization.heuristics import fit_heuristic
+from localization.map_sources import MapSource, folder_maps, known_methods, network_maps, recipe_of
+from localization.maxboxacc import BoxAccuracy, box_accuracy
+from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
+from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
+from localization.published import published_rows
+from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
+from localization.report import evaluated
+from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
+from saliency._checks import function, kind_of, one_of, whole
+from saliency._files import check_writable
+from saliency.errors import InputError
+from saliency.methods import Options as MethodOptions
+from saliency.models.classes import ClassList, Match, match_labels, read_classes
+from saliency.models.network import Network
+from saliency.report.entry import entry_words
+from saliency.report.record import content_hash, plain, record
+from saliency.scores import predicted, require_classes
+
+CHUNK = 32  # photos decoded at once
+Classes = Path | str | Sequence[str] | ClassList
+Predict = Callable[[np.ndarray], np.ndarray]  # maps to boxes in their pixels
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How boxes are scored, and how they are made from maps."""
+
+    protocol: str = "corloc"
+    """corloc, paper-voc07, paper-imagenet, gt-known, top1-loc, maxboxacc, maxboxacc-v2 or wsol."""
+    difficult: bool = False
+    """Objects marked difficult count as targets too."""
+    truncated: bool = True
+    """Objects marked truncated count as targets."""
+    folds: int = 0
+    """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
+    method: str | None = None
+    """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
+    route: Literal["linear", "heuristic"] = "linear"
+    """Without a saved linear map: what is learned on the training photos."""
+    map_size: tuple[int, int] = (56, 56)
+    """Rows and columns that maps are pooled to before anything is learned from them."""
+    settings: MethodOptions = field(default_factory=MethodOptions)
+    """What the methods share; its seed is every seed here."""
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    def check(self) -> None:
+        """InputError for a value that is none."""
+        one_of("protocol", self.protocol, PROTOCOLS)
+        one_of("route", self.route, ("linear", "heuristic"))
+        for name in ("difficult", "truncated"):
+            kind_of(name, getattr(self, name), bool, "whether such objects count")
+        whole("folds", self.folds)
+        if self.folds == 1:
+            raise InputError("folds must be 0 or at least 2, not 1: with one there is nothing left to learn from")
+        kind_of("map_size", self.map_size, tuple, "(rows, columns)")
+        if len(self.map_size) != 2:
+            raise InputError(f"map_size must be (rows, columns), not {self.map_size}")
+        for side in self.map_size:
+            whole("map_size", side, least=1)
+        kind_of("settings", self.settings, MethodOptions, "the options of the methods")
+        several = len(known_methods(self.method)) > 1 if self.method else False
+        if several and (self.protocol in MAP_PROTOCOLS or self.route == "heuristic"):
+            raise InputError(f"`method` {self.method}: only a linear map takes several methods at once; give one")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """`results` is all that is written as JSON. `found` holds boxes float `[n, 4]` in pixels of the photos, by method,
+    of the n `samples` of `data`; empty where maps are scored by thresholds."""
+
+    results: Mapping[str, Any]
+    data: Dataset
+    samples: Samples
+    found: Mapping[str, np.ndarray]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a method (or a choice of threshold), as JSON holds it, with `Estimate`s as objects of numbers."""
+        return plain(self.results["rows"] if "rows" in self.results else evaluated.threshold_rows(self.results))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was repaired or left out while the photos were read, each as one line."""
+        return list(self.results["notes"])
+
+    def table(self) -> str:
+        """Everything for a terminal: what was scored, the figures, differences, what was left out."""
+        return evaluated.text(self.results)
+
+    def save(self, folder: Path | str, *, command: str = "") -> Path:
+        """Write results.json, report.html, tables, images.csv and pictures; gives the path of results.json.
+
+        `command` is the command line, where there was one. Raises InputError where nothing can be written.
+        """
+        check_writable(Path(folder))
+        results = {**self.results, "command": command}
+        return evaluated.write(Path(folder), results, self.data, self.samples, self.found)
+
+    def _repr_html_(self) -> str:
+        return evaluated.notebook(self.results, self.data, self.samples, self.found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Photos:
+    """What is scored (`data`, `samples`) and what is learned from; `parts` pairs the learned samples with those that
+    are scored by what these taught: one pair, or one a fold."""
+
+    data: Dataset
+    samples: Samples
+    train: Dataset | None
+    learned: Samples | None
+    parts: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def folded(self) -> bool:
+        return self.train is self.data
+
+    @property
+    def training(self) -> list[tuple[Dataset, Samples]]:
+        """The training photos, where they are others than those that are scored."""
+        return [] if self.folded or self.train is None or self.learned is None else [(self.train, self.learned)]
+
+    @cached_property
+    def sizes(self) -> Float[np.ndarray, "n 2"]:
+        """(height, width) of each scored sample's photo."""
+        return _sizes(self.data, self.samples)
+
+
+def evaluate(
+    data: Dataset,
+    *,
+    boxes: Path | str | None = None,
+    box_format: str | None = None,
+    maps: Path | str | None = None,
+    net: Network | None = None,
+    linear: LinearMap | Path | str | None = None,
+    classes: Classes | None = None,
+    train: Dataset | None = None,
+    options: EvaluationOptions | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score boxes on `data`, beside baselines that look at no photo.
+
+    Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label, in `box_format` (see
+    `localization.boxes_file`); `maps`, a folder with an .npy for each image id (see `localization.external`); `net`,
+    whose maps are made by `options.method`. Without any the baselines alone are scored. Maps become boxes by `linear`,
+    a fitted linear map or its file, which knows how its maps were made, or by what is learned on `train` or in
+    `options.folds`. `classes` names the network's classes where its checkpoint does not, as `load_network` takes them.
+
+    A photo that cannot be decoded is left out with a note; `strict` stops there. `progress` is called with
+    (done, total) of the photos, then of the maps. Raises InputError for arguments that do not fit together, before any
+    map is made.
+    """
+    options = EvaluationOptions() if options is None else options
+    _check(data, boxes, maps, net, linear, train, options, progress)
+    protocol = PROTOCOLS[options.protocol]
+    linear = load_linear_map(linear) if isinstance(linear, Path | str) else linear
+    known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
+    if box_format is not None:
+        one_of("box_format", box_format, FORMATS)
+    learns = boxes is None and (maps is not None or net is not None) and linear is None
+    if learns and protocol.name not in MAP_PROTOCOLS and not (train or options.folds or protocol.shares):
+        raise InputError("nothing to learn boxes from: give `train`, `folds`, or a fitted linear map as `linear`")
+    scored, learned_from = _contents(data, train, protocol, options, strict, progress)
+    photos = _photos(scored.data, learned_from.data if learned_from else None, protocol, options, scored.hashes)
+    inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
+    results: dict[str, Any] = {}
+    found: dict[str, np.ndarray] = {}
+    match = _match(net, known, photos.samples) if net and protocol.name == "top1-loc" else None
+    source = None
+    if maps is not None:
+        source, inputs["maps"] = folder_maps(Path(maps), [(photos.data, photos.samples), *photos.training])
+    elif net is not None:
+        recipe = recipe_of(options.method, options.settings, protocol.method, linear)
+        index_of = _index_of(net, known, photos) if protocol.target == "label" else {}
+        source = network_maps(net, recipe, protocol.target, index_of)
+        inputs["network"] = net.digest
+    if linear is not None:
+        inputs["linear"] = content_hash(linear.weights, linear.intercept, linear.typical)
+    if protocol.name in MAP_PROTOCOLS:
+        assert source is not None  # checked
+        results |= _threshold_figures(source, options, photos, progress)
+    else:
+        found = _baseline_boxes(photos)
+        small = below_half(photos.samples.largest, photos.sizes)
+        results["small_samples"] = int(small.sum())
+        right = None
+        if boxes is not None:
+            read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, box_format)
+            found[Path(boxes).stem] = read.boxes
+            results["boxes_notes"] = list(read.notes)
+        elif source is not None:
+            found[source.name] = _boxes_of_maps(source, options, photos, linear, progress)
+        if protocol.name == "top1-loc":
+            assert net is not None and match is not None  # checked
+            right = _predicted_right(net, match.indices, photos, progress)
+            results["class_accuracy"] = bootstrap(right, clusters=photos.samples.images, seed=options.seed)
+        results |= _box_figures(found, protocol, photos, small, right, options.seed)
+    origin = record({"options": options, "strict": strict}, options.seed, content_hash(inputs))
+    return Evaluation(
+        {
+            **origin,
+            "protocol": protocol,
+            "dataset": f"{data.name} {data.split}",
+            "photos": len(photos.data),
+            "samples": len(photos.samples),
+            "training": _training(photos),
+            "source": dict(source.record) if source is not None else {},
+            "notes": [str(note) for note in photos.data.notes],
+            "summary": photos.data.summary(),
+            "labels": match.describe() if match else "",
+            "entry": entry_words(net.preprocess, [a.size for a in photos.data.annotations]) if net else "",
+            "boxes_notes": [],
+            "cropped_away": cropped_away(net, photos.data, photos.samples) if net else 0,
+            **results,
+        },
+        photos.data,
+        photos.samples,
+        found,
+    )
+
+
+def cropped_away(net: Network, data: Dataset, samples: Samples) -> int:
+    """Samples of which no true box is in the network's input at all."""
+    photos = (data.annotations[i].size for i in samples.images)
+    return sum(not visible(true, net.preprocess.placement(photo)).any() for photo, true in zip(photos, samples.true))
+
+
+def _check(
+    data: Dataset,
+    boxes: Path | str | None,
+    maps: Path | str | None,
+    net: Network | None,
+    linear: LinearMap | Path | str | None,
+    train: Dataset | None,
+    options: EvaluationOptions,
+    progress: Progress | None,
+) -> None:
+    kind_of("options", options, EvaluationOptions, "or None for the default ones")
+    options.check()
+    kind_of("data", data, Dataset, "as localization.datasets.load gives it")
+    if train is not None:
+        kind_of("train", train, Dataset, "as localization.datasets.load gives it")
+    if net is not None:
+        kind_of("net", net, Network, "as load_network gives it")
+    function("progress", progress, "(done, total)")
+    given = [name for name, value in (("boxes", boxes), ("maps", maps), ("net", net)) if value is not None]
+    for name, value in (("boxes", boxes), ("maps", maps)):
+        if value is not None and not isinstance(value, Path | str):
+            raise InputError(f"{name} must be a path, not {type(value).__name__}")
+    if linear is not None and not isinstance(linear, LinearMap | Path | str):
+        raise InputError(f"linear must be a LinearMap or the path of a saved one, not {type(linear).__name__}")
+    if len(given) > 1:
+        raise InputError(f"`{given[0]}` and `{given[1]}` exclude each other: score one at a time")
+    if linear is not None and given != ["net"]:
+        raise InputError("`linear` needs `net`, whose maps it applies to")
+    if options.folds and (train is not None or PROTOCOLS[options.protocol].shares):
+        raise InputError("`folds` and training photos exclude each other: folds learn on the photos that are scored")
+    if options.protocol in MAP_PROTOCOLS and given not in (["maps"], ["net"]):
+        raise InputError(f"`protocol` {options.protocol} scores maps: give `maps` or `net`")
+    if options.protocol == "top1-loc" and given != ["net"]:
+        raise InputError("`protocol` top1-loc needs `net`, whose class has to be right")
+
+
+def _contents(
+    data: Dataset,
+    train: Dataset | None,
+    protocol: Protocol,
+    options: EvaluationOptions,
+    strict: bool,
+    progress: Progress | None,
+) -> tuple[Contents, Contents | None]:
+    """The photos that are scored and, apart from those, the ones that may be learned from."""
+    learned, scored = train, data
+    if protocol.shares and train is None:
+        learned, scored, _ = data.split_by(protocol.shares, options.seed)
+    own = read_contents(scored, strict=strict, progress=progress)
+    if learned is None:
+        return own, None
+    return own, without(read_contents(learned, strict=strict, progress=progress), own)
+
+
+def _photos(
+    data: Dataset, train: Dataset | None, protocol: Protocol, options: EvaluationOptions, hashes: Sequence[str]
+) -> _Photos:
+    def chosen(data: Dataset) -> Samples:
+        return samples(data, protocol.each, difficult=options.difficult, truncated=options.truncated)
+
+    wanted = chosen(data)
+    if options.folds:
+        return _Photos(data, wanted, data, wanted, _folds(wanted, hashes, options))
+    learned = chosen(train) if train is not None else None
+    parts = [(np.arange(len(learned)), np.arange(len(wanted)))] if learned is not None else []
+    return _Photos(data, wanted, train, learned, parts)
+
+
+def _folds(wanted: Samples, hashes: Sequence[str], options: EvaluationOptions) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The samples of the other folds, and of the fold; photos that show the same are in one fold."""
+    shown = np.unique(np.array([hashes[i] for i in wanted.images]), return_inverse=True)[1]
+    count = int(shown.max()) + 1
+    if options.folds > count:
+        raise InputError(f"folds must be at most the {count} photos with boxes that count, not {options.folds}")
+    fold_of = np.random.default_rng(options.seed).permutation(np.arange(count) % options.folds)[shown]
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(options.folds)]
+
+
+def _training(photos: _Photos) -> dict[str, Any] | None:
+    """What was learned from, for the record and the page."""
+    if photos.train is None or photos.learned is None:
+        return None
+    if photos.folded:
+        return {"folds": len(photos.parts)}
+    return {
+        "dataset": f"{photos.train.name} {photos.train.split}",
+        "photos": len(photos.train),
+        "samples": len(photos.learned),
+        "notes": [str(note) for note in photos.train.notes],
+        "summary": photos.train.summary(),
+    }
+
+
+def _match(net: Network, classes: ClassList | None, of: Samples) -> Match:
+    return match_labels(of.labels, net.classes if classes is None else classes)
+
+
+def _index_of(net: Network, classes: ClassList | None, photos: _Photos) -> dict[str, int]:
+    """The network's class of every label; InputError where one has none, for then there is no map to make."""
+    index_of: dict[str, int] = {}
+    for own in (photos.samples, photos.learned):
+        if own is not None:
+            match = _match(net, classes, own)
+            if match.missed:
+                first = [*match.unknown, *match.ambiguous][0]
+                raise InputError(
+                    f"{net.name} has no class {first!r}: {match.describe()}; name its classes by `classes`, keep other"
+                    " labels, or take a protocol that explains the predicted class"
+                )
+            index_of |= {label: int(i) for label, i in zip(own.labels, match.indices)}
+    return index_of
+
+
+def _boxes_of_maps(
+    source: MapSource,
+    options: EvaluationOptions,
+    photos: _Photos,
+    linear: LinearMap | None,
+    progress: Progress | None,
+) -> Float[np.ndarray, "n 4"]:
+    """Each sample's box in its photo's pixels; NaN where the map says nothing."""
+    found = np.full((len(photos.samples), 4), np.nan)
+    total = len(photos.samples) + (0 if linear else sum(len(learned) for _, learned in photos.training))
+    done = 0
+
+    def chunks(data: Dataset, of: Samples, size: Size) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal done
+        for first in range(0, len(of), CHUNK):
+            indices = np.arange(first, min(first + CHUNK, len(of)))
+            yield indices, source.pooled(data, of, indices, size)
+            done += len(indices)
+            if progress is not None:
+                progress(done, total)
+
+    def place(indices: np.ndarray, maps: np.ndarray, predict: Predict) -> None:
+        boxes = np.where((status(maps) == "ok")[:, None], predict(maps), np.nan)
+        for i, box in zip(indices, boxes):
+            found[i] = to_photo(box, source.placement(_size(photos.data, photos.samples, i), maps.shape[-2:]))
+
+    if linear is not None:
+        for indices, maps in chunks(photos.data, photos.samples, linear.size):
+            place(indices, maps, partial(linear.predict, source=source.record))
+        return found
+    assert photos.train is not None and photos.learned is not None  # checked
+    maps = np.concatenate([own for _, own in chunks(photos.train, photos.learned, options.map_size)])
+    shape = (maps.shape[-2], maps.shape[-1])
+    known = np.array(
+        [
+            to_input(box, source.placement(_size(photos.train, photos.learned, i), shape))
+            for i, box in enumerate(photos.learned.largest)
+        ]
+    )
+    usable = status(maps) == "ok"
+    fit = fit_heuristic if options.route == "heuristic" else fit_linear_map
+    for learned, scored in photos.parts:
+        own = learned[usable[learned]]
+        predict = fit(maps[own], known[own], seed=options.seed).predict
+        if photos.folded:
+            place(scored, maps[scored], predict)
+        else:
+            for indices, new in chunks(photos.data, photos.samples, options.map_size):
+                place(indices, new, predict)
+    return found
+
+
+def _boxes_of_file(path: Path, photos: _Photos, box_format: str | None) -> tuple[FoundBoxes, str]:
+    """Each sample's box, and the file's hash; a sample without a row counts as a miss."""
+    data, of = photos.data, photos.samples
+    images = [data.annotations[i].source for i in of.images]
+    sizes = [data.annotations[i].size for i in of.images]
+    rows = read_boxes(path, box_format)
+    return boxes_of(rows, images, of.labels, sizes, source=path, box_format=box_format), content_hash(path.read_bytes())
+
+
+def _baseline_boxes(photos: _Photos) -> dict[str, np.ndarray]:
+    """Boxes that look at no photo, by name, of every sample."""
+    if photos.train is None or photos.learned is None:
+        return {"full photo": photos.sizes[:, [1, 0, 1, 0]] * [0, 0, 1, 1]}
+    sizes = _sizes(photos.train, photos.learned)
+    found: dict[str, np.ndarray] = {}
+    for learned, scored in photos.parts:
+        own = photos.samples.select(scored)
+        part = baselines(photos.learned.select(learned), sizes[learned], own, photos.sizes[scored])
+        for name, boxes in part.items():
+            found.setdefault(name, np.empty((len(photos.samples), 4)))[scored] = boxes
+    return found
+
+
+def _predicted_right(
+    net: Network, indices: Int[np.ndarray, " n"], photos: _Photos, progress: Progress | None
+) -> Bool[np.ndarray, " n"]:
+    """Whether the class of the largest logit is the sample's label; no class is right for a label that is none."""
+    require_classes(net)
+    images = photos.samples.images
+    shown = np.unique(images)
+    said = np.full(len(photos.data), -2)
+    for first in range(0, len(shown), CHUNK):
+        own = shown[first : first + CHUNK]
+        said[own] = predicted(net, net.preprocess([photos.data.images[i] for i in own]))
+        if progress is not None:
+            progress(first + len(own), len(shown))
+    return said[images] == indices
+
+
+def _threshold_figures(
+    source: MapSource, options: EvaluationOptions, photos: _Photos, progress: Progress | None
+) -> dict[str, Any]:
+    """The oracle's figure and, where there are training photos, the one whose thresholds come from those."""
+    protocol = options.protocol
+
+    def accuracy(data: Dataset, of: Samples) -> BoxAccuracy:
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for i in range(len(of)):
+                (map,) = source.maps(data, of, np.array([i]))
+                yield map, to_input(of.true[i], source.placement(_size(data, of, i), (map.shape[0], map.shape[1])))
+                if progress is not None:
+                    progress(i + 1, len(of))
+
+        return box_accuracy(pairs(), v2=protocol == "maxboxacc-v2", compatible=protocol == "wsol")
+
+    scored = accuracy(photos.data, photos.samples)
+    results = {"oracle threshold": scored.oracle(options.seed)}
+    thresholds = {"oracle threshold": [scored.thresholds[i] for i in scored.chosen]}
+    if photos.train is not None and photos.learned is not None:
+        other = scored if photos.folded else accuracy(photos.train, photos.learned)
+        name = "threshold from other folds" if photos.folded else "threshold from training photos"
+        chosen = [other.select(learned).chosen for learned, _ in photos.parts]
+        results[name] = scored.at_parts([part for _, part in photos.parts], chosen, options.seed)
+        thresholds[name] = (
+            [scored.thresholds[i] for i in sorted({int(i) for own in chosen for i in own})]
+            if (photos.folded)
+            else [scored.thresholds[i] for i in chosen[0]]
+        )
+    return {"figures": results, "thresholds": thresholds, "curve": scored.hits.mean(0)}
+
+
+def _box_figures(
+    found: Mapping[str, np.ndarray],
+    protocol: Protocol,
+    photos: _Photos,
+    small: Bool[np.ndarray, " n"],
+    right: Bool[np.ndarray, " n"] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Figures of every method, overall and of the `small` samples, and of each against the last, the one that is
+    evaluated."""
+    labels, images, true = np.array(photos.samples.labels), photos.samples.images, photos.samples.true
+    classes = labels if protocol.mean_over == "classes" else None
+
+    def figure(boxes: np.ndarray, of: np.ndarray, strict: bool) -> Estimate | None:
+        if not len(of):
+            return None
+        own = [true[i] for i in of]
+        if right is not None:
+            return top1_loc(boxes[of], own, right[of], strict=strict, seed=seed)
+        named = None if classes is None else classes[of]
+        return corloc(boxes[of], own, named, images=images[of], strict=strict, seed=seed)
+
+    everything, few = np.arange(len(true)), np.flatnonzero(small)
+    rows, hit = [], {}
+    for method, boxes in found.items():
+        overall = figure(boxes, everything, protocol.strict)
+        other = figure(boxes, everything, not protocol.strict)
+        assert overall is not None and other is not None
+        hit[method] = hits(best_iou(boxes, true), strict=protocol.strict)
+        rows.append(
+            {
+                "method": method,
+                "figure": overall,
+                "equality_the_other_way": None if other.value == overall.value else other,
+                "small": figure(boxes, few, protocol.strict),
+                "mean_iou": mean_iou(boxes, true, classes, images=images, seed=seed),
+                "classes": corloc_by_class(boxes, true, labels, images=images, strict=protocol.strict, seed=seed),
+            }
+        )
+
+    def difference(of: np.ndarray, one: str, other: str) -> Estimate:
+        named = None if classes is None else classes[of]
+        return paired_difference(hit[one][of], hit[other][of], clusters=images[of], classes=named, seed=seed)
+
+    *others, last = hit
+    compared = [
+        {
+            "method": last,
+            "against": method,
+            "difference": difference(everything, last, method),
+            "small": difference(few, last, method) if 0 < len(few) < len(true) else None,
+            "mcnemar": mcnemar_exact(hit[last], hit[method]),
+        }
+        for method in others
+    ]
+    published = list(published_rows(protocol.name, set(photos.samples.labels)))
+    return {"rows": rows, "paired": compared, "published": published}
+
+
+def _sizes(data: Dataset, of: Samples) -> Float[np.ndarray, "n 2"]:
+    return np.array([data.annotations[i].size for i in of.images], float)
+
+
+def _size(data: Dataset, of: Samples, sample: int) -> Size:
+    return data.annotations[of.images[sample]].size

@@ -1,0 +1,48 @@
+"""The operators that a classifier is made of: one a class, each of which knows itself."""
+
+from saliency.models.operators.base import Operator, Sliding, stays_local
+from saliency.models.operators.linear import Conv, Dense
+from saliency.models.operators.pointwise import Add, Concat, Flatten, Image, LocalResponseNorm, Relu
+from saliency.models.operators.pool import (
+    NO_PADDING,
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    GlobalSumPool,
+    MaxPool,
+    Pad,
+    Slice,
+    SumPool,
+    output_size,
+)
+from saliency.models.operators.regions import Interval, Pane, Parameters, Range, Shape, is_map
+
+__all__ = [
+    "NO_PADDING",
+    "Add",
+    "AvgPool",
+    "Concat",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "GlobalSumPool",
+    "Image",
+    "Interval",
+    "LocalResponseNorm",
+    "MaxPool",
+    "Operator",
+    "Pad",
+    "Pane",
+    "Parameters",
+    "Range",
+    "Relu",
+    "Shape",
+    "Slice",
+    "Sliding",
+    "SumPool",
+    "is_map",
+    "output_size",
+    "stays_local",
+]

@@ -1,0 +1,137 @@
+"""What every operator is: the shape it gives, how it is computed, how a changed window spreads, how the change is
+computed, and how many multiplications it takes.
+
+Activations are float `[n, h, w, c]` (a map), `[n, d]` (a vector) or `[n, t, d]` (tokens); shapes are stated without
+the batch axis. Engines ask an operator and look at no type. The defaults are those of a function that works at each
+place on its own, or of one of which nothing is known: all of it may change, and is computed anew. Exact in any case:
+an operator's own rules only make it cheaper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from saliency._checks import Pair
+from saliency.models.operators.regions import Interval, Pane, Parameters, Shape, is_map
+
+
+class Sliding(NamedTuple):
+    """Output line i reads `window` lines of the input from `i * stride - before` on; height and width each."""
+
+    window: Pair
+    stride: Pair
+    before: Pair  # lines of padding at top and left
+
+
+STILL = Sliding((1, 1), (1, 1), (0, 0))
+
+
+class Operator:
+    """A hashable description (a frozen dataclass) of one layer."""
+
+    local: ClassVar[bool] = False  # map in, map out, and a changed window changes a window
+    linear: ClassVar[bool] = False  # but for a constant: a change needs no look at the untouched activations
+    recomputed: ClassVar[bool] = False  # so cheap that its output is computed again rather than kept
+    monotone: ClassVar[bool] = False  # elementwise and never falling: it may be moved behind a maximum
+    takes_maximum: ClassVar[bool] = False  # a maximum over places, behind which monotone operators may be moved
+    channelwise: ClassVar[bool] = False  # output channel i depends on input channel i alone
+    selectable: ClassVar[bool] = False  # has `features`, any of which can be computed without the others
+    rectifies: ClassVar[bool] = False  # a ReLU: guided backprop and deconvolution have rules of their own for it
+    pools_globally: ClassVar[bool] = False  # one number a channel: CAM leaves it out
+    weighted: ClassVar[bool] = False  # multiplies its input by weights: networks are as deep as they have such layers
+    feature: ClassVar[bool] = False  # its output is what is called a feature: that of a convolution or an activation
+    one_size: ClassVar[bool] = False  # ties the network to the size of image that it was made for
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    @property
+    def slides(self) -> Sliding:
+        """Which lines of its input a line of a map is computed from."""
+        return STILL
+
+    def shape(self, *shapes: Shape) -> Shape:
+        """Of the output, for inputs of these shapes."""
+        return shapes[0]
+
+    def parameter_shapes(self, *shapes: Shape) -> dict[str, Shape]:
+        """Parameter name -> shape; none where it has no parameters of a known shape."""
+        return {}
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        raise NotImplementedError
+
+    def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
+        """A linear operator without its constant term: what it makes of changes."""
+        return self(parameters, *xs)
+
+    def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
+        """Multiplications for `places` of the output (its shape without channels, or a window's)."""
+        return 0
+
+    def scratch(self) -> int:
+        """Numbers that it holds at once for an image, beyond its inputs and its output."""
+        return 0
+
+    def reach(self, axis: int, size: int, *changed: Interval) -> Interval:
+        """The lines of `size` that can change, when these lines of the (local) operator's inputs do; may stick out."""
+        low = np.min([low for low, _ in changed], 0)
+        high = np.max([high for _, high in changed], 0)
+        window, stride, before = (pair[axis] for pair in self.slides)
+        return -((window - 1 - before - low) // stride), (high + before) // stride
+
+    def region(self, size: Pair, ready: Any = None) -> Pair:
+        """Size of the part of the input, padding included, that a window of the output is computed from."""
+        height, width = ((count - 1) * stride + window for count, window, stride, _ in zip(size, *self.slides))
+        return height, width
+
+    def origin(self, start: Any) -> Any:
+        """Where that part starts, for windows that start there; int `[..., 2]`."""
+        _, stride, before = self.slides
+        return start * np.array(stride, np.int32) - np.array(before, np.int32)
+
+    def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
+        """What is made of the parameters once for all positions, or None."""
+        return None
+
+    def prepares(self, shapes: Sequence[Shape]) -> bool:
+        return False
+
+    def change(self, pane: Pane, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
+        """How the output's window changes with its inputs' changes, which cover the pane's region."""
+        if self.linear:
+            return self.linear_part(pane.parameters, *changes)
+        clean = [pane.cut_before(i) for i in range(len(changes))]
+        changed = self(pane.parameters, *(x + d for x, d in zip(clean, changes)))
+        return changed - (self(pane.parameters, *clean) if self.recomputed else pane.cut_after())
+
+    def collapsed_change(self, pane: Pane, change: Float[Array, "k h w c"]) -> Float[Array, "k ..."] | None:
+        """How a vector changes with a window (`pane.start`, `pane.size`) of the map that it is made of, or None: then
+        the whole map's change is asked for."""
+        return None
+
+    def whole_change(self, pane: Pane, *changes: Array) -> Array:
+        """How all of the output changes with all of its inputs."""
+        if self.linear:
+            return self.linear_part(pane.parameters, *changes)
+        clean = [pane.before(i)[None] for i in range(len(changes))]
+        changed = self(pane.parameters, *(x + change for x, change in zip(clean, changes)))
+        return changed - (self(pane.parameters, *clean) if self.recomputed else pane.after())
+
+
+def described(value: Any) -> str:
+    """A dataclass' `repr`, without fields that are QUIET and at their defaults: digests outlive new fields."""
+    told = (f for f in fields(value) if not (f.metadata.get("quiet") and getattr(value, f.name) == f.default))
+    return f"{type(value).__qualname__}({', '.join(f'{f.name}={getattr(value, f.name)!r}' for f in told)})"
+
+
+def stays_local(operator: Operator, shapes: Sequence[Shape], output: Shape) -> bool:
+    """Whether changed windows stay windows, for inputs of these shapes: a vector among them changes every place."""
+    return operator.local and is_map(output) and all(map(is_map, shapes))
+
+
+QUIET = {"quiet": True}  # metadata of a field that `repr` leaves out at its default

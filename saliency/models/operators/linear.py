@@ -1,0 +1,135 @@
+"""Convolutions, and products over the channels of each place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from saliency._checks import Pair
+from saliency.devices import on_cpu, precision
+from saliency.models import winograd
+from saliency.models.operators.base import QUIET, Operator, Sliding
+from saliency.models.operators.pool import NO_PADDING, output_size
+from saliency.models.operators.regions import Pane, Parameters, Shape
+from saliency.models.winograd import Padding
+
+WINOGRAD = 128  # channels from which a single image's convolutions are worth the transforms, and their memory
+WINOGRAD_WINDOWS = 32  # ... where kernels are transformed once for all positions of a window
+
+
+@dataclass(frozen=True, repr=False)
+class Conv(Operator):
+    """A convolution with kernel `[kh, kw, c_in // groups, features]`, and a bias unless `bias` is False."""
+
+    features: int
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    groups: int = 1
+    dilation: Pair = field(default=(1, 1), metadata=QUIET)
+    bias: bool = field(default=True, metadata=QUIET)
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
+    feature: ClassVar[bool] = True
+
+    @property
+    def square(self) -> bool:
+        """Whether Winograd's algorithm applies: 3x3, stride 1, all channels together."""
+        plain = self.kernel == (3, 3) and self.stride == self.dilation == (1, 1) and self.groups == 1
+        return plain and max(max(pair) for pair in self.padding) <= 2
+
+    @property
+    def selectable(self) -> bool:  # type: ignore[override]
+        return self.groups == 1
+
+    @property
+    def slides(self) -> Sliding:
+        height, width = ((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilation))
+        return Sliding((height, width), self.stride, (self.padding[0][0], self.padding[1][0]))
+
+    def shape(self, *shapes: Shape) -> Shape:
+        window, stride, _ = self.slides
+        height, width = map(output_size, shapes[0][:2], window, stride, self.padding)
+        return height, width, self.features
+
+    def parameter_shapes(self, *shapes: Shape) -> dict[str, Shape]:
+        kernel = (*self.kernel, shapes[0][-1] // self.groups, self.features)
+        return {"kernel": kernel, "bias": (self.features,)} if self.bias else {"kernel": kernel}
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        y = self.convolve(parameters["kernel"], xs[0])
+        return y + parameters["bias"] if self.bias else y
+
+    def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
+        return self.convolve(parameters["kernel"], xs[0])
+
+    def convolve(self, kernel: Array, x: Array) -> Array:
+        if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and on_cpu():
+            return winograd.convolution(self.padding, x, kernel)
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            self.stride,
+            self.padding,
+            rhs_dilation=self.dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=self.groups,
+            precision=precision(),
+        )
+
+    def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
+        return int(np.prod(places)) * int(np.prod(self.kernel)) * shapes[0][-1] // self.groups * self.features
+
+    def prepares(self, shapes: Sequence[Shape]) -> bool:
+        """Whether windows are computed by Winograd's algorithm; an accelerator's own convolutions are better."""
+        wide = min(shapes[0][-1], self.features) >= WINOGRAD_WINDOWS
+        return self.square and wide and on_cpu()
+
+    def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
+        return winograd.transformed(parameters["kernel"]) if self.prepares(shapes) else None
+
+    def region(self, size: Pair, ready: Any = None) -> Pair:
+        return super().region(size) if ready is None else winograd.whole_tiles(super().region(size))
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        (x,), kernel = changes, pane.parameters["kernel"]
+        if pane.ready is not None:
+            return winograd.convolved(x, pane.ready)[:, : pane.size[0], : pane.size[1]]
+        if self.kernel == self.stride == (1, 1) and self.groups == 1:
+            return jnp.matmul(x, kernel[0, 0], precision=precision())
+        return replace(self, padding=NO_PADDING).convolve(kernel, x)
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Operator):
+    """A product with a kernel `[c_in, features]` at each place of a map, or of a vector or each token."""
+
+    features: int
+    bias: bool = field(default=True, metadata=QUIET)
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    selectable: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return *shapes[0][:-1], self.features
+
+    def parameter_shapes(self, *shapes: Shape) -> dict[str, Shape]:
+        kernel = (shapes[0][-1], self.features)
+        return {"kernel": kernel, "bias": (self.features,)} if self.bias else {"kernel": kernel}
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        y = jnp.matmul(xs[0], parameters["kernel"], precision=precision())
+        return y + parameters["bias"] if self.bias else y
+
+    def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
+        return jnp.matmul(xs[0], parameters["kernel"], precision=precision())
+
+    def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
+        return int(np.prod(places)) * shapes[0][-1] * self.features

@@ -1,0 +1,100 @@
+"""What works at each place on its own: the image itself, ReLU, normalisation across channels, joins; and flattening."""
+
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from saliency.models.operators.base import QUIET, Operator
+from saliency.models.operators.regions import Parameters, Shape
+
+
+@dataclass(frozen=True, repr=False)
+class Image(Operator):
+    """The network's input; cast to `dtype`, and of one size only, where the network is a function that was traced."""
+
+    dtype: str = field(default="", metadata=QUIET)
+    traced: bool = field(default=False, metadata=QUIET)
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+
+    @property
+    def one_size(self) -> bool:  # type: ignore[override]
+        return self.traced
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return xs[0].astype(self.dtype) if self.dtype else xs[0]
+
+
+@dataclass(frozen=True)
+class Relu(Operator):
+    local: ClassVar[bool] = True
+    recomputed: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    rectifies: ClassVar[bool] = True
+    feature: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return jax.nn.relu(xs[0])
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm(Operator):
+    """AlexNet's normalisation across channels: x / (k + alpha / size * sum of squares) ** beta (Caffe's form)."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    local: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        (x,) = xs
+        before = self.size // 2
+        squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)])
+        total = reduce(jnp.add, (squares[..., i : i + x.shape[-1]] for i in range(self.size)))
+        return x / (self.k + self.alpha / self.size * total) ** self.beta
+
+
+@dataclass(frozen=True)
+class Concat(Operator):
+    """Channels side by side."""
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return *shapes[0][:-1], sum(shape[-1] for shape in shapes)
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return jnp.concatenate(xs, axis=-1)
+
+
+@dataclass(frozen=True)
+class Add(Operator):
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return reduce(jnp.add, xs)
+
+
+@dataclass(frozen=True)
+class Flatten(Operator):
+    """Height, width, channel order: checkpoints trained on a CHW flatten are permuted when loaded."""
+
+    linear: ClassVar[bool] = True
+    one_size: ClassVar[bool] = True
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return (int(np.prod(shapes[0])),)
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return xs[0].reshape(xs[0].shape[0], -1)

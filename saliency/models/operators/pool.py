@@ -1,0 +1,297 @@
+"""Maxima and means over windows, and over all places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import ClassVar, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from saliency._checks import Pair
+from saliency.models.operators.base import Operator, Sliding
+from saliency.models.operators.regions import Pane, Parameters, Shape, cut, maximum_outside
+from saliency.models.winograd import Padding
+
+NO_PADDING: Padding = ((0, 0), (0, 0))
+PoolT = TypeVar("PoolT", bound="Pool")
+
+
+@dataclass(frozen=True)
+class Pool(Operator):
+    """What pools have in common."""
+
+    window: Pair
+    stride: Pair
+    padding: Padding = NO_PADDING
+    ceil: bool = False
+
+    local: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+
+    @property
+    def slides(self) -> Sliding:
+        return Sliding(self.window, self.stride, (self.padding[0][0], self.padding[1][0]))
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return *self.sizes(shapes[0]), shapes[0][-1]
+
+    def sizes(self, shape: Sequence[int]) -> Pair:
+        """Height and width of the output, for those of an input."""
+        height, width = (
+            output_size(size, window, stride, padding, self.ceil)
+            for size, window, stride, padding in zip(shape, self.window, self.stride, self.padding)
+        )
+        return height, width
+
+
+@dataclass(frozen=True)
+class MaxPool(Pool):
+    """Maximum over windows; `ceil` keeps a last, partial window (Caffe's and `ceil_mode=True`'s rule)."""
+
+    takes_maximum: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return _max_pool(self, xs[0])
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        clean = cut(
+            self._framed(pane.before(0), pane.output), pane.origin + np.array(self.slides.before, np.int32), pane.region
+        )
+        return pane.then(_bare(self)({}, clean + changes[0])) - pane.cut_after()
+
+    def _framed(self, x: Array, output: Shape) -> Array:
+        """The untouched input `[h, w, c]` with -inf wherever windows stick out."""
+        pads = [
+            (before, max(after, (count - 1) * stride + window - size - before))
+            for size, count, window, stride, (before, after) in zip(
+                x.shape, output, self.window, self.stride, self.padding
+            )
+        ]
+        return jnp.pad(x, (*pads, (0, 0)), constant_values=-jnp.inf)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _max_pool(layer: MaxPool, x: Array) -> Array:
+    return reduce(jnp.maximum, _views(layer, x, -jnp.inf))
+
+
+def _max_pool_forward(layer: MaxPool, x: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Besides the maxima, the place in its window that each came from, the first among equals.
+
+    `argmax` is a reduction: unlike comparisons, XLA does not compute it again for every reader.
+    """
+    views = jnp.stack(_views(layer, x, -jnp.inf))
+    return views.max(0), (views.argmax(0).astype(jnp.int16), x)
+
+
+def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) -> tuple[Array]:
+    """Every input asks the windows over it whether they took it: dense loops, where XLA's own rule scatters."""
+    winner, x = saved
+    places = [np.arange(size) + before for size, (before, _) in zip(x.shape[1:3], layer.padding)]  # once padded
+    total = jnp.zeros_like(x)
+    # of the windows over an input the last one starts in the input's own stride, the others in those before
+    for back in np.ndindex(*(-(-window // stride) for window, stride in zip(layer.window, layer.stride))):
+        row, col = (place % stride + b * stride for place, stride, b in zip(places, layer.stride, back))
+        inside = (row < layer.window[0])[:, None] & (col < layer.window[1])
+        place = np.where(inside, row[:, None] * layer.window[1] + col, -1)[..., None].astype(np.int16)
+        taken = _over_inputs(layer, winner, back, x.shape, -2) == place
+        total += jnp.where(taken, _over_inputs(layer, up, back, x.shape, 0), 0)
+    return (total,)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _over_inputs(layer: MaxPool, x: Array, back: tuple[int, ...], shape: tuple[int, ...], fill: int) -> Array:
+    """What belongs to windows, at each input: of the window that starts `back` strides before the input's own."""
+    n, height, width, channels = shape
+    (top, _), (left, _) = layer.padding
+    tall, wide = layer.stride
+    rows, cols = -(-(height + top) // tall), -(-(width + left) // wide)
+    pads = [(b, count - size - b, 0) for b, count, size in zip(back, (rows, cols), x.shape[1:3])]
+    x = lax.pad(x, jnp.array(fill, x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
+    x = jnp.broadcast_to(x[:, :, None, :, None], (n, rows, tall, cols, wide, channels))
+    return x.reshape(n, rows * tall, cols * wide, channels)[:, top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class AvgPool(Pool):
+    """Mean over windows. Padding counts as zeros, but positions beyond the padding (`ceil`) do not count."""
+
+    linear: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        (x,) = xs
+        return reduce(jnp.add, _views(self, x, 0.0)) / self.counts(x.shape[1], x.shape[2]).astype(x.dtype)
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        counts = jnp.asarray(self.counts(*pane.inputs[0][:2]), changes[0].dtype)
+        totals = _bare(self)({}, changes[0]) * float(np.prod(self.window))
+        return totals / cut(counts, pane.start, pane.size)
+
+    def counts(self, height: int, width: int) -> np.ndarray:
+        """How many positions, padding included, each output averages: int `[h', w', 1]`."""
+        rows, cols = (
+            np.minimum(np.arange(count) * stride + window, size + sum(padding)) - np.arange(count) * stride
+            for size, count, window, stride, padding in zip(
+                (height, width), self.sizes((height, width)), self.window, self.stride, self.padding
+            )
+        )
+        return np.outer(rows, cols)[..., None]
+
+
+@dataclass(frozen=True)
+class SumPool(Pool):
+    """Sum over windows; padding counts as zeros."""
+
+    linear: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return reduce(jnp.add, _views(self, xs[0], 0.0))
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        return _bare(self)({}, changes[0])
+
+
+@dataclass(frozen=True)
+class Pad(Operator):
+    """Lines of a constant value around a map."""
+
+    padding: Padding
+    value: float = 0.0
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+
+    @property
+    def slides(self) -> Sliding:
+        return Sliding((1, 1), (1, 1), (self.padding[0][0], self.padding[1][0]))
+
+    def shape(self, *shapes: Shape) -> Shape:
+        height, width = (size + sum(pads) for size, pads in zip(shapes[0], self.padding))
+        return height, width, shapes[0][-1]
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return jnp.pad(xs[0], ((0, 0), *self.padding, (0, 0)), constant_values=self.value)
+
+    def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
+        return jnp.pad(xs[0], ((0, 0), *self.padding, (0, 0)))
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        return changes[0]  # placed within the padding already
+
+
+@dataclass(frozen=True)
+class Slice(Operator):
+    """Every `stride`-th line from `start` to before `stop`, along height and width."""
+
+    start: Pair
+    stop: Pair
+    stride: Pair = (1, 1)
+
+    local: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+
+    @property
+    def slides(self) -> Sliding:
+        return Sliding((1, 1), self.stride, (-self.start[0], -self.start[1]))
+
+    def shape(self, *shapes: Shape) -> Shape:
+        height, width = (len(range(*each)) for each in zip(self.start, self.stop, self.stride))
+        return height, width, shapes[0][-1]
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        rows, cols = (slice(*each) for each in zip(self.start, self.stop, self.stride))
+        return xs[0][:, rows, cols]
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        return changes[0][:, :: self.stride[0], :: self.stride[1]]
+
+
+@dataclass(frozen=True)
+class GlobalPool(Operator):
+    """One number a channel, of all places."""
+
+    channelwise: ClassVar[bool] = True
+    pools_globally: ClassVar[bool] = True
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return (shapes[0][-1],)
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(GlobalPool):
+    linear: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return xs[0].mean((1, 2))
+
+    def collapsed_change(self, pane: Pane, change: Array) -> Array:
+        return change.sum((1, 2)) / float(np.prod(pane.inputs[0][:2]))
+
+
+@dataclass(frozen=True)
+class GlobalSumPool(GlobalPool):
+    linear: ClassVar[bool] = True
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return xs[0].sum((1, 2))
+
+    def collapsed_change(self, pane: Pane, change: Array) -> Array:
+        return change.sum((1, 2))
+
+
+@dataclass(frozen=True)
+class GlobalMaxPool(GlobalPool):
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return xs[0].max((1, 2))
+
+    def collapsed_change(self, pane: Pane, change: Array) -> Array:
+        inside = (pane.cut_before(0) + change).max((1, 2))
+        outside = maximum_outside(pane.before(0), pane.start, pane.size)
+        return jnp.maximum(inside, outside) - pane.after()
+
+
+def output_size(size: int, window: int, stride: int, padding: Pair, ceil: bool = False) -> int:
+    """Positions of a sliding window along one axis; may be < 1 where the window does not fit."""
+    reach = size + sum(padding) - window
+    if not ceil:
+        return reach // stride + 1
+    count = -(-reach // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding[0] else count  # no window starts in the padding
+
+
+def _bare(layer: PoolT) -> PoolT:
+    """The same for a region that holds its padding."""
+    return replace(layer, padding=NO_PADDING, ceil=False)
+
+
+def _views(layer: Pool, x: Array, fill: float) -> list[Array]:
+    """The windows' first elements, second elements, ...: strided slices, whose backward pass is fast on CPU.
+
+    XLA's backward pass of `reduce_window` is several times slower there.
+    """
+    height, width = layer.sizes(x.shape[1:3])
+    pads = []
+    for size, count, window, stride, (before, after) in zip(
+        x.shape[1:3], (height, width), layer.window, layer.stride, layer.padding
+    ):
+        pads.append((before, max(after, (count - 1) * stride + window - size - before)))
+    if any(p != (0, 0) for p in pads):
+        x = jnp.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
+    n, _, _, c = x.shape
+    return [
+        lax.slice(
+            x,
+            (0, i, j, 0),
+            (n, i + (height - 1) * layer.stride[0] + 1, j + (width - 1) * layer.stride[1] + 1, c),
+            (1, *layer.stride, 1),
+        )
+        for i in range(layer.window[0])
+        for j in range(layer.window[1])
+    ]

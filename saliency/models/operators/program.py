@@ -1,0 +1,267 @@
+"""Operators without a name of their own: pieces of a JAX function, as the primitives that it was traced to.
+
+`Pointwise` works at each place on its own, whatever it does there (activations, normalisation across channels, channel
+shuffles, products of branches): its steps are stated for one place, without height and width. `Opaque` is anything
+(attention, a resize, a sort): its steps are those of the function for one image, and any change changes all of it.
+
+A step reads slots: first the operator's inputs, then its parameters `p0`, `p1`, ..., then the results of earlier steps.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from saliency.devices import precision
+from saliency.models.operators.base import Operator
+from saliency.models.operators.regions import Pane, Parameters, Shape, cut, is_map
+
+# primitives that are linear in an operand that depends on the image, if no other does (but for sums)
+LINEAR = {
+    "add", "add_any", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "div", "dot_general",
+    "expand_dims", "mul", "neg", "reduce_sum", "reshape", "slice", "split", "squeeze", "sub", "transpose",
+}  # fmt: skip
+CHEAP = LINEAR - {"dot_general", "reduce_sum"} | {
+    "abs", "and", "clamp", "eq", "ge", "gt", "le", "lt", "max", "min", "ne", "not", "or", "select_n", "sign",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A constant in a step's operands."""
+
+    value: Any
+    dtype: str
+
+    def array(self) -> Array:
+        return jnp.asarray(self.value, self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A parameter of a primitive that cannot be hashed: itself alone is equal to it."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One primitive: `inputs` are slots or constants, `outputs` how many slots it fills."""
+
+    primitive: Any
+    params: tuple[tuple[str, Any], ...]
+    inputs: tuple[int | Scalar, ...]
+    outputs: int = 1
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value}" for name, value in self.params if value is not None)
+        return re.sub(r" at 0x[0-9a-f]+", "", f"{self.primitive.name}[{told}]{self.inputs}")
+
+    def run(self, slots: list[Any]) -> None:
+        """Its results, appended to the slots."""
+        values = [i.array() if isinstance(i, Scalar) else slots[i] for i in self.inputs]
+        params = {name: value.value if isinstance(value, Held) else value for name, value in self.params}
+        if "precision" in params and params["precision"] is None and (wanted := precision()) is not None:
+            params["precision"] = (wanted, wanted)
+        bound = self.primitive.get_bind_params(params)
+        functions, params = bound if isinstance(bound, tuple) else ([], bound)  # older versions of JAX give both
+        result = self.primitive.bind(*functions, *values, **params)
+        slots.extend(result if self.primitive.multiple_results else [result])
+
+
+@dataclass(frozen=True, repr=False)
+class Program(Operator):
+    """What the two have in common. `inside` are the inputs' shapes as the steps take them, `out` the slot and the shape
+    of the result. `multiplications` are those of one place (Pointwise) or of one image (Opaque)."""
+
+    steps: tuple[Step, ...]
+    inside: tuple[Shape, ...]
+    output: int
+    out: Shape
+    constants: int = 0
+    multiplications: int = 0
+
+    def run(self, constants: Sequence[Array], *xs: Array) -> Array:
+        slots: list[Any] = [*xs, *constants]
+        for step in self.steps:
+            step.run(slots)
+        return slots[self.output]
+
+    def parameters_of(self, parameters: Parameters) -> list[Array]:
+        return [parameters[f"p{i}"] for i in range(self.constants)]
+
+
+@dataclass(frozen=True, repr=False)
+class Pointwise(Program):
+    """`placed` holds, for each parameter that is a map `[h, w, c]`, different from place to place, its shape at one
+    place as the steps take it; None for the others."""
+
+    placed: tuple[Shape | None, ...] = ()
+
+    local: ClassVar[bool] = True
+
+    @property
+    def linear(self) -> bool:  # type: ignore[override]
+        """Without its constant terms, which `linear_part` leaves out."""
+        dependent = set(range(len(self.inside)))
+        slot = len(self.inside) + self.constants
+        for step in self.steps:
+            of = [i in dependent for i in step.inputs]
+            name = step.primitive.name
+            if any(of):
+                sums = name in ("add", "add_any", "sub", "concatenate")
+                if name not in LINEAR or not (sums or sum(of) == 1) or (name == "div" and not of[0]):
+                    return False
+                if name == "concatenate" and not all(of):
+                    return False
+                dependent.update(range(slot, slot + step.outputs))
+            slot += step.outputs
+        return self.output in dependent
+
+    @property
+    def recomputed(self) -> bool:  # type: ignore[override]
+        return all(step.primitive.name in CHEAP for step in self.steps)
+
+    @property
+    def feature(self) -> bool:  # type: ignore[override]
+        return not self.linear
+
+    @property
+    def one_size(self) -> bool:  # type: ignore[override]
+        return self._is_placed
+
+    @property
+    def _is_placed(self) -> bool:
+        return any(shape is not None for shape in self.placed)
+
+    def shape(self, *shapes: Shape) -> Shape:
+        height, width, _ = next(filter(is_map, shapes))
+        return height, width, prod(self.out)
+
+    def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
+        return self.multiplications * int(np.prod(places))
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        return self._everywhere(self.run, self.parameters_of(parameters), *xs)
+
+    def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
+        return self._everywhere(self._homogeneous, self.parameters_of(parameters), *xs)
+
+    def change(self, pane: Pane, *changes: Array) -> Array:
+        if self._is_placed:
+            constants = self.parameters_of(pane.parameters)
+            local = [p if shape is None else cut(p, pane.start, pane.size) for p, shape in zip(constants, self.placed)]
+            if self.linear:
+                return self._everywhere(self._homogeneous, local, *changes)
+            clean = [pane.cut_before(i) for i in range(len(changes))]
+            changed = self._everywhere(self.run, local, *(x + d for x, d in zip(clean, changes)))
+            return changed - (self._everywhere(self.run, local, *clean) if self.recomputed else pane.cut_after())
+        return super().change(pane, *changes)
+
+    def _homogeneous(self, constants: Sequence[Array], *xs: Array) -> Array:
+        """A linear chain without its constant terms."""
+        slots: list[Any] = [*xs, *constants]
+        dependent = set(range(len(xs)))
+        for step in self.steps:
+            of = [i in dependent for i in step.inputs]
+            if any(of):
+                dependent.update(range(len(slots), len(slots) + step.outputs))
+            if step.primitive.name in ("add", "add_any", "sub") and sum(of) == 1:
+                value = slots[step.inputs[of.index(True)]]  # type: ignore[index]
+                slots.append(-value if step.primitive.name == "sub" and of[1] else value)
+            else:
+                step.run(slots)
+        return slots[self.output]
+
+    def _everywhere(self, function: Any, constants: Sequence[Array], *xs: Array) -> Array:
+        """A function of one place at all places of all images."""
+        maps = [x.ndim == 4 for x in xs]
+        values = [x.reshape(*x.shape[: 3 if at else 1], *inside) for x, at, inside in zip(xs, maps, self.inside)]
+        constants = [
+            p[0] if p.ndim == 4 and len(p) == 1 and at is not None else p for p, at in zip(constants, self.placed)
+        ]
+        several = [shape is not None and p.ndim == 4 for p, shape in zip(constants, self.placed)]  # cut for positions
+        constants = [
+            p if shape is None else p.reshape(*p.shape[:-1], *shape) for p, shape in zip(constants, self.placed)
+        ]
+        here = [[None if shape is None else 0 for shape in self.placed], *(0 if at else None for at in maps)]
+        images = [[0 if more else None for more in several], *(0 for _ in maps)]
+
+        def place(constants: list[Array], *xs: Array) -> Array:
+            return function(constants, *xs)
+
+        for axes in (here, here, images):
+            place = jax.vmap(place, in_axes=tuple(axes))
+        y = place(list(constants), *values)
+        return y.reshape(*y.shape[:3], -1)
+
+
+@dataclass(frozen=True, repr=False)
+class Opaque(Program):
+    """`spatial` tells of each input, and `result` of the output, which axes are height and width: None has none."""
+
+    spatial: tuple[tuple[int, int] | None, ...] = ()
+    result: tuple[int, int] | None = None
+    held: int = 0
+
+    one_size: ClassVar[bool] = True
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return canonical_shape(self.out, self.result)
+
+    def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
+        return self.multiplications
+
+    def scratch(self) -> int:
+        return self.held
+
+    @property
+    def attends(self) -> bool:
+        """Whether it multiplies what depends on the image by what depends on the image, as attention does."""
+        constants = range(len(self.inside), len(self.inside) + self.constants)
+        return any(
+            step.primitive.name == "dot_general"
+            and not any(isinstance(i, Scalar) or i in constants for i in step.inputs)
+            for step in self.steps
+        )
+
+    def __call__(self, parameters: Parameters, *xs: Array) -> Array:
+        constants = self.parameters_of(parameters)
+
+        def image(*xs: Array) -> Array:
+            values = [from_canonical(x, inside, axes) for x, inside, axes in zip(xs, self.inside, self.spatial)]
+            return to_canonical(self.run(constants, *values), self.result)
+
+        return jax.vmap(image)(*xs)
+
+
+def canonical_shape(shape: Shape, spatial: tuple[int, int] | None) -> Shape:
+    """How activations are kept that a function has in `shape`: `[h, w, c]` where height and width are known, `[t, d]`
+    for tokens of one image, else `[d]`."""
+    if spatial:
+        height, width = (shape[axis] for axis in spatial)
+        return height, width, prod(shape) // max(1, height * width)
+    if len(shape) == 3 and shape[0] == 1 and shape[1] > 1:
+        return shape[1:]
+    return (prod(shape),)
+
+
+def to_canonical(x: Array, spatial: tuple[int, int] | None) -> Array:
+    shape = canonical_shape(x.shape, spatial)
+    return (jnp.moveaxis(x, spatial, (0, 1)) if spatial else x).reshape(shape)
+
+
+def from_canonical(x: Array, shape: Shape, spatial: tuple[int, int] | None) -> Array:
+    if not spatial:
+        return x.reshape(shape)
+    rest = [size for axis, size in enumerate(shape) if axis not in spatial]
+    return jnp.moveaxis(x.reshape(*(shape[axis] for axis in spatial), *rest), (0, 1), spatial)

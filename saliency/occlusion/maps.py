@@ -1,0 +1,396 @@
+"""Occlusion maps: how far a score falls when a window of the image is hidden (Zeiler & Fergus 2014).
+
+The sign is base - occluded everywhere: positive where hiding a pixel hurts the score.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jax.errors import JaxRuntimeError
+from jaxtyping import Float, Int
+
+from saliency._batches import balanced_size, batches, cores, workers
+from saliency._checks import Pair, function, kind_of, one_of, pair, whole
+from saliency.devices import default_budget, halved, on_cpu, under_way
+from saliency.errors import InputError
+from saliency.models.black_box import (
+    Classifier,
+    ScoreFunction,
+    classifier_input,
+    columns_of,
+    entry,
+    score_functions,
+    scores_of,
+)
+from saliency.models.graph import Weights
+from saliency.models.network import Network, check_input
+from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion.dense import (
+    CPU_CHUNK,
+    Step,
+    black_box_scores,
+    dense_logits,
+    dense_scores,
+    positions_for,
+)
+from saliency.occlusion.incremental import (
+    Job,
+    Launched,
+    Prepared,
+    at_once,
+    collected,
+    incremental_scores,
+    jobs,
+    launched,
+    prepared,
+)
+from saliency.occlusion.plan import Plan, plan_for
+from saliency.occlusion.windows import Fill, Windows, fill_images
+from saliency.scores import Score, Target, as_score, last_layer, resolve_targets, score_values
+
+Engine = Literal["auto", "dense", "incremental"]
+Progress = Callable[[int, int], None]  # done, total
+WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
+PATCH, STRIDE = 32, 16  # pixels
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How occlusion is computed; what comes out is the same but for the last bits.
+
+    `engine`: "dense" is a forward pass per position, "incremental" the same numbers from what each window changes, and
+    "auto" whichever the plan finds cheaper. `budget` bounds the bytes of activations held at once (None: 256 MiB on a
+    CPU, half of an accelerator's free memory; where even that is too much, a warning says so and fewer are held).
+    `chunk` is the number of positions at once, set by hand (None: as many as suit the machine). Raises InputError for
+    other values.
+
+    >>> Execution("dense", chunk=8)
+    Execution(engine='dense', budget=None, chunk=8)
+    """
+
+    engine: Engine = "auto"
+    budget: int | None = None
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("engine", self.engine, get_args(Engine))
+        whole("budget", self.budget, least=1, optional=True)
+        whole("chunk", self.chunk, least=1, optional=True)
+
+    @property
+    def bytes(self) -> int:
+        """The budget, settled."""
+        return default_budget() if self.budget is None else self.budget
+
+
+DEFAULT = Execution()
+
+
+@dataclass(frozen=True)
+class OcclusionMaps:
+    """What `occlusion_maps` found.
+
+    `maps` float32 `[n, h, w]`; `scores` float32 `[n, rows, cols]`, the score itself under each window; `base` float32
+    `[n]`, the untouched image's; `coverage` `[h, w]`, how many windows hide each pixel; `windows`, where they lie;
+    `engine`, "dense" or "incremental", what ran.
+
+    >>> import numpy as np, saliency
+    >>> found = saliency.occlusion_maps(lambda x: x.mean((1, 2, 3)), np.ones((1, 4, 6, 3)), patch=2, stride=2, fill=0)
+    >>> found
+    OcclusionMaps(1 maps [4, 6] from 2x3 windows, dense engine)
+    >>> found.drops.sum().round(4).item()
+    1.0
+    """
+
+    maps: Float[np.ndarray, "n h w"]
+    scores: Float[np.ndarray, "n rows cols"]
+    base: Float[np.ndarray, " n"]
+    coverage: Float[np.ndarray, "h w"]
+    windows: Windows
+    engine: str
+
+    def __repr__(self) -> str:
+        n, rows, cols = self.scores.shape
+        return f"OcclusionMaps({n} maps {list(self.maps.shape[1:])} from {rows}x{cols} windows, {self.engine} engine)"
+
+    @property
+    def drops(self) -> Float[np.ndarray, "n rows cols"]:
+        """How far the score falls under each window: base - scores."""
+        return self.base[:, None, None] - self.scores
+
+
+def occlusion_maps(
+    net: Classifier,
+    x: Float[np.ndarray, "n h w c"],
+    windows: Windows | None = None,
+    *,
+    patch: int | Pair | None = None,
+    stride: int | Pair | None = None,
+    fill: Fill | np.ndarray = "grey",
+    score: str | Score = "logit",
+    target: Target = None,
+    preprocess: Preprocessing | None = None,
+    seed: int = 0,
+    execution: Execution = DEFAULT,
+    progress: Progress | None = None,
+) -> OcclusionMaps:
+    """Slide a window over the images and see how far the score falls (Zeiler & Fergus 2014).
+
+    Args:
+        net: a network; or a black box, any function from images `[k, h, w, c]` to scores `[k]`, or to `[k, classes]`
+            where `target` says which column is the score.
+        x: float `[n, h, w, 3]` as `net.preprocess` gives it; of a black box any number of channels.
+        windows: where windows lie, their shape, and the convention by which a pixel's value is made of theirs: see
+            `Windows`. Without it rectangles of `patch` every `stride`, under captum's convention.
+        patch: the window in pixels, one number or (height, width) (default: 32).
+        stride: from window to window in pixels (default: 16).
+        fill: what hides, stated in pixels 0..255 and taken through the preprocessing: "grey" (127.5), a level,
+            (r, g, b), "mean" (each image's own mean colour), "blur" (of a tenth of its shorter side), "noise" (from
+            `seed`); or images `[n, h, w, c]` in the space of `x`.
+        score: what falls, see `Score`; a black box has its own.
+        target: class indices or names, one or one for each image; default: the class predicted for the whole image.
+        preprocess: how pixels become the images of a black box (default: they are pixels); a network knows its own.
+        execution: engine, memory and positions at once, see `Execution`; the result says which engine ran.
+        progress: called with (done, total) positions.
+
+    Returns:
+        OcclusionMaps, whose `maps` float32 `[n, h, w]` are positive where hiding a pixel hurts the score.
+
+    Scores are computed in float32, on an accelerator too, where `jax.default_matmul_precision` trades precision for
+    speed. Raises InputError for windows that do not fit, an unknown option, a target out of range, NaN in `x`, and a
+    fill far outside of a black box's images.
+
+    >>> import saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> photo = np.zeros((96, 96, 3), np.uint8)
+    >>> photo[20:50, 30:60] = 255
+    >>> occlusion_maps(net, net.preprocess([photo]), patch=32, stride=32, fill="mean").scores.shape
+    (1, 3, 3)
+    >>> brightness = lambda images: images.mean((1, 2, 3))
+    >>> found = occlusion_maps(brightness, photo[None], patch=48, stride=48, fill=0)
+    >>> found.drops.astype(float).round(1).tolist()
+    [[[13.9, 9.3], [1.0, 0.7]]]
+    """
+    function("progress", progress, "(done, total)")
+    whole("seed", seed)
+    kind_of("execution", execution, Execution, "how occlusion is computed")
+    score, preprocess = as_score(score), entry(net, preprocess)
+    x = classifier_input(net, x, last_layer(net, score))
+    windows = _windows(windows, patch, stride, (x.shape[1], x.shape[2]))
+    fills = fill_images(x, fill, preprocess, seed)
+    step = counter(len(x) * len(windows.positions), progress)
+    if isinstance(net, Network):
+        targets = resolve_targets(net, x, score, target)
+        base = score_values(net, x, score, targets)
+        hidden, engine = scores_under(
+            net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
+        )
+    else:
+        if execution.engine == "incremental":
+            raise InputError("the incremental engine needs a network whose layers it can see; a function takes dense")
+        engine = "dense"
+        chunk = balanced_size(len(windows.positions), execution.chunk or CPU_CHUNK)
+        base = _base(net, x, columns_of(target, len(x)), chunk)
+        functions = score_functions(net, len(x), target)
+        hidden = [
+            black_box_scores(function, image, filled, windows, chunk=chunk, step=step)
+            for function, image, filled in zip(functions, x, fills)
+        ]
+    scores = np.reshape(hidden, (len(x), *windows.grid)).astype(np.float32)
+    maps = windows.pixel_maps(base[:, None, None] - scores)
+    return OcclusionMaps(maps, scores, base.astype(np.float32), windows.coverage, windows, engine)
+
+
+def _windows(windows: Windows | None, patch: int | Pair | None, stride: int | Pair | None, size: Pair) -> Windows:
+    """The windows that are given, checked against the images, or rectangles of patch and stride."""
+    if windows is None:
+        given = pair("patch", PATCH if patch is None else patch), pair("stride", STRIDE if stride is None else stride)
+        return Windows(size, *given)
+    kind_of("windows", windows, Windows, "of the images' size; or leave it out and give patch and stride")
+    if patch is not None or stride is not None:
+        raise InputError("windows have their own patch and stride: leave patch and stride out, or windows")
+    if windows.image != size:
+        raise InputError(f"windows are of images {list(windows.image)}, and x is of {list(size)}")
+    return windows
+
+
+def _base(
+    net: ScoreFunction, x: Float[np.ndarray, "n h w c"], columns: Int[np.ndarray, " n"], chunk: int
+) -> Float[np.ndarray, " n"]:
+    """A black box's scores of the untouched images, in the batches in which their windows are asked for."""
+    parts = [scores_of(net, jnp.asarray(x[i]), columns[i]) for i in batches(len(x), chunk)]
+    return np.concatenate(parts)[: len(x)] if parts else np.empty(0, np.float32)
+
+
+def scores_under(
+    net: Network,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    windows: Windows,
+    *,
+    score: Score,
+    targets: Int[np.ndarray, " n"],
+    execution: Execution = DEFAULT,
+    step: Step,
+) -> tuple[list[np.ndarray], Engine]:
+    """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
+    architecture, weights, budget = net.architecture, net.weights, execution.bytes
+    plan = plan_for(architecture, windows, score, len(x))
+    engine = _chosen(execution.engine, plan)
+    if engine == "incremental":
+        work = jobs(plan, budget, execution.chunk)
+        return _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step), engine
+    chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
+    scores = [
+        dense_scores(
+            architecture, weights, image, filled, windows, score=score, target=int(target), chunk=chunk, step=step
+        )
+        for image, filled, target in zip(x, fills, targets)
+    ]
+    return scores, engine
+
+
+def passes_saved(net: Network, windows: Windows, *, score: str | Score = "logit", engine: Engine = "auto") -> float:
+    """How many forward passes' multiplications the incremental engine leaves out of an image's map, by the plan for one
+    image; 0 where the dense engine runs."""
+    plan = plan_for(net.architecture, windows, as_score(score))
+    left_out = 1 - 1 / plan.speedup if _chosen(engine, plan) == "incremental" else 0.0
+    return left_out * len(windows.positions)
+
+
+def _chosen(engine: Engine, *plans: Plan) -> Engine:
+    """ "auto" settled."""
+    if engine != "auto":
+        return engine
+    return "incremental" if all(plan.speedup >= WORTHWHILE for plan in plans) else "dense"
+
+
+def _incremental(
+    plan: Plan,
+    weights: Weights,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    score: Score,
+    targets: Int[np.ndarray, " n"],
+    *,
+    budget: int,
+    work: Sequence[Job],
+    step: Step,
+) -> list[np.ndarray]:
+    """The first image's classes of positions side by side, as each has to be compiled; then whole images. An
+    accelerator is sent one image's classes after another's, and the next image's before the last one's are read."""
+    ready = prepared(plan, weights)
+    if not on_cpu():
+        return _in_flight(plan, ready, x, fills, score, targets.tolist(), budget=budget, work=work, step=step)
+    with workers(_threads()) as pool:
+
+        def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
+            return incremental_scores(
+                plan, ready, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
+            )
+
+        return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+
+
+def _in_flight(
+    plan: Plan,
+    ready: Prepared,
+    x: Float[np.ndarray, "n h w 3"],
+    fills: Float[np.ndarray, "n h w 3"],
+    score: Score,
+    targets: Sequence[int | None],
+    *,
+    budget: int,
+    work: Sequence[Job],
+    step: Step,
+) -> list[np.ndarray]:
+    """Nothing waits for what an accelerator has under way; where its memory is too small, fewer positions at once."""
+    scores: list[np.ndarray] = []
+    while len(scores) < len(x):
+
+        def launch(i: int, work: Sequence[Job] = work) -> Launched:
+            return launched(plan, ready, x[i], fills[i], score=score, target=targets[i], work=work)
+
+        try:
+            for values in under_way(launch, range(len(scores), len(x))):
+                scores.append(collected(plan, work, values, x.dtype))
+                step(len(plan.windows.positions))
+        except JaxRuntimeError as error:
+            most = halved(at_once(work), error, "positions")
+            budget = min(budget, most * max(plan.edge_bytes, *map(plan.position_bytes, plan.classes)))
+            work = jobs(plan, budget, most)
+    return scores
+
+
+def counter(total: int, progress: Progress | None) -> Step:
+    """Counts positions that several threads have done."""
+    done, turn = 0, Lock()
+
+    def step(count: int) -> None:
+        nonlocal done
+        with turn:
+            done += count
+            if progress:
+                progress(done, total)
+
+    return step
+
+
+def _threads() -> int:
+    """The cores that this process may use; an accelerator wants one thread to feed it."""
+    return cores() if on_cpu() else 1
+
+
+def occluded_logits(
+    net: Network,
+    image: Float[np.ndarray, "h w 3"],
+    sizes: Sequence[Windows],
+    *,
+    fill: Fill = "grey",
+    execution: Execution = DEFAULT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Float[np.ndarray, "rows cols classes"]]:
+    """Every class's published logit of one normalised image under every window, for windows of several sizes.
+
+    What a score throws away: which class wins where. Arguments and errors are those of `occlusion_maps`. The dense
+    engine compiles once for all sizes, the incremental one once for each.
+    """
+    kind_of("execution", execution, Execution, "how occlusion is computed")
+    budget = execution.bytes
+    image = check_input(net, np.asarray(image)[None])[0]
+    architecture, weights = net.architecture, net.weights
+    filled = fill_images(image[None], fill, net.preprocess, seed)[0]
+    step = counter(sum(len(windows.positions) for windows in sizes), progress)
+    score = Score("log_probability")  # needs every logit, as this does
+    plans = [plan_for(architecture, windows, score) for windows in sizes]
+    engine = _chosen(execution.engine, *plans)
+    if engine == "incremental" and not on_cpu():
+        logits = [
+            _in_flight(
+                plan, prepared(plan, weights), image[None], filled[None], score, [None],
+                budget=budget, work=jobs(plan, budget, execution.chunk), step=step,
+            )[0]
+            for plan in plans
+        ]  # fmt: skip
+    elif engine == "incremental":
+        with workers(_threads()) as pool:
+            logits = list(
+                pool.map(
+                    lambda plan: incremental_scores(
+                        plan, prepared(plan, weights), image, filled, score=score, target=None,
+                        work=jobs(plan, budget, execution.chunk), step=step,
+                    ),
+                    plans,
+                )
+            )  # fmt: skip
+    else:
+        fit = positions_for(architecture, image.shape[0], image.shape[1], architecture.last, budget)
+        chunk = execution.chunk or fit
+        logits = dense_logits(architecture, weights, image, filled, sizes, chunk=chunk, step=step)
+    return [part.reshape(*windows.grid, -1) for part, windows in zip(logits, sizes)]

@@ -1,1 +1,0 @@
-"""What `scripts.compare` is made of: samples -> maps -> boxes and quality -> report."""

@@ -1,0 +1,25 @@
+"""Every method's maps on the CPU, in float32 and in float64: `JAX_PLATFORMS=cpu python -m tests.gpu.reference FILE`."""
+
+import sys
+
+import jax
+import numpy as np
+
+from saliency.methods import METHODS
+from tests.gpu.problems import menu_problem
+
+
+def menu(dtype: type) -> dict[str, np.ndarray]:
+    net, x, targets, options = menu_problem(dtype)
+    return {name: method.maps(net, x, target=targets, options=options) for name, method in METHODS.items()}
+
+
+if __name__ == "__main__":
+    assert jax.default_backend() == "cpu"
+    single = menu(np.float32)
+    with jax.enable_x64(True):
+        double = menu(np.float64)
+    arrays = {f"{name} 32": maps for name, maps in single.items()} | {
+        f"{name} 64": maps for name, maps in double.items()
+    }
+    np.savez(sys.argv[1], **arrays)
