@@ -1,4 +1,6 @@
-"""Speed, as ratios measured interleaved in one run: `python -m scripts.benchmark gradient|occlusion|fit|gpu --help`."""
+"""Speed, as ratios measured interleaved in one run, and CorLoc of all ways to boxes:
+`python -m scripts.benchmark NAME --help`, NAME one of those that `python -m scripts.benchmark --help` lists.
+"""
 
 import sys
 from importlib import import_module

@@ -42,7 +42,8 @@ from saliency.models.network import Network
 from saliency.models.weights import load_network
 from scripts import cli
 
-SCHEMA = 1  # of what is kept in the cache: another number where other boxes or features would be made
+SCHEMA = 1  # of the features in the cache: another number where other ones would be made
+SOLVERS = 2  # the same of the boxes
 SETS = ("scenes", "raccoon", "voc_animals", "few", "speed")
 ANIMALS = ("cat", "cow", "dog", "horse", "sheep")
 DEFAULT = (Cells(),)  # nothing chosen: the recipe's grid, for channels of photos
@@ -175,7 +176,7 @@ def _cached(
     route: Route, photos: "Photos", arrays: Mapping[str, np.ndarray], cache: Path
 ) -> tuple[np.ndarray, float, float, dict[str, int]]:
     """Boxes of the tested photos in shares, float `[n, 4]`; CPU seconds of a fit and ms of a box; what was chosen."""
-    path = cache / f"{SCHEMA}-{route.name}-{'-'.join(route.features)}{route.suffix}.npz".replace(" ", "_")
+    path = cache / f"{SOLVERS}-{route.name}-{'-'.join(route.features)}{route.suffix}.npz".replace(" ", "_")
     if not path.exists():
         boxes, chosen, fitting, predicting = np.full((len(photos.target), 4), np.nan), [], 0.0, 0.0
         folds = [0] if photos.name == "scenes" else range(int(photos.folds.max()) + 1)
