@@ -7,7 +7,7 @@ and the box of a whole photo is `0 0 width height`. A box with NaN in it stands 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from numpy.typing import ArrayLike
 from scipy.ndimage import affine_transform
 
@@ -28,9 +28,9 @@ def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[np.ndarray, "n 4"]:
     return array
 
 
-def area(boxes: Boxes) -> Float[np.ndarray, "*n"]:
+def area(boxes: Real[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n"]:
     """Width times height; 0 for a box turned inside out."""
-    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
+    return np.asarray(np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1))
 
 
 def below_half(boxes: Float[np.ndarray, "n 4"], sizes: ArrayLike) -> Bool[np.ndarray, " n"]:
@@ -46,7 +46,7 @@ def same_aspect(a: ArrayLike, b: ArrayLike) -> Bool[np.ndarray, "*n"]:
         return np.abs(a[..., 0] / a[..., 1] * (b[..., 1] / b[..., 0]) - 1) < 0.02
 
 
-def iou(a: Boxes, b: Boxes) -> Float[np.ndarray, "*n"]:
+def iou(a: Real[np.ndarray, "*#n 4"], b: Real[np.ndarray, "*#n 4"]) -> Float[np.ndarray, "*n"]:
     """Intersection over union, elementwise with broadcasting; 0 where a box is empty or NaN.
 
     `iou(a[:, None], b[None])` is the table of all pairs.
@@ -75,7 +75,7 @@ def from_inclusive(corners: ArrayLike, first: Literal[0, 1] = 1) -> Boxes:
     return np.asarray(corners, float) + _edges(first)
 
 
-def to_inclusive(boxes: Boxes, first: Literal[0, 1] = 1) -> Boxes:
+def to_inclusive(boxes: ArrayLike, first: Literal[0, 1] = 1) -> Boxes:
     return np.asarray(boxes, float) - _edges(first)
 
 
@@ -96,22 +96,22 @@ def from_tfds(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
     return from_inclusive(corners[..., [1, 0, 3, 2]].round(3))  # the division was done in float32
 
 
-def to_tfds(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+def to_tfds(boxes: ArrayLike, size: tuple[int, int]) -> Boxes:
     height, width = size
     return to_inclusive(boxes)[..., [1, 0, 3, 2]] / [height, width, height, width]
 
 
-def to_input(boxes: Boxes, placement: Placement) -> Boxes:
+def to_input(boxes: ArrayLike, placement: Placement) -> Boxes:
     """Boxes of the photo where they lie in the network's input; what a crop cut away stays outside of it."""
     return np.asarray(boxes, float) * (placement.scale * 2) + placement.offset * 2
 
 
-def to_photo(boxes: Boxes, placement: Placement) -> Boxes:
+def to_photo(boxes: ArrayLike, placement: Placement) -> Boxes:
     """The inverse of `to_input`."""
     return (np.asarray(boxes, float) - placement.offset * 2) / (placement.scale * 2)
 
 
-def visible(boxes: Boxes, placement: Placement) -> Float[np.ndarray, "*n"]:
+def visible(boxes: ArrayLike, placement: Placement) -> Float[np.ndarray, "*n"]:
     """Share of each box's area that the input shows; 0 for a box that the crop removed."""
     placed = to_input(boxes, placement)
     whole = area(placed)

@@ -101,7 +101,7 @@ class Score:
         architecture: Architecture,
         weights: Weights,
         x: Float[Array, "n h w 3"],
-        targets: Int[Array, " n"],
+        targets: Int[Array | np.ndarray, " n"],
     ) -> Float[Array, " n"]:
         """Scores of normalised images. Pure, and differentiable in `x` and `weights`."""
         if self.kind == "gestalt":

@@ -13,6 +13,28 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import jax
+from jaxtyping import install_import_hook
+
+import tests.typechecking  # the hook names it, and looks no module up  # noqa: F401
+
+# The modules whose signatures are held to, at every call: hooked before the first import of either package.
+HOOKED = (
+    "localization.boxes",
+    "localization.features",
+    "localization.heuristics",
+    "localization.maxboxacc",
+    "localization.metrics",
+    "localization.protocols",
+    "localization.regression",
+    "localization.statistics",
+    "saliency.maps.cam",
+    "saliency.maps.gradient",
+    "saliency.maps.ranks",
+    "saliency.maps.status",
+    "saliency.occlusion",
+    "saliency.scores",
+)
+install_import_hook(HOOKED, "tests.typechecking.checked")
 
 # The maps' arithmetic: no float64 where float32 was meant.
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")

@@ -394,7 +394,7 @@ def _applied(
     return np.concatenate(maps)[:n], np.concatenate(boxes)[:n]
 
 
-def _keys(photos: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
+def _keys(photos: Int[np.ndarray, "*n"], seed: int) -> Int[np.ndarray, "*n"]:
     """A random number below 2^53 for each photo by its number alone, so that any process can tell (splitmix64)."""
     x = photos.astype(np.uint64) + np.full(photos.shape, seed, np.uint64) * np.uint64(0xD1342543DE82EF95)
     x += np.uint64(0x9E3779B97F4A7C15)

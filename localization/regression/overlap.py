@@ -54,7 +54,9 @@ def _loss(codes: Float[Array, "n 4"], true: Float[Array, "n 4"], centre: Array |
     return jax.value_and_grad(lambda codes: (1 - generalised_iou(codes, true, centre)).sum())(codes)
 
 
-def generalised_iou(a: Float[Array, "n 4"], b: Float[Array, "n 4"], centre: Array | bool) -> Float[Array, " n"]:
+def generalised_iou(
+    a: Float[Array | np.ndarray, "n 4"], b: Float[Array | np.ndarray, "n 4"], centre: Array | bool
+) -> Float[Array, " n"]:
     """IoU less the share of the common hull that neither box covers (Rezatofighi et al. 2019): it falls on with the
     distance where boxes do not meet."""
     a, b = (

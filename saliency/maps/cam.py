@@ -29,7 +29,7 @@ def grad_cam(
     target: Target = None,
     resize: bool = True,
     progress: Progress | None = None,
-) -> Float[np.ndarray, "n h w"]:
+) -> Float[np.ndarray, "n rows cols"]:
     """relu(sum over channels of mean(d logit / d activation) * activation) at a layer (Selvaraju et al. 2017).
 
     Args:

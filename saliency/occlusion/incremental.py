@@ -151,7 +151,7 @@ class _Panes:
     made: Mapping[str, Any]
     clean: Mapping[str, Array]
     layout: Layout
-    starts: Mapping[str, Int[Array, "k 2"]]
+    starts: Mapping[str, Int[Array, "*chunks k 2"]]
 
     def before(self, name: str) -> Array:
         """The clean activations of a layer."""
