@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency._checks import one_of, whole
-from saliency._files import written
+from saliency._files import atomic_write
 from saliency._fills import fill_text, parse_fill
 from saliency._reading import read_arrays
 from saliency.errors import InputError
@@ -180,6 +180,6 @@ def _swept(
     )  # fmt: skip
     if path is not None:
         arrays = {f"{field}{i}": getattr(one, field) for i, one in enumerate(sweeps) for field in fields}
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             np.savez_compressed(temporary, key=key, base=sweeps[0].base, **arrays)
     return sweeps
