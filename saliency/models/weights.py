@@ -215,7 +215,8 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         return _fetched(str(weights))
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
         raise InputError(
-            f"{path}: pickles are not read; turn it into safetensors with python -m scripts.convert_weights {path.name}"
+            f"{path}: pickles are not read; save its tensors where torch is installed: safetensors.torch.save_file("
+            f"torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
         )
     if path.suffix == ".keras":
         raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
