@@ -318,9 +318,9 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     images = image_rows(fits, samples, said) if samples.true else []
 
     def draw() -> Mapping[str, bytes]:
-        from localization.comparison.report import drawn  # matplotlib, where something is drawn
+        from localization.comparison.report import rendered  # matplotlib, where something is drawn
 
-        return drawn(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
+        return rendered(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
     return Comparison(results, images, draw, made)
 
@@ -348,15 +348,15 @@ def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
 
 def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several methods cost, one after another; None where one of them is unknown."""
-    joined: dict[str, Callable] = {
+    combine: dict[str, Callable] = {
         "forwards": sum,
         "backwards": sum,
         "saved": sum,
         "ms_per_image": sum,
         "peak_mib": max,
     }
-    values = {key: [cost[key] for cost in costs] for key in joined}
-    return {key: None if None in values[key] else join(values[key]) for key, join in joined.items()}
+    values = {key: [cost[key] for cost in costs] for key in combine}
+    return {key: None if None in values[key] else total(values[key]) for key, total in combine.items()}
 
 
 def _top5(samples: Samples, net: Network, outputs: np.ndarray) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ LEAST = 4  # ... but so many positions at least, so that kernels are not read fo
 
 
 class Prepared(NamedTuple):
-    """Weights, and what operators prepare of theirs (Winograd's matrices of 3x3 kernels): separate arrays, since what
-    is cut out of one is copied, and compiled, wherever it is used."""
+    """Weights, and what operators prepare of theirs (Winograd's matrices of 3x3 kernels), as separate arrays: slices of
+    one would be copied, and compiled, wherever they are used."""
 
     weights: Weights
     made: Mapping[str, Any]
@@ -263,8 +263,7 @@ def chunk_for(plan: Plan, group: PositionGroup, budget: int) -> int:
 def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
     """A plan's positions, `chunk` at a time or what `chunk_for` says, in as few calls as stay below `budget` bytes.
 
-    Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
-    a group compiles once.
+    Chunks and calls are balanced and the last one is padded with its last position, so that a group compiles once.
     """
     made = []
     place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
