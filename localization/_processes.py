@@ -4,13 +4,22 @@ from dataclasses import dataclass
 
 import jax
 
+from saliency._checks import whole
 from saliency.errors import InputError
+
+
+def check_part(part: int, parts: int) -> None:
+    """InputError unless `part` is one of 0 .. parts - 1."""
+    whole("parts", parts, least=1)
+    whole("part", part)
+    if part >= parts:
+        raise InputError(f"part must lie in 0..{parts - 1}, not {part}")
 
 
 @dataclass(frozen=True)
 class Processes:
     """Take part in a run of several processes. All three are given, or none; a cluster that JAX knows (SLURM, Cloud
-    TPU, ...) needs only `--cluster`."""
+    TPU, ...) needs only `cluster`."""
 
     coordinator: str | None = None
     """HOST:PORT of process 0."""

@@ -246,11 +246,11 @@ def check_format(
 
 def _notes(rows, meant, stated, labels, found, boxes) -> list[str]:
     unmet = sorted({row.id for row in rows} - meant.keys())
-    strange = sorted(name for key, name in stated.items() if key not in {label_key(label) for label in labels})
+    unknown = sorted(name for key, name in stated.items() if key not in {label_key(label) for label in labels})
     missing, none = sum(row is None for row in found), int(np.isnan(boxes).any(1).sum())
     said = [
         (len(unmet), f"{len(unmet):,} images are not among those scored, the first {unmet[0]!r}" if unmet else ""),
-        (len(strange), f"labels that no sample has: {', '.join(strange[:5])}"),
+        (len(unknown), f"labels that no sample has: {', '.join(unknown[:5])}"),
         (missing, f"{missing:,} of {len(found):,} samples have no row, and count as misses"),
         (none - missing, f"{none - missing:,} of {len(found):,} samples have a row that says no box was found"),
     ]

@@ -21,8 +21,8 @@ from scipy.ndimage import affine_transform
 
 from localization.datasets.names import inside
 from localization.features import pooled
-from saliency._files import written
-from saliency._reading import read_json, read_map, refusing
+from saliency._files import atomic_write
+from saliency._reading import as_input_error, read_json, read_map
 from saliency.errors import InputError
 from saliency.models.preprocessing import Placement, Preprocessing, from_record
 from saliency.photos import SUFFIXES
@@ -131,7 +131,7 @@ def read_placement(folder: Path | str) -> Preprocessing | None:
     if not path.exists():
         return None
     stated = read_json(path)
-    with refusing(path, 'must be such as {"mode": "crop", "size": [224, 224], "shorter": 256}'):
+    with as_input_error(path, 'must be such as {"mode": "crop", "size": [224, 224], "shorter": 256}'):
         unknown = set(stated) - set(STATED)
         if unknown or "size" not in stated or "mode" not in stated:
             raise ValueError(f"its names are {', '.join(map(str, stated))}")
@@ -143,7 +143,7 @@ def read_placement(folder: Path | str) -> Preprocessing | None:
 
 def write_placement(folder: Path | str, entry: Preprocessing) -> None:
     """Say beside the maps in a folder over which entry they were made."""
-    with written(Path(folder) / PLACEMENT) as temporary:
+    with atomic_write(Path(folder) / PLACEMENT) as temporary:
         temporary.write_text(json.dumps(_stated(entry)) + "\n", encoding="utf-8")
 
 

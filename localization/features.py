@@ -37,7 +37,7 @@ class Features:
     largest group.
 
     `profiles`: quantiles q. The smoothed and powered map's share of mass above each row (left of each column), c, rises
-    from 0 to 1; sigmoid((q - c) / `softness`) is then 1 before the q-quantile of the mass and 0 behind it, so that
+    from 0 to 1; sigmoid((q - c) / `softness`) is then 1 before the q-quantile of the mass and 0 after it, so that
     a box's edge is nearly linear in these: their sum over the rows is the quantile's position. They are pooled to
     `size`, too.
     """

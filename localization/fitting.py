@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from localization._processes import check_part
 from localization.contents import Progress
 from localization.features import Features
 from localization.metrics import best_iou, hits
@@ -147,10 +148,7 @@ def fit(
     options = FitOptions() if options is None else options
     kind_of("options", options, FitOptions, "or None for the default ones")
     options.check()
-    whole("parts", parts, least=1)
-    whole("part", part)
-    if part >= parts:
-        raise InputError(f"part must lie in 0..{parts - 1}, not {part}")
+    check_part(part, parts)
     function("progress", progress, "(done, total)")
     if parts > 1 and (options.few_shot or options.method == "sgd"):
         raise InputError("`few_shot` and `method` sgd run in a single process; ridge, lad and iou in many")

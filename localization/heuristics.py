@@ -69,11 +69,11 @@ def fit_heuristic(
     whole("seed", seed)
     if len(boxes) != len(maps):
         raise InputError(f"{len(boxes)} boxes do not pair with {len(maps)} maps")
-    rows = drawn(maps, boxes, limit, seed)
-    return best(tried(maps[rows], sigmas=sigmas, shares=shares, components=components), boxes[rows])
+    rows = sampled(maps, boxes, limit, seed)
+    return best(grid_search(maps[rows], sigmas=sigmas, shares=shares, components=components), boxes[rows])
 
 
-def drawn(
+def sampled(
     maps: Float[np.ndarray, "n h w"], boxes: Float[np.ndarray, "n 4"], limit: int = LIMIT, seed: int = 0
 ) -> Int[np.ndarray, " k"]:
     """At most `limit` rows, drawn from `seed`, whose map and box say something; InputError where there is none."""
@@ -87,7 +87,7 @@ def drawn(
     return rows
 
 
-def tried(
+def grid_search(
     maps: Float[np.ndarray, "n h w"],
     *,
     sigmas: tuple[float, ...] = SIGMAS,
@@ -116,7 +116,7 @@ def smoothed(maps: Float[np.ndarray, "n h w"], sigma: float) -> Float[np.ndarray
 
 
 def brightest(maps: Float[np.ndarray, "n h w"], shares: Sequence[float]) -> Iterator[Bool[np.ndarray, "n h w"]]:
-    """For each share, that share of each map's pixels with the largest values; equals of the last one are in too."""
+    """For each share, that share of each map's pixels with the largest values; ties are kept."""
     flat = maps.reshape(len(maps), -1)
     ranks = [flat.shape[1] - max(1, round(share * flat.shape[1])) for share in shares]
     ordered = np.partition(flat, sorted(set(ranks)), axis=1)

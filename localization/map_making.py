@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Int
 
+from localization._processes import check_part
 from localization.contents import DECODERS, Progress, left_out
 from localization.datasets.dataset import Dataset
 from localization.features import pooled
@@ -127,10 +128,7 @@ def make_maps(
     kind_of("data", data, Dataset, "as localization.datasets.load gives it")
     kind_of("options", options, MapOptions, "or None for the default ones")
     options.check()
-    whole("parts", parts, least=1)
-    whole("part", part)
-    if part >= parts:
-        raise InputError(f"part must lie in 0..{parts - 1}, not {part}")
+    check_part(part, parts)
     function("progress", progress, "(done, total)")
     folder = Path(folder)
     check_writable(folder)

@@ -13,7 +13,7 @@ from localization.external import external_maps, placement
 from localization.features import pooled
 from localization.protocols import Samples
 from localization.regression import LinearMap
-from saliency._reading import refusing
+from saliency._reading import as_input_error
 from saliency.errors import InputError
 from saliency.methods import METHODS, Method, Options
 from saliency.models.network import Network
@@ -82,7 +82,7 @@ def recipe_of(
     name = str(linear.source["method"])
     methods, stated = [METHODS[part] for part in known_methods(name)], linear.source.get("options", {})
     each = stated if isinstance(stated, list) else [stated] * len(methods)
-    with refusing("the linear map", "does not say how its maps were made; name the method"):
+    with as_input_error("the linear map", "does not say how its maps were made; name the method"):
         return name, [(one, _as_stated(own)) for one, own in zip(methods, each, strict=True)]
 
 

@@ -14,6 +14,8 @@ from localization.boxes import area
 from localization.datasets.dataset import Dataset
 from saliency.errors import InputError
 
+_PAPER = "Fast Object Localization via Sensitivity Analysis"
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -39,14 +41,14 @@ PROTOCOLS = {
         ),
         Protocol(
             "paper-voc07",
-            "one box an object and its own true box, Gestalt map, maximum over channels, mean over classes (seed 003)",
+            f"one box an object and its own true box, Gestalt map, maximum over channels, mean over classes ({_PAPER})",
             each="object",
             mean_over="classes",
             method="gestalt-max",
         ),
         Protocol(
             "paper-imagenet",
-            "one box an image, class-logit map, mean over channels, photos split 75/15/10 (seed 003)",
+            f"one box an image, class-logit map, mean over channels, photos split 75/15/10 ({_PAPER})",
             method="gradient-mean",
             shares=(75, 15, 10),
         ),

@@ -22,11 +22,11 @@ try:
 except ImportError:  # not a POSIX system: what a kill leaves behind stays
     fcntl = None  # type: ignore[assignment]
 
-_finished: ContextVar[list[Path] | None] = ContextVar("files finished in the `complete` block", default=None)
+_finished: ContextVar[list[Path] | None] = ContextVar("files finished in the `require_all` block", default=None)
 
 
 @contextmanager
-def written(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not.
 
     An OSError names `path`, not the temporary one.
@@ -61,22 +61,22 @@ def written(path: Path | str) -> Iterator[Path]:
 
 def write_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> None:
     """A safetensors file; a full disk is an OSError, which it is not where the library opens the file itself."""
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(save(dict(tensors), metadata=dict(header) or None))
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
     """An uncompressed .npz file, as `saliency._reading` reads it."""
-    with written(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 @contextmanager
-def complete() -> Iterator[None]:
+def require_all() -> Iterator[None]:
     """Files that make sense together: all that this thread writes in the block are there when it ends.
 
-    InputError where one has been removed meanwhile, by someone who cleans up under the run: `written` makes a folder
-    again, and so the later files alone would pass for all of them. The last one, by which a run is known to be
+    InputError where one has been removed meanwhile, by someone who cleans up under the run: `atomic_write` makes a
+    folder again, and so the later files alone would pass for all of them. The last one, by which a run is known to be
     complete, then goes too.
     """
     finished: list[Path] = []
@@ -96,15 +96,15 @@ def check_writable(folder: Path) -> None:
 
     Nothing is made.
     """
-    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not standing.is_dir():
-        raise InputError(f"{standing}: is a file where a folder is needed; choose another folder")
-    if not os.access(standing, os.W_OK | os.X_OK):
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{existing}: is a file where a folder is needed; choose another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: nothing can be written there; choose another folder")
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """The one run that writes in `folder`, which is made; InputError where another one does.
 
     The lock goes with the process. Where the file system has no locks nobody is kept out.

@@ -26,7 +26,7 @@ MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is par
 
 
 @contextmanager
-def refusing(path: Path | str, what: str) -> Iterator[None]:
+def as_input_error(path: Path | str, what: str) -> Iterator[None]:
     """Whatever a library raises for a damaged file becomes an InputError: decoders' exceptions are undocumented."""
     try:
         yield
@@ -68,7 +68,7 @@ def check_size(path: Path | str, most: int) -> None:
 
 def read_text(path: Path | str) -> str:
     """UTF-8, with or without a byte order mark."""
-    with refusing(path, "not a text file in UTF-8"):
+    with as_input_error(path, "not a text file in UTF-8"):
         check_size(path, MAX_TEXT)
         text = Path(path).read_text(encoding="utf-8-sig")
     if text and (said := placeholder(path)):
@@ -77,7 +77,7 @@ def read_text(path: Path | str) -> str:
 
 
 def read_json(path: Path | str) -> Any:
-    with refusing(path, "not JSON"):
+    with as_input_error(path, "not JSON"):
         return json.loads(read_text(path))
 
 
@@ -111,7 +111,7 @@ def numbered_rows(
         )
     if twice := [name for name in (*columns, *optional) if head.count(name) > 1]:
         raise InputError(f"{path}: has {head.count(twice[0])} columns called {twice[0]}; remove all but one")
-    with refusing(path, "not a CSV file"):
+    with as_input_error(path, "not a CSV file"):
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
         next(rows, None)
         for cells in rows:
@@ -170,7 +170,7 @@ def number_in(text: str) -> float | None:
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name; that of an .npy bears the name ""."""
-    with refusing(path, "not a readable .npy or .npz of numbers"):
+    with as_input_error(path, "not a readable .npy or .npz of numbers"):
         if not zipfile.is_zipfile(path):
             # mapped, so that a header cannot promise more than the file holds; no pickle can be
             return {"": np.array(np.lib.format.open_memmap(path, mode="r"))}
@@ -202,7 +202,7 @@ def read_back(path: Path | str, *names: str) -> dict[str, np.ndarray]:
 
 def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of a safetensors file by name, in sorted order, and its header's text."""
-    with refusing(path, "not a readable safetensors file"), safe_open(path, "numpy") as file:
+    with as_input_error(path, "not a readable safetensors file"), safe_open(path, "numpy") as file:
         names = [] if only_header else sorted(file.keys())
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 

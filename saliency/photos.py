@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from saliency._reading import placeholder, refusing
+from saliency._reading import as_input_error, placeholder
 from saliency.errors import InputError
 
 MAX_PIXELS = 100_000_000
@@ -77,7 +77,7 @@ def as_photo(photo: np.ndarray | Image.Image | Path | str) -> np.ndarray:
         return read_photo(photo)
     if isinstance(photo, Image.Image):
         name = getattr(photo, "filename", "") or "a Pillow image"
-        with refusing(name, "damaged image"):
+        with as_input_error(name, "damaged image"):
             _check_pixels(photo, name)
             return _rgb(photo, exif=True)
     array = np.asarray(photo)
@@ -103,7 +103,7 @@ def _decoded(file: Path | str | BytesIO, name: Path | str, exif: bool) -> np.nda
 
 @contextmanager
 def _opened(file: Path | str | BytesIO, name: Path | str) -> Iterator[Image.Image]:
-    with refusing(name, "damaged image"), warnings.catch_warnings(), ExitStack() as stack:
+    with as_input_error(name, "damaged image"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # our limit is checked below, and odd metadata harms no pixel
         # by its path Pillow would map it into memory, and garble turned TIFFs
         content = file if isinstance(file, BytesIO) else stack.enter_context(open(file, "rb"))

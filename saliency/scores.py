@@ -1,7 +1,7 @@
 """What a map explains: one number per image. Gradient and occlusion take the same score, so they explain the same.
 
 - logit: the target class's pre-softmax value (Simonyan et al. 2013), `net(x)`'s own.
-- logit_before_relu: the same before the network's last ReLU, behind which a gradient can be dead: SqueezeNet's.
+- logit_before_relu: the same before the network's last ReLU, after which gradients can vanish: SqueezeNet's.
 - log_probability: its log-softmax; of classes that do not exclude one another, and of one output, its log-sigmoid.
 - probability: the softmax, or the sigmoid, itself.
 - contrast: the target class's logit minus that of another class: why this one and not that one.

@@ -17,7 +17,7 @@ from localization.datasets import load
 from localization.datasets.scenes import scenes
 from localization.robustness import class_of_name
 from saliency import InputError
-from saliency._files import check_writable, complete
+from saliency._files import check_writable, require_all
 from saliency.models.classes import read_classes
 from saliency.photos import read_photo
 from saliency.report import listed_notes
@@ -58,7 +58,7 @@ def main(options: Options) -> int:
     photos, known = load_photos(options, net.classes)
     regions = [parse_region(text, "--region") for text in options.region] if options.masks.draws else []
     regions += read_regions(options.regions) if options.regions and options.masks.draws else []
-    with complete(), cli.progress("mask", options.quiet) as progress:
+    with require_all(), cli.progress("mask", options.quiet) as progress:
         found = analyze_occlusion(
             net, photos, target=options.target, regions=regions, options=options.masks,
             folder=options.out, progress=progress, **known,

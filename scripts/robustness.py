@@ -16,7 +16,7 @@ import tyro
 from localization.datasets import Dataset, load
 from localization.robustness import Training, augmented_corloc, corloc_section, evaluate_digits, evaluate_photos
 from saliency import InputError
-from saliency._files import check_writable, complete
+from saliency._files import check_writable, require_all
 from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import listed_notes
@@ -55,7 +55,7 @@ def main(options: Options) -> int:
         raise InputError("--localization fine-tunes the scenes classifier: run it without --images")
     check_writable(options.out)
     parts = options.out / "parts"
-    with complete(), cli.progress("step", options.quiet) as progress:
+    with require_all(), cli.progress("step", options.quiet) as progress:
         if options.images:
             found = evaluate_photos(*load_photos(options), options.masks, folder=parts, progress=progress)
         else:

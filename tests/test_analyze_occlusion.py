@@ -240,13 +240,13 @@ def test_names_are_one_folder_each_on_every_file_system():
 
 
 def test_target_by_rank_index_and_name():
-    belief, classes = np.array([0.1, 0.5, 0.3, 0.1]), ["crane", "grey_whale", "koala", "crane"]
-    assert [chosen_class(f"rank:{k}", belief, classes) for k in (1, 2, 3, 4)] == [1, 2, 0, 3]
-    assert chosen_class("2", belief, classes) == 2
-    assert chosen_class("Grey whale", belief, classes) == chosen_class("grey_whale", belief, classes) == 1
+    probability, classes = np.array([0.1, 0.5, 0.3, 0.1]), ["crane", "grey_whale", "koala", "crane"]
+    assert [chosen_class(f"rank:{k}", probability, classes) for k in (1, 2, 3, 4)] == [1, 2, 0, 3]
+    assert chosen_class("2", probability, classes) == 2
+    assert chosen_class("Grey whale", probability, classes) == chosen_class("grey_whale", probability, classes) == 1
     for text, message in (("crane", "0, 3"), ("rank:5", "rank:1 to rank:4"), ("4", r"0\.\.3"), ("cat", "class name")):
         with pytest.raises(InputError, match=message):
-            chosen_class(text, belief, classes)
+            chosen_class(text, probability, classes)
 
 
 def test_a_digit_that_is_a_class_name_is_the_name():

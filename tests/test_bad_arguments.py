@@ -374,7 +374,7 @@ BAD = {
         "each": ("photo", "each must be one of class, object"),
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
         "n_test": (0, "n_test must be a whole number of at least 1"),
-        "fit": ("svm", "fit must be one of auto, lad, mirrored"),
+        "fit": ("svm", "fit must be one of auto, lad, flip-equivariant"),
         "stack": (["edges"], "stack must be a tuple"),
         "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
         "quality": (-1, "quality must be a whole number of at least 0"),

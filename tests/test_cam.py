@@ -46,7 +46,7 @@ def test_grad_cam_defaults(net, x):
 
 
 def test_grad_cam_explains_the_logit_itself(rng):
-    """SqueezeNet's, behind its last ReLU: places where the class is off have no say in the weights."""
+    """SqueezeNet's, after its last ReLU: places where the class is off have no say in the weights."""
     net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
     x = rng.normal(size=(1, 20, 24, 3)).astype(np.float32)
     kernel = np.asarray(net.weights["conv10"]["kernel"])[0, 0, :, 2]

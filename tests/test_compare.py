@@ -15,7 +15,7 @@ from localization.comparison import maps as made_maps
 from localization.comparison import result, run
 from localization.comparison.report import against_controls
 from saliency import InputError
-from saliency._files import alone
+from saliency._files import exclusive_lock
 from saliency.methods import METHODS
 from saliency.methods import Options as MethodOptions
 from saliency.models.graph import Architecture, Builder
@@ -160,10 +160,10 @@ def test_a_finished_run_is_not_redone(small, capsys):
 
 
 def test_two_runs_do_not_write_the_same_folder(small, tmp_path):
-    with alone(tmp_path), pytest.raises(InputError, match="another run writes there; wait for its end"):
+    with exclusive_lock(tmp_path), pytest.raises(InputError, match="another run writes there; wait for its end"):
         compare.main(changed(small, out=tmp_path))
     assert not any(tmp_path.iterdir())
-    with alone(tmp_path):
+    with exclusive_lock(tmp_path):
         pass  # free again
 
 

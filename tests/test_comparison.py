@@ -374,7 +374,7 @@ def test_bad_arguments_are_one_sentence_and_leave_nothing(tmp_path, change, says
         ({"quality": -1}, "quality must be a whole number of at least 0"),
         ({"target": "dog"}, "target must be one of predicted, label"),
         ({"each": "photo"}, "each must be one of class, object"),
-        ({"fit": "svm"}, "fit must be one of auto, lad, mirrored"),
+        ({"fit": "svm"}, "fit must be one of auto, lad, flip-equivariant"),
         ({"settings": {}}, "settings must be a Options"),
         ({"occlusion_strides": (0,)}, "occlusion_strides must be a whole number of at least 1"),
         ({"occlusion_strides": 8}, "occlusion_strides must be a tuple"),

@@ -239,8 +239,9 @@ def test_paper_imagenet_with_a_network(tmp_path):
     assert results["photos"] == 6
     row = results["rows"][-1]
     assert row["method"] == "gradient-mean" and row["figure"]["n"] == 6 and row["figure"]["missing"] == 0
-    assert [published[0] for published in results["published"]][-1] == "Sensitivity maps (seed 003)"
-    assert "Sensitivity maps (seed 003) (published) | 68.8 |" in (tmp_path / "out" / "table.md").read_text()
+    paper = "Sensitivity maps (Fast Object Localization)"
+    assert [published[0] for published in results["published"]][-1] == paper
+    assert f"{paper} (published) | 68.8 |" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

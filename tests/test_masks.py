@@ -59,7 +59,7 @@ def test_hidden_are_the_lowest_and_of_equals_the_first(rng):
         np.testing.assert_array_equal(hide(jnp.asarray(field), count / 35).ravel(), expected)
 
 
-def test_families_differ_in_structure_as_seed_004_says(videos):
+def test_families_differ_in_structure(videos):
     shapes = {name: describe(hide(fields, 0.3)[:, 0]) for name, fields in videos.items()}
     components = {name: float(shape.components.mean()) for name, shape in shapes.items()}
     assert components["bernoulli"] > components["life"] > components["perlin"] > components["triangles"]

@@ -92,7 +92,7 @@ def test_after_upto_is_the_whole(small):
 
 
 def test_gestalt_needs_no_head(small):
-    """The layers behind the last convolution may even be missing."""
+    """The layers after the last convolution may even be missing."""
     net = random_network(small)
     needed = {node.name for node in small.ancestors(small.gestalt_layer)}
     headless = {layer: parameters for layer, parameters in net.weights.items() if layer in needed}

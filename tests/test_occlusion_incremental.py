@@ -165,11 +165,11 @@ def test_random_stacks(data):
 
 
 def test_panes_are_where_changes_can_be():
-    """Known by hand: VGG16's panes for a patch of 32 px every 16, without border classes."""
+    """Known by hand: VGG16's regions for a patch of 32 px every 16, without groups at the border."""
     windows = Windows((224, 224), (32, 32), (16, 16))
     plan = _plan(vgg16(), windows, Score(), 1)
-    pane = plan.classes[0].layout.pane
-    assert [pane[f"conv{i}_1"][0] for i in range(1, 6)] == [34, 20, 14, 12, 10]
+    region = plan.groups[0].layout.region
+    assert [region[f"conv{i}_1"][0] for i in range(1, 6)] == [34, 20, 14, 12, 10]
     assert plan.full_from == "conv5_3"
     assert plan.macs["fc8"] == 4096 and plan.macs_dense["fc8"] == 4096 * 1000
     assert 5 < plan.speedup < 5.2
@@ -185,10 +185,10 @@ def test_classes_save_work_and_cover_every_position_once():
             assert sorted(positions) == list(range(len(windows.positions)))
 
 
-def test_more_work_pays_for_more_classes():
+def test_more_work_pays_for_more_groups():
     windows = Windows((96, 96), (16, 16), (8, 8))
     few, many = (plan_for(scenes_cnn(), windows, Score(), images) for images in (1, 10_000))
-    assert len(few.classes) == 1 < len(many.classes)
+    assert len(few.groups) == 1 < len(many.groups)
 
 
 def test_the_budget_bounds_what_a_call_holds():
@@ -196,7 +196,7 @@ def test_the_budget_bounds_what_a_call_holds():
     budget = 32 * 2**20
     for job in jobs(plan, budget):
         chunks, at_once = job.starts["image"].shape[:2]
-        assert at_once * plan.position_bytes(plan.classes[0]) <= budget
+        assert at_once * plan.position_bytes(plan.groups[0]) <= budget
         assert (chunks - 1) * at_once * plan.edge_bytes <= budget
 
 
@@ -223,9 +223,9 @@ def test_auto_takes_what_the_plan_finds_cheaper(rng):
 def test_maximum_outside_a_pane(rng):
     x = rng.normal(size=(5, 4, 3))
     starts = np.array([[0, 0], [2, 1], [3, 2]])
-    for pane in ((2, 2), (2, 1), (1, 2)):
-        for start, found in zip(starts, maximum_outside(jnp.asarray(x), jnp.asarray(starts), pane)):
+    for region in ((2, 2), (2, 1), (1, 2)):
+        for start, found in zip(starts, maximum_outside(jnp.asarray(x), jnp.asarray(starts), region)):
             rest = x.copy()
-            rest[start[0] : start[0] + pane[0], start[1] : start[1] + pane[1]] = -np.inf
+            rest[start[0] : start[0] + region[0], start[1] : start[1] + region[1]] = -np.inf
             assert_allclose(found, rest.max((0, 1)), rtol=1e-6)
     assert (maximum_outside(jnp.asarray(x), jnp.zeros((1, 2), int), (5, 4)) == -np.inf).all()

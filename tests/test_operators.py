@@ -34,7 +34,7 @@ from saliency.models.operators import (
     SumPool,
 )
 from saliency.occlusion import Windows
-from saliency.occlusion.incremental import _Panes, prepared
+from saliency.occlusion.incremental import _Regions, prepared
 from saliency.occlusion.plan import _plan, macs
 
 CHANNELS = 6
@@ -92,29 +92,29 @@ def check(architecture: Architecture, weights, windows: Windows, to: str, seed: 
     """Each layer's change within its window, for the image's random change within each position's window."""
     rng = np.random.default_rng(seed)
     plan = _plan(architecture, windows, Score("gestalt", to), 1)
-    (group,) = plan.classes
+    (group,) = plan.groups
     image, fill = rng.normal(size=(2, *windows.image, architecture.channels))
     hidden = np.repeat(image[None], len(group.positions), 0)
     for k, (row, col) in enumerate(windows.positions[group.positions]):
         hidden[k, row : row + windows.patch[0], col : col + windows.patch[1]] = fill[
             row : row + windows.patch[0], col : col + windows.patch[1]
         ]
-    (height, width), starts = group.layout.pane["image"], group.starts["image"]
+    (height, width), starts = group.layout.region["image"], group.starts["image"]
     first = np.stack([(hidden[k] - image)[r : r + height, c : c + width] for k, (r, c) in enumerate(starts)])
 
     @jax.jit
     def compared(weights, image, hidden, first):
         clean = architecture.activations(weights, image[None], to)
         dense = architecture.activations(weights, hidden, to)
-        panes = _Panes(
+        regions = _Regions(
             plan.architecture, plan.shapes, weights, prepared(plan, weights).made,
             {name: x[0] for name, x in clean.items()}, group.layout,
             {name: jnp.asarray(start) for name, start in group.starts.items()},
         )  # fmt: skip
         changes, found = {"image": first}, {}
         for node in architecture.ancestors(to)[1:]:
-            changes[node.name] = panes.change(node, changes)
-            whole = jnp.broadcast_to(panes.whole(node.name, changes[node.name]), dense[node.name].shape)
+            changes[node.name] = regions.change(node, changes)
+            whole = jnp.broadcast_to(regions.whole(node.name, changes[node.name]), dense[node.name].shape)
             found[node.name] = whole, dense[node.name] - clean[node.name], jnp.abs(dense[node.name]).max()
         return found
 

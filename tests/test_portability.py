@@ -69,10 +69,10 @@ def test_files_are_written_whole_without_locks(windows, tmp_path):
     net = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
     for _ in range(2):  # the second time over the first
         save_network(net, tmp_path / "net.safetensors", {})
-    with pytest.raises(KeyError), files.written(tmp_path / "broken.txt") as temporary:
+    with pytest.raises(KeyError), files.atomic_write(tmp_path / "broken.txt") as temporary:
         temporary.write_text("half")
         raise KeyError
-    with files.alone(tmp_path / "run"), files.complete():
+    with files.exclusive_lock(tmp_path / "run"), files.require_all():
         files.write_arrays(tmp_path / "run" / "a.npz", {"a": np.zeros(3)})
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.npz", "net.json", "net.safetensors"]
 

@@ -47,19 +47,6 @@ def test_what_import_costs():
     assert not heavy & set(found.stdout.split())
 
 
-def test_a_package_face_holds_names_only():
-    for name in ("occlusion", "maps", "models", "robustness", "zeiler_fergus"):
-        text = (Path(saliency.__file__).parent / name / "__init__.py").read_text()
-        assert "def " not in text and "class " not in text.partition('"""\n')[2], name
-
-
-def test_lower_floors_know_nothing_of_higher_ones():
-    for path in Path(saliency.__file__).parent.rglob("*.py"):
-        text = path.read_text()
-        assert "import localization" not in text and "from localization" not in text, path
-        assert "from scripts" not in text and "import scripts" not in text, path
-
-
 def test_version_and_types():
     assert saliency.__version__ == version("salbox")
     for package in (saliency, localization):

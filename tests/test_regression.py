@@ -147,9 +147,9 @@ def test_sgd_reaches_the_closed_forms_training_loss(problem):
         watch=lambda step, solution: seen.update({step: loss(solution, x, y, alpha)}),
         every=10,
     )
-    goal = loss(best, x, y, alpha)
-    assert goal <= min(seen.values()) + 1e-9
-    assert loss(found, x, y, alpha) < 1.01 * goal
+    least_loss = loss(best, x, y, alpha)
+    assert least_loss <= min(seen.values()) + 1e-9
+    assert loss(found, x, y, alpha) < 1.01 * least_loss
     assert seen[10] > seen[600]
 
 

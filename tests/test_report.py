@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saliency._files import written
+from saliency._files import atomic_write
 from saliency.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
 
 
@@ -43,7 +43,7 @@ def test_files_are_whole_or_absent(tmp_path):
         assert list(csv.DictReader(file)) == [{"a": "1", "b": ""}, {"a": "x,y", "b": ""}]
 
     def interrupted() -> None:
-        with written(tmp_path / "b.txt") as temporary:
+        with atomic_write(tmp_path / "b.txt") as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 

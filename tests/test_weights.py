@@ -233,7 +233,7 @@ def test_no_weights(monkeypatch, tmp_path):
 
 def test_pickles_are_not_read(tmp_path):
     (tmp_path / "net.pth").write_bytes(b"anything")
-    assert "python -m scripts.convert_weights" in refusal("vgg16", tmp_path / "net.pth")
+    assert "torch.load('net.pth', weights_only=True), 'net.safetensors')" in refusal("vgg16", tmp_path / "net.pth")
 
 
 def hub(monkeypatch, download) -> None:

@@ -16,7 +16,7 @@ from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map, status
-from localization.regression.mirrored import candidates, fit_mirrored, halves
+from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.models.preprocessing import Preprocessing
 
@@ -29,9 +29,9 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
     "full photo": "full image",
 }
 Label = tuple[str, str]  # method, route
-Fitting = Literal["auto", "lad", "mirrored"]
+Fitting = Literal["auto", "lad", "flip-equivariant"]
 SIDE = 96  # pixels of the maps that boxes are made from
-FEW = 1000  # boxes, below which photos are better served by the mirrored ridge
+FEW = 1000  # boxes, below which photos are better served by the flip-equivariant ridge
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
     *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
@@ -59,22 +59,23 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
     said, known = status(maps), samples.target_boxes(entry) * scale
     if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
         pool = np.unique(np.concatenate([train for train, _ in samples.parts]))
-        pool = pool[heuristics.drawn(maps[pool], known[pool])]
-        tried = heuristics.tried(maps[pool])
+        pool = pool[heuristics.sampled(maps[pool], known[pool])]
+        searched = heuristics.grid_search(maps[pool])
     parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
-    mirrored = fitting == "mirrored" or (fitting == "auto" and samples.learned < FEW)
-    halved = {one: halves(maps, one) for one in candidates(maps.shape[-2:])} if mirrored else {}
+    flip_equivariant = fitting == "flip-equivariant" or (fitting == "auto" and samples.learned < FEW)
+    halves = {one: even_odd(maps, one) for one in candidates(maps.shape[-2:])} if flip_equivariant else {}
     for train, test in parts:
-        if mirrored:
-            own = {features: (even[train], odd[train]) for features, (even, odd) in halved.items()}
-            linear = fit_mirrored(maps[train], known[train], halved=own)
+        if flip_equivariant:
+            own = {features: (even[train], odd[train]) for features, (even, odd) in halves.items()}
+            linear = fit_flip_equivariant(maps[train], known[train], parts=own)
         else:
             linear = fit_linear_map(maps[train], known[train])
         predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
         chosen: dict[str, Any] = {LINEAR: linear.record}
         if HEURISTIC in routes:
             seen = np.isin(pool, train)
-            heuristic = heuristics.best({setting: boxes[seen] for setting, boxes in tried.items()}, known[pool[seen]])
+            found_there = {setting: boxes[seen] for setting, boxes in searched.items()}
+            heuristic = heuristics.best(found_there, known[pool[seen]])
             chosen[HEURISTIC] = heuristic
             predict[HEURISTIC] = heuristic.predict
         settings.append(chosen)

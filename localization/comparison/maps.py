@@ -12,7 +12,7 @@ from jaxtyping import Float
 from localization.comparison.samples import Samples
 from localization.datasets.names import inside
 from localization.external import ExternalMaps, moved, write_placement
-from saliency._files import write_arrays, written
+from saliency._files import atomic_write, write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_back
 from saliency.errors import InputError
@@ -147,7 +147,7 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
         for indices in shards(len(samples)):
             for i, own in zip(indices, one.maps(indices)):
                 path = inside(folder / name, f"{samples.ids[i]}.npy")
-                with written(path) as temporary, open(temporary, "wb") as file:
+                with atomic_write(path) as temporary, open(temporary, "wb") as file:
                     np.save(file, own)
     for one in made.values():
         for path in one.shards:

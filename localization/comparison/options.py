@@ -28,7 +28,7 @@ class CompareOptions:
     """So many photos are scored, drawn with the seed (default: all)."""
     fit: Fitting = "auto"
     """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
-    ("mirrored"); auto takes the latter below 1000 training boxes."""
+    ("flip-equivariant"); auto takes the latter below 1000 training boxes."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
     """Methods whose maps one more linear map sees together, where all of them are compared."""
     occlusion_strides: tuple[int, ...] = ()

@@ -37,7 +37,7 @@ PASSES = (
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
-def drawn(
+def rendered(
     results: Mapping[str, Any],
     samples: Samples,
     made: Mapping[str, Made],

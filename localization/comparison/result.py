@@ -10,7 +10,7 @@ from typing import Any
 from localization.comparison import boxes
 from localization.comparison.maps import Made
 from localization.statistics import in_percent
-from saliency._files import complete
+from saliency._files import require_all
 from saliency._reading import read_json
 from saliency.report import Figure, Section, Table, fragment, write_bytes, write_csv, write_json
 
@@ -77,7 +77,7 @@ class Comparison:
 
 def write(found: Comparison, folder: Path, before_the_last: Callable[[], None] = lambda: None) -> None:
     """All files; results.json, by which they are known to be complete, comes last."""
-    with complete():
+    with require_all():
         if "rows" in found.results:
             write_csv(folder / "images.csv", found.images, boxes.COLUMNS)
         for name, content in found.files.items():

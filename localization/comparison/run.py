@@ -37,7 +37,7 @@ from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
-from saliency._files import alone, check_writable, written
+from saliency._files import atomic_write, check_writable, exclusive_lock
 from saliency.errors import InputError
 from saliency.methods import METHODS
 from saliency.models.classes import ClassList, read_classes
@@ -126,7 +126,7 @@ def compare(
     if found := saved(folder, job.key):
         return found
     _warm_up(job)  # finds bad settings before anything is written
-    with alone(folder):
+    with exclusive_lock(folder):
         maps_folder = folder / "maps"
         _reusable(maps_folder, job.key)
         found = _compared(job, maps_folder, tell)
@@ -264,7 +264,7 @@ def _reusable(folder: Path, key: str) -> None:
     """Maps in `folder` stay where they were made of the same things."""
     if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
         shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed
-    with written(folder / "key") as temporary:
+    with atomic_write(folder / "key") as temporary:
         temporary.write_text(key)
 
 
@@ -318,9 +318,9 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     images = image_rows(fits, samples, said) if samples.true else []
 
     def draw() -> Mapping[str, bytes]:
-        from localization.comparison.report import drawn  # matplotlib, where something is drawn
+        from localization.comparison.report import rendered  # matplotlib, where something is drawn
 
-        return drawn(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
+        return rendered(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
     return Comparison(results, images, draw, made)
 
@@ -348,15 +348,15 @@ def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
 
 def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several methods cost, one after another; None where one of them is unknown."""
-    joined: dict[str, Callable] = {
+    combine: dict[str, Callable] = {
         "forwards": sum,
         "backwards": sum,
         "saved": sum,
         "ms_per_image": sum,
         "peak_mib": max,
     }
-    values = {key: [cost[key] for cost in costs] for key in joined}
-    return {key: None if None in values[key] else join(values[key]) for key, join in joined.items()}
+    values = {key: [cost[key] for cost in costs] for key in combine}
+    return {key: None if None in values[key] else total(values[key]) for key, total in combine.items()}
 
 
 def _top5(samples: Samples, net: Network, outputs: np.ndarray) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from localization import protocols
 from localization.boxes import area, to_input, visible
 from localization.contents import Contents, read_contents, without
-from localization.datasets.dataset import Dataset, drawn
+from localization.datasets.dataset import Dataset, sampled
 from saliency.errors import InputError
 from saliency.models.classes import ClassList, match_labels
 from saliency.models.network import Network
@@ -139,7 +139,7 @@ def gathered(
     first = len(chosen[0]) if train is not None else 0
     everything = np.arange(len(at))
     if train is None:
-        photos = drawn(sorted(set(at.tolist())), scored, seed)
+        photos = sampled(sorted(set(at.tolist())), scored, seed)
         test = np.flatnonzero(np.isin(at, photos))
         cut, count = _folds(images, test, folds, seed)
     else:

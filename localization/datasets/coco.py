@@ -36,7 +36,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
     for source, stated in sizes.items():
         if len(stated) > 1:
             reader.note(source, f"listed more than once: {len(stated)} times", "repaired")
-    for source in reader.drawn(sizes):
+    for source in reader.sampled(sizes):
         found = (reader.photo(folder, source, table, source) for folder in folders)
         photo = next((path for path in found if path), None)
         reader.add(source, photo, objects.get(source, []), sizes[source][0])

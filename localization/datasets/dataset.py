@@ -157,7 +157,7 @@ class Dataset:
 
     def sample(self, limit: int | None, seed: int = 0) -> "Dataset":
         """`limit` photos drawn from `seed`, in the data set's order; all of them for None."""
-        return self.select(drawn(range(len(self)), limit, seed))
+        return self.select(sampled(range(len(self)), limit, seed))
 
     def of_classes(self, classes: Collection[str] | None) -> "Dataset":
         """The objects of these classes, whatever their case and spaces, and the photos that show one; everything for
@@ -196,7 +196,7 @@ class Dataset:
         )
 
 
-def drawn(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
+def sampled(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
     """`limit` of the sources drawn from `seed`, in their order; all for None. InputError for a limit below 1."""
     whole("limit", limit, least=1, optional=True)
     if limit is None or limit >= len(sources):

@@ -34,7 +34,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
     reader.name = folder.resolve().name
     sources = _sources(reader, folder, top)
     rows = _rows(reader, table, folder, sources) if table.is_file() or table == root else {}
-    for source in reader.drawn(sources):
+    for source in reader.sampled(sources):
         _add(reader, source, folder / source, rows.get(source, []))
     _check(reader, table, rows)
     return None

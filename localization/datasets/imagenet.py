@@ -56,7 +56,7 @@ def _listed(top: Path, split: str, xml: Path) -> tuple[list[str], Path]:
 
 def _chosen(reader: Reader, sources: Iterable[str]) -> list[str]:
     """Of the ids those whose folder is of a wanted class; where folders tell nothing, the boxes will."""
-    return reader.drawn(one for one in sources if "/" not in one or reader.wants(one.partition("/")[0]))
+    return reader.sampled(one for one in sources if "/" not in one or reader.wants(one.partition("/")[0]))
 
 
 def _solution(reader: Reader, path: Path, nested: bool) -> dict[str, list[Object]]:

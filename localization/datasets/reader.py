@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from localization.boxes import area, clip, from_inclusive, ordered
-from localization.datasets.dataset import Annotation, Dataset, Note, Outcome, Photos, drawn
+from localization.datasets.dataset import Annotation, Dataset, Note, Outcome, Photos, sampled
 from localization.datasets.names import Listing, bare, inside, key, listing
 from localization.datasets.views import Size, View, view
 from saliency.errors import InputError
@@ -67,9 +67,9 @@ class Reader:
         """What follows a colon in `problem` is a detail; the rest names the kind."""
         self.notes.append(Note(readable(source), problem, outcome))
 
-    def drawn(self, sources: Iterable[T]) -> list[T]:
+    def sampled(self, sources: Iterable[T]) -> list[T]:
         """Those of the photos that are read. Where classes are asked for, all are: which show one is not known yet."""
-        return drawn(list(sources), None if self.classes else self.limit, self.seed)
+        return sampled(list(sources), None if self.classes else self.limit, self.seed)
 
     def once(self, sources: Iterable[str]) -> list[str]:
         """The sources without repetitions, which are noted."""

@@ -45,7 +45,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
         raise InputError(f"{found[0]}: no split {split!r} of VOC objects in array_record ({error})") from None
 
     reader.name = builder.info.full_name
-    for i in reader.drawn(range(len(records))):
+    for i in reader.sampled(range(len(records))):
         try:
             record = records[i]
             source = bare(PurePosixPath(_text(record["image/filename"])).as_posix())

@@ -21,7 +21,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
         raise InputError(f"split must be train or val, not {split!r}: Tiny ImageNet's test photos have no boxes")
     reader.split, reader.first = split, 0
     rows = grouped(row for row in (_train if split == "train" else _val)(reader, root) if reader.wants(row[1][0]))
-    for source in reader.drawn(rows):
+    for source in reader.sampled(rows):
         objects = []
         for label, words, _ in rows[source]:
             numbers = [number_in(word) for word in words]

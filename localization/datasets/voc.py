@@ -55,7 +55,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
     reader.name, reader.first = kit.folder.resolve().name, 1
     reader.split = split or ("all" if unlisted else DEFAULT_SPLIT)
     ids, listed = split_ids(reader, kit, reader.split)
-    for source in reader.drawn(reader.once(ids)):
+    for source in reader.sampled(reader.once(ids)):
         add_annotated(reader, source, kit.annotations, kit.photos, source, listed)
 
 

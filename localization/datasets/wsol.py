@@ -45,7 +45,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
     )
     ids = reader.once(row[0] for row in _rows(reader, folder / "image_ids.txt", str))
     twice = {note.source for note in reader.notes if note.problem.startswith("more than one")}
-    for source in reader.drawn(ids):
+    for source in reader.sampled(ids):
         photo = reader.photo(photos, source, folder / "image_ids.txt")
         if source not in twice:
             objects = [Object(labels.get(source, "object"), box) for box in corners.get(source, [])]

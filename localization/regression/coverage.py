@@ -28,7 +28,7 @@ from localization.regression.rows import gathered
 from saliency._batches import batches
 from saliency._checks import kind_of, number, whole
 from saliency._files import write_tensors
-from saliency._reading import read_tensors, refusing
+from saliency._reading import as_input_error, read_tensors
 from saliency.errors import InputError
 
 Features = np.ndarray | Sequence[np.ndarray]
@@ -140,7 +140,7 @@ class CoverageMap:
 def load_coverage_map(path: Path | str) -> CoverageMap:
     """A saved coverage map; InputError for a file that is none, or is broken."""
     tensors, metadata = read_tensors(path)
-    with refusing(path, "not a coverage map of this version; fit and save it again"):
+    with as_input_error(path, "not a coverage map of this version; fit and save it again"):
         header = json.loads(metadata["coverage_map"])
         stated: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in header["cells"].items()}
         weights = tensors.get("correction")

@@ -19,7 +19,7 @@ from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
 from saliency._checks import one_of
 from saliency._files import write_tensors
-from saliency._reading import read_tensors, refusing
+from saliency._reading import as_input_error, read_tensors
 from saliency.devices import precision
 from saliency.errors import InputError
 from saliency.maps.status import usable
@@ -118,7 +118,7 @@ class LinearMap:
 def load_linear_map(path: Path | str) -> LinearMap:
     """A saved linear map; InputError for a file that is none, or is broken."""
     tensors, metadata = read_tensors(path)
-    with refusing(path, "not a linear map of this version; fit and save it again"):
+    with as_input_error(path, "not a linear map of this version; fit and save it again"):
         header = json.loads(metadata["linear_map"])
         stated: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in header["features"].items()}
         features = Features(**stated)

@@ -76,8 +76,8 @@ def polished(
 ) -> list[Solution]:
     """Solutions from float32 products, to nearly float64's precision, by iterative refinement.
 
-    A sweep in float64 gives what is left of every solution's gradient, and a step against it, by the factorisation at
-    hand, takes away all of the error but what the products' own error is of them; a millionth is the last such step.
+    A sweep in float64 gives what is left of every solution's gradient. A step against it, by the factorisation at hand,
+    reduces the error to the Gram matrix's float32 accuracy times what it was; one below a millionth is the last.
     However rows are spread over devices and processes, the result is then the same.
     """
     n = total(np.array([float(len(rows))]))[0]
@@ -185,8 +185,8 @@ def conjugate_gradients(rows: FeatureBlocks, penalty: float, *, tolerance: float
     right = total(sum((x - mean_x).T @ (rows.targets[where] - mean_y) for where, x in rows.sliced()))
     weights, residual = np.zeros_like(right), right
     direction, size = residual, (residual**2).sum(0)
-    goal, taken = tolerance**2 * size, 0
-    while (size > goal).any() and taken < steps:
+    target, taken = tolerance**2 * size, 0
+    while (size > target).any() and taken < steps:
         image = product(direction)
         length = size / np.maximum((direction * image).sum(0), np.finfo(float).tiny)
         weights, residual = weights + length * direction, residual - length * image

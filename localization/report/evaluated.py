@@ -14,7 +14,7 @@ from localization.metrics import best_iou, hits
 from localization.protocols import Protocol, Samples
 from localization.report import tables
 from localization.statistics import Estimate
-from saliency._files import complete
+from saliency._files import require_all
 from saliency.report.page import Figure, Section, Table, fragment, png, write_page
 from saliency.report.record import write_bytes, write_csv, write_json
 
@@ -153,7 +153,7 @@ def write(
     folder: Path, results: Mapping[str, Any], data: Dataset, samples: Samples, found: Mapping[str, np.ndarray]
 ) -> Path:
     """All files of an evaluation, results.json last: its path."""
-    with complete():
+    with require_all():
         pictures = {}
         if found:
             write_csv(folder / "images.csv", image_rows(found, results["protocol"], data, samples), IMAGE_COLUMNS)

@@ -1,7 +1,7 @@
 """The pictures of a comparison, each a pure function from figures to a matplotlib `Figure`.
 
 Photos uint8 `[h, w, 3]`, maps float `[h, w]`, boxes `[4]` `x0 y0 x1 y1` in the photo's pixels. True boxes are
-green, predicted ones red, as in seed 003's figures 3 and 4.
+green, predicted ones red, as in figures 3 and 4 of Fast Object Localization via Sensitivity Analysis.
 """
 
 from collections.abc import Mapping, Sequence

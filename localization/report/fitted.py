@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from localization.regression.linear_map import Coding, LinearMap
-from saliency._files import complete
+from saliency._files import require_all
 from saliency.report.page import Figure, Section, Table, fragment, png, write_page
 from saliency.report.record import write_csv, write_json
 
@@ -46,7 +46,7 @@ def write(
         dict(zip(COLUMNS, (image, *box.round(3), round(float(iou), 4))))
         for image, box, iou in zip(images, boxes, overlaps)
     )
-    with complete():
+    with require_all():
         write_csv(folder / "boxes.csv", rows, COLUMNS)
         linear.save(folder / "linear_map.safetensors")
         write_page(folder / "report.html", "Boxes from maps", lead(results), sections(results, linear), results)

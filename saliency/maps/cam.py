@@ -35,7 +35,7 @@ def grad_cam(
     Args:
         net: a network.
         x: float `[n, h, w, 3]` as `net.preprocess` gives it.
-        layer: where the channels are weighed (default: the Gestalt layer, behind the last convolution).
+        layer: where the channels are weighed (default: the Gestalt layer, after the last convolution).
         target: class indices or names, one or one for each image (default: the predicted class).
         resize: bilinearly to the image's size; without it the map has the layer's own.
         progress: called with (done, total) images.
@@ -100,7 +100,7 @@ def cam(
 
     For an average pool its mean before it is enlarged is the logit. `x` is float `[n, h, w, 3]` as `net.preprocess`
     gives it, `target` class indices or names (default: the predicted class); maps are float32 `[n, h, w]`.
-    Raises InputError where the head is not a global pool with at most one dense layer behind it.
+    Raises InputError where the head is not a global pool with at most one dense layer after it.
 
     >>> import numpy as np, saliency
     >>> net = saliency.load_network("scenes_cnn")

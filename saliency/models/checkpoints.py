@@ -1,8 +1,8 @@
 """Published checkpoints: where each keeps a layer's tensors, and how they turn into ours.
 
 A checkpoint is a flat mapping from tensor name to array. Ours is `layer.kernel` `[h, w, in, out]` or `[in, out]`, and
-`layer.bias` `[out]`; a dense layer behind a convolution reads height, width, channel. PyTorch has `[out, in, h, w]`,
-`[out, in]` and channel, height, width. A batch norm behind a convolution is folded into it.
+`layer.bias` `[out]`; a dense layer after a convolution reads height, width, channel. PyTorch has `[out, in, h, w]`,
+`[out, in]` and channel, height, width. A batch norm after a convolution is folded into it.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _FEW = 3  # tensors named in an error
 
 @dataclass(frozen=True)
 class Source:
-    """One layer in a checkpoint: the module with its kernel and, unless `bias` is off, its bias; the norm behind it."""
+    """One layer in a checkpoint: the module with its kernel and, unless `bias` is off, its bias; the norm after it."""
 
     module: str
     norm: str | None = None

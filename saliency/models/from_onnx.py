@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from saliency._checks import described
-from saliency._reading import MAX_BYTES, refusing
+from saliency._reading import MAX_BYTES, as_input_error
 from saliency.errors import InputError
 from saliency.models.from_jax import check_options, network_of
 from saliency.models.network import Network
@@ -136,7 +136,7 @@ class Model:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in stated)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        with refusing(self.source, "onnxruntime does not take it"):
+        with as_input_error(self.source, "onnxruntime does not take it"):
             session = onnxruntime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
@@ -167,7 +167,7 @@ def _read(path: Path) -> Model:
         ) from error
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES:,} bytes")
-    with refusing(path, "not a readable ONNX file"):
+    with as_input_error(path, "not a readable ONNX file"):
         proto = onnx.load(str(path), load_external_data=False)
         return read_model(proto, str(path), path.resolve().parent)
 
@@ -182,7 +182,7 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
     opset = max((o.version for o in proto.opset_import if o.domain in DOMAINS), default=0)
     if not opset:
         raise InputError(f"{source}: states no version of ONNX's operators")
-    with refusing(source, "its weights cannot be read"):
+    with as_input_error(source, "its weights cannot be read"):
         constants = _weights(graph, source, folder)
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
@@ -200,7 +200,7 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
         if missing := [read for read in each.input if read not in there]:
             raise InputError(f"{source}: node {name} reads {missing[0]}, which no node before it gives")
         there.update(each.output)
-        with refusing(source, f"node {name} has attributes that cannot be read"):
+        with as_input_error(source, f"node {name} has attributes that cannot be read"):
             attributes = {attribute.name: _attribute(attribute, source) for attribute in each.attribute}
         if each.op_type == "Constant":
             value = next((v for k, v in attributes.items() if k.startswith("value")), None)

@@ -33,11 +33,12 @@ class Node:
 class Architecture:
     """Nodes in an order in which they can be computed; the first is the image, the last the logits.
 
-    `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (seed 003, Eq. 3).
+    `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (Eq. 3 of Fast Object
+    Localization via Sensitivity Analysis).
     `probabilities` says what turns logits into probabilities: "sigmoid" for classes that do not exclude one another, or
     for one logit, which tells two classes apart. `grids` says which layers' tokens lie in rows and columns.
     `logit_bypass` names layers that a class logit leaves out: SqueezeNet has a ReLU after its last convolution,
-    behind which a gradient can be dead. `size` is the input (height, width) the network was trained at.
+    after which gradients can vanish. `size` is the input (height, width) the network was trained at.
     """
 
     name: str

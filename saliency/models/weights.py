@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from saliency._checks import described, kind_of
-from saliency._files import write_tensors, written
-from saliency._reading import MAX_BYTES, read_json, read_tensors, refusing
+from saliency._files import atomic_write, write_tensors
+from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
 from saliency.errors import InputError
 from saliency.models.checkpoints import SCHEMES, Scheme, imported, own, shapes
 from saliency.models.classes import read_classes
@@ -162,7 +162,7 @@ def save_network(net: Network, path: Path | str, provenance: Mapping[str, object
         "classes": json.dumps(net.classes),
     }
     write_tensors(path, tensors, header)
-    with written(path.with_suffix(".json")) as temporary:
+    with atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(provenance, indent=2) + "\n")
 
 
@@ -187,7 +187,7 @@ def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, a
     if header is None:
         names = list(read_classes(file).names)
     else:
-        with refusing(str(file), "its header names no classes that can be read"):
+        with as_input_error(str(file), "its header names no classes that can be read"):
             names = [str(name) for name in json.loads(header.get("classes", "[]"))]
     if names and len(names) != count:
         source = file if isinstance(file, str | Path) else "classes"
@@ -215,7 +215,8 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         return _fetched(str(weights))
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
         raise InputError(
-            f"{path}: pickles are not read; turn it into safetensors with python -m scripts.convert_weights {path.name}"
+            f"{path}: pickles are not read; save its tensors where torch is installed: safetensors.torch.save_file("
+            f"torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
         )
     if path.suffix == ".keras":
         raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
@@ -273,7 +274,7 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         parameter = {"W": "kernel", "b": "bias"}.get(found[1], found[1])
         tensors[f"{place.partition('/')[0]}.{parameter}"] = np.asarray(item)
 
-    with refusing(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
+    with as_input_error(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
         file.get("model_weights", file).visititems(visit)
     return tensors, {}
 

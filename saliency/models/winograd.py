@@ -54,9 +54,9 @@ def transformed(kernel: Float[Array, "3 3 c f"]) -> Matrices:
     return [_kernel_side(row) for row in _kernel_side(kernel)]
 
 
-def whole_tiles(region: Pair) -> Pair:
-    """The next larger region that `convolved` takes without padding it."""
-    return region[0] + region[0] % 2, region[1] + region[1] % 2
+def whole_tiles(size: Pair) -> Pair:
+    """The next larger size that `convolved` takes without padding it."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 @jax.jit

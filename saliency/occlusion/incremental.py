@@ -1,9 +1,9 @@
 """Exact occlusion scores by recomputing only what a hidden window changes.
 
 The untouched image goes through the network once. For each position the *change* of every layer is then computed
-within that layer's pane (`plan`): it is zero outside, so a convolution needs no surroundings, and whatever is not
+within that layer's region (`plan`): it is zero outside, so a convolution needs no surroundings, and whatever is not
 linear gives `f(clean + change) - f(clean)`. Nothing is approximated: the scores are the dense path's up to rounding.
-Panes never stick out of their layers, so borders need no care beyond the padding of max-pools.
+Regions never stick out of their layers, so borders need no care beyond the padding of max-pools.
 
 Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are `[h, w, c]`.
 """
@@ -23,21 +23,21 @@ from jaxtyping import Float, Int
 from saliency._batches import balanced_size
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
-from saliency.models.operators import Pane, is_map
+from saliency.models.operators import Region, is_map
 from saliency.models.operators.regions import cut, placed
 from saliency.occlusion.dense import Step
-from saliency.occlusion.plan import WINDOW, Class, Layout, Plan, column_layer, is_local
+from saliency.occlusion.plan import WINDOW, Layout, Plan, PositionGroup, column_layer, is_local
 from saliency.scores import Score
 
-CACHE = 3 * 2**19  # bytes of panes at once that a CPU core is fastest with ...
+CACHE = 3 * 2**19  # bytes of regions at once that a CPU core is fastest with ...
 MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
 NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
 LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
 
 
 class Prepared(NamedTuple):
-    """Weights, and what operators prepare of theirs (Winograd's matrices of 3x3 kernels): separate arrays, since what
-    is cut out of one is copied, and compiled, wherever it is used."""
+    """Weights, and what operators prepare of theirs (Winograd's matrices of 3x3 kernels), as separate arrays: slices of
+    one would be copied, and compiled, wherever they are used."""
 
     weights: Weights
     made: Mapping[str, Any]
@@ -88,40 +88,40 @@ def class_scores(
     score: Score,
     layout: Layout,
 ) -> Float[Array, "p ..."]:
-    """Scores of one image under windows of one class, a chunk after another; without a target every class's logit.
+    """Scores of one image under windows of one group, a chunk after another; without a target every class's logit.
 
-    Only maps are computed in chunks. What lies behind them is then done for all positions at once, because a fully
-    connected layer takes longer to read than to multiply.
+    Only maps are computed in chunks. What comes after the last of them is then done for all positions at once, because
+    a fully connected layer takes longer to read than to multiply.
     """
     weights, made = ready
     weights = _of_target(architecture, score, weights, target)
     nodes = architecture.ancestors(to)
     shapes = architecture.shapes(image.shape[0], image.shape[1], to)
     inside = _inside(nodes, shapes)
-    behind = [node for node in nodes if node.name not in inside]
-    edge = [node for node in behind if any(name in inside for name in node.inputs)]
+    after = [node for node in nodes if node.name not in inside]
+    edge = [node for node in after if any(name in inside for name in node.inputs)]
 
     def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
-        panes = _Panes(architecture, shapes, weights, made, clean, layout, starts)
+        regions = _Regions(architecture, shapes, weights, made, clean, layout, starts)
         first = nodes[0].name
         offset = starts[WINDOW] - starts[first]
-        pane = layout.pane[first]
+        region = layout.region[first]
         opacity = jnp.broadcast_to(template[..., None], (len(offset), *template.shape, 1))
-        opacity = placed(opacity, offset, layout.move[first, WINDOW], pane)
-        changes = {first: opacity * cut(fill - image, starts[first], pane)}
+        opacity = placed(opacity, offset, layout.offset[first, WINDOW], region)
+        changes = {first: opacity * cut(fill - image, starts[first], region)}
         for node in nodes[1:]:
             if node.name in inside:
-                changes[node.name] = panes.change(node, changes)
-        if not behind:
+                changes[node.name] = regions.change(node, changes)
+        if not after:
             return {to: changes[to].sum((1, 2, 3)) / float(np.prod(shapes[to]))}
-        return {node.name: panes.change(node, changes) for node in edge}
+        return {node.name: regions.change(node, changes) for node in edge}
 
     changes = {name: x.reshape(-1, *x.shape[2:]) for name, x in lax.map(changed, starts).items()}
-    panes = _Panes(architecture, shapes, weights, made, clean, layout, starts)
-    for node in behind:
+    regions = _Regions(architecture, shapes, weights, made, clean, layout, starts)
+    for node in after:
         if node not in edge:
-            changes[node.name] = panes.change(node, changes)
-    before = panes.before(to)
+            changes[node.name] = regions.change(node, changes)
+    before = regions.before(to)
     if score.kind == "gestalt":
         return before.mean() + changes[to]
     logits = before + changes[to]
@@ -142,8 +142,8 @@ def _inside(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> set
 
 
 @dataclass(frozen=True)
-class _Panes:
-    """The panes of a chunk of positions, and all that changes within them are computed from."""
+class _Regions:
+    """The regions of a chunk of positions, and all that changes within them are computed from."""
 
     architecture: Architecture
     shapes: Mapping[str, tuple[int, ...]]
@@ -163,33 +163,38 @@ class _Panes:
 
     def whole(self, name: str, change: Array) -> Array:
         """The change of all of a layer."""
-        if name not in self.layout.pane:
+        if name not in self.layout.region:
             return change
-        (height, width, _), pane = self.shapes[name], self.layout.pane[name]
-        return placed(change, self.starts[name], ((0, height - pane[0]), (0, width - pane[1])), (height, width))
+        (height, width, _), region = self.shapes[name], self.layout.region[name]
+        return placed(change, self.starts[name], ((0, height - region[0]), (0, width - region[1])), (height, width))
 
     def change(self, node: Node, changes: Mapping[str, Array]) -> Array:
-        """How a layer changes: its pane of a map, a vector as a whole."""
+        """How a layer changes: its region of a map, a vector as a whole."""
         layer = node.layer
         if is_local(node, self.shapes):
-            pane = self.pane(node, node.name)
+            region = self.region(node, node.name)
             sources = [self._source(name) if layer.takes_maximum else name for name in node.inputs]
             inputs = [
-                placed(changes[source], self.starts[name] - pane.origin, self.layout.move[node.name, name], pane.region)
+                placed(
+                    changes[source],
+                    self.starts[name] - region.origin,
+                    self.layout.offset[node.name, name],
+                    region.receptive_size,
+                )
                 for name, source in zip(node.inputs, sources)
             ]
-            return layer.change(pane, *inputs)
-        pane = self.pane(node, node.inputs[0])
-        if len(node.inputs) == 1 and node.inputs[0] in self.layout.pane:
-            collapsed = layer.collapsed_change(pane, changes[node.inputs[0]])
+            return layer.change(region, *inputs)
+        region = self.region(node, node.inputs[0])
+        if len(node.inputs) == 1 and node.inputs[0] in self.layout.region:
+            collapsed = layer.collapsed_change(region, changes[node.inputs[0]])
             if collapsed is not None:
                 return collapsed
-        return layer.whole_change(pane, *(self.whole(name, changes[name]) for name in node.inputs))
+        return layer.whole_change(region, *(self.whole(name, changes[name]) for name in node.inputs))
 
-    def pane(self, node: Node, at: str) -> Pane:
+    def region(self, node: Node, at: str) -> Region:
         """What a layer's change depends on, its window being that of layer `at`."""
         layer, ready = node.layer, self.made.get(node.name)
-        size, start = self.layout.pane.get(at, (0, 0)), self.starts.get(at, jnp.zeros((1, 2), jnp.int32))
+        size, start = self.layout.region.get(at, (0, 0)), self.starts.get(at, jnp.zeros((1, 2), jnp.int32))
         sources = [self._source(name) if layer.takes_maximum else name for name in node.inputs]
 
         def then(x: Array) -> Array:
@@ -202,14 +207,14 @@ class _Panes:
                 x = layer({}, x)
             return x
 
-        return Pane(
+        return Region(
             self.weights.get(node.name, {}),
             ready,
             tuple(self.shapes[name] for name in node.inputs),
             self.shapes[node.name],
             size,
             start,
-            layer.region(size, ready),
+            layer.receptive_size(size, ready),
             layer.origin(start),
             lambda i: self.before(sources[i]),
             lambda: self.before(node.name),
@@ -240,14 +245,14 @@ def _of_target(architecture: Architecture, score: Score, weights: Weights, targe
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Positions of one class that one call computes, and where their panes start, a chunk after another."""
+    """Positions of one group that one call computes, and where their regions start, a chunk after another."""
 
     positions: Int[np.ndarray, " p"]
     starts: Mapping[str, Int[np.ndarray, "chunks k 2"]]
     layout: Layout
 
 
-def chunk_for(plan: Plan, group: Class, budget: int) -> int:
+def chunk_for(plan: Plan, group: PositionGroup, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
     if on_cpu():
@@ -258,12 +263,11 @@ def chunk_for(plan: Plan, group: Class, budget: int) -> int:
 def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
     """A plan's positions, `chunk` at a time or what `chunk_for` says, in as few calls as stay below `budget` bytes.
 
-    Chunks and calls are as even as it goes; what is missing from the last is filled up with its last position, so that
-    a class compiles once.
+    Chunks and calls are balanced and the last one is padded with its last position, so that a group compiles once.
     """
     made = []
     place = (lambda starts: starts) if on_cpu() else jax.device_put  # there once, for all images
-    for group in plan.classes:
+    for group in plan.groups:
         total = len(group.positions)
         at_once = balanced_size(total, chunk or chunk_for(plan, group, budget))
         chunks = balanced_size(-(-total // at_once), max(1, budget // (at_once * plan.edge_bytes)))

@@ -282,8 +282,8 @@ def _incremental(
     work: Sequence[Job],
     step: Step,
 ) -> list[np.ndarray]:
-    """The first image's classes of positions side by side, as each has to be compiled; then whole images. An
-    accelerator is sent one image's classes after another's, and the next image's before the last one's are read."""
+    """The first image's groups of positions side by side, as each has to be compiled; then whole images. An
+    accelerator is sent one image's groups after another's, and the next image's before the last one's are read."""
     ready = prepared(plan, weights)
     if not on_cpu():
         return _in_flight(plan, ready, x, fills, score, targets.tolist(), budget=budget, work=work, step=step)
@@ -322,7 +322,7 @@ def _in_flight(
                 step(len(plan.windows.positions))
         except JaxRuntimeError as error:
             most = halved(at_once(work), error, "positions")
-            budget = min(budget, most * max(plan.edge_bytes, *map(plan.position_bytes, plan.classes)))
+            budget = min(budget, most * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
             work = jobs(plan, budget, most)
     return scores
 

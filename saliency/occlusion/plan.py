@@ -1,9 +1,9 @@
 """Which part of each layer a hidden window can change: worked out on the host, before anything is compiled.
 
 A change spreads along each axis on its own, so an interval of rows and an interval of columns per layer and position
-say all. Positions are sorted into classes of similar intervals; within a class a layer's pane has one static size, the
-widest interval, and starts where the interval does, or further in where the pane would stick out of the layer. A pane
-as large as its layer is the full map: nothing is special about it, and every layer from there on is full too.
+say all. Positions are sorted into groups of similar intervals; within a group a layer's region has one static size, the
+widest interval, and starts where the interval does, or further in where the region would stick out of the layer. A
+region as large as its layer is the full map: nothing is special about it, and every layer from there on is full too.
 """
 
 from collections import Counter
@@ -21,36 +21,36 @@ from saliency.models.operators import Interval, Range, is_map, stays_local
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
-CLASSES = 3  # along each axis, at most
-COMPILATION = 1.5e10  # multiplications that a CPU could do while one more class is compiled, for each convolution
+GROUPS = 3  # along each axis, at most
+COMPILATION = 1.5e10  # multiplications that a CPU could do while one more group is compiled, for each convolution
 TUNING = 5e12  # ... and an accelerator, which tries several algorithms for each
-WORTHWHILE = 0.05  # a further class has to save this share of the work
+WORTHWHILE = 0.05  # a further group has to save this share of the work
 WINDOW = "window"  # stands for the hidden window among layers' names
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The static shapes of one class of positions: what a compiled function depends on.
+    """The static shapes of one group of positions: what a compiled function depends on.
 
-    `moves`: (reader, input) -> how far inside the region that the reader's pane needs the input's pane starts, as the
-    range (least, most) over positions, for rows and for columns. For the image's input read the windows.
+    `offsets`: (reader, input) -> how far inside the receptive field of the reader's region the input's region starts,
+    as the range (least, most) over positions, for rows and for columns. For the image's input read the windows.
     """
 
-    panes: tuple[tuple[str, Pair], ...]
-    moves: tuple[tuple[tuple[str, str], tuple[Range, Range]], ...]
+    regions: tuple[tuple[str, Pair], ...]
+    offsets: tuple[tuple[tuple[str, str], tuple[Range, Range]], ...]
 
     @cached_property
-    def pane(self) -> dict[str, Pair]:
-        return dict(self.panes)
+    def region(self) -> dict[str, Pair]:
+        return dict(self.regions)
 
     @cached_property
-    def move(self) -> dict[tuple[str, str], tuple[Range, Range]]:
-        return dict(self.moves)
+    def offset(self) -> dict[tuple[str, str], tuple[Range, Range]]:
+        return dict(self.offsets)
 
 
 @dataclass(frozen=True, eq=False)
-class Class:
-    """Positions of one layout: their indices, and where the pane of each layer starts, int32 `[p, 2]`."""
+class PositionGroup:
+    """Positions of one layout: their indices, and where the region of each layer starts, int32 `[p, 2]`."""
 
     positions: Int[np.ndarray, " p"]
     layout: Layout
@@ -64,7 +64,7 @@ class Plan:
     architecture: Architecture  # as run: without the logits that are not asked for
     to: str
     windows: Windows
-    classes: tuple[Class, ...]
+    groups: tuple[PositionGroup, ...]
     dense: Architecture  # as the dense path runs it
 
     @cached_property
@@ -83,8 +83,8 @@ class Plan:
         total = len(self.windows.positions)
         return {
             node.name: sum(
-                len(group.positions) / total * macs(node, self.shapes, group.layout.pane.get(node.name))
-                for group in self.classes
+                len(group.positions) / total * macs(node, self.shapes, group.layout.region.get(node.name))
+                for group in self.groups
             )
             for node in self.architecture.ancestors(self.to)
         }
@@ -96,23 +96,23 @@ class Plan:
         dense = sum(self.macs_dense.values())
         return positions * dense / (positions * sum(self.macs.values()) + dense)
 
-    def position_bytes(self, group: Class) -> int:
+    def position_bytes(self, group: PositionGroup) -> int:
         """Float32 bytes that a position holds at its largest layer: inputs, output, and a copy of each."""
-        pane = group.layout.pane
+        region = group.layout.region
 
         def numbers(name: str) -> int:
             shape = self.shapes[name]
-            return int(np.prod(pane.get(name, shape[:-1]))) * shape[-1]
+            return int(np.prod(region.get(name, shape[:-1]))) * shape[-1]
 
         return max(
             8 * (sum(map(numbers, (*n.inputs, n.name))) + n.layer.scratch())
             for n in self.architecture.ancestors(self.to)
-            if n.name in pane
+            if n.name in region
         )
 
     @property
     def edge_bytes(self) -> int:
-        """Float32 bytes that a position holds behind the maps, where all of a call's positions are held at once."""
+        """Float32 bytes that a position holds after the last map, where all of a call's positions are held at once."""
         return 8 * max(
             [
                 int(np.prod(shape)) + self.architecture.by_name[name].layer.scratch()
@@ -126,36 +126,36 @@ class Plan:
     def full_from(self) -> str | None:
         """The first layer whose map has to be computed whole, at least for some positions."""
         for name, shape in self.shapes.items():
-            if is_map(shape) and any(group.layout.pane[name] == shape[:2] for group in self.classes):
+            if is_map(shape) and any(group.layout.region[name] == shape[:2] for group in self.groups):
                 return name
         return None
 
     def rows(self) -> list[tuple[str, str, str, float, float]]:
-        """Layer, full size, panes, dense and incremental multiplications: one row for each layer that multiplies."""
+        """Layer, full size, regions, dense and incremental multiplications: one row for each layer that multiplies."""
         rows = []
         for name, dense in self.macs_dense.items():
             if dense:
                 shape = self.shapes[name]
-                panes = sorted({group.layout.pane[name] for group in self.classes} if is_map(shape) else ())
+                regions = sorted({group.layout.region[name] for group in self.groups} if is_map(shape) else ())
                 rows.append(
-                    (name, _size(shape[:-1]), " ".join(map(_size, panes)) or "-", float(dense), self.macs[name])
+                    (name, _size(shape[:-1]), " ".join(map(_size, regions)) or "-", float(dense), self.macs[name])
                 )
         return rows
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<24}{'map':>9}  {'dense MMAC':>11}{'incremental':>12}  panes"]
+        lines = [f"{'layer':<24}{'map':>9}  {'dense MMAC':>11}{'incremental':>12}  regions"]
         lines += [
-            f"{name:<24}{size:>9}  {dense / 1e6:>11.2f}{mine / 1e6:>12.2f}  {panes}"
-            for name, size, panes, dense, mine in self.rows()
+            f"{name:<24}{size:>9}  {dense / 1e6:>11.2f}{mine / 1e6:>12.2f}  {regions}"
+            for name, size, regions, dense, mine in self.rows()
         ]
         dense, mine = sum(self.macs_dense.values()), sum(self.macs.values())
         lines += [
             f"{'total a position':<24}{'':>9}  {dense / 1e6:>11.1f}{mine / 1e6:>12.1f}",
-            f"{len(self.windows.positions)} positions in {len(self.classes)} classes of"
-            f" {', '.join(str(len(group.positions)) for group in self.classes)};"
+            f"{len(self.windows.positions)} positions in {len(self.groups)} groups of"
+            f" {', '.join(str(len(group.positions)) for group in self.groups)};"
             f" full maps from {self.full_from or 'nowhere on'}",
             f"predicted speed-up {self.speedup:.2f};"
-            f" {max(map(self.position_bytes, self.classes)) / 2**20:.2f} MiB a position",
+            f" {max(map(self.position_bytes, self.groups)) / 2**20:.2f} MiB a position",
         ]
         return "\n".join(lines)
 
@@ -166,17 +166,17 @@ def _size(shape: tuple[int, ...]) -> str:
 
 @lru_cache(maxsize=64)
 def plan_for(architecture: Architecture, windows: Windows, score: Score, images: int = 1) -> Plan:
-    """How to compute `score` under every window of so many images: the more work, the more classes pay."""
-    plans = [_plan(architecture, windows, score, most) for most in range(1, CLASSES + 1)]
+    """How to compute `score` under every window of so many images: the more work, the more groups pay."""
+    plans = [_plan(architecture, windows, score, most) for most in range(1, GROUPS + 1)]
     work = images * len(windows.positions)
     shapes = architecture.shapes(*windows.image, score.layer_in(architecture))
     convolutions = sum(is_map(shape) and architecture.by_name[name].layer.weighted for name, shape in shapes.items())
-    class_cost = convolutions * (COMPILATION if on_cpu() else TUNING)
-    return min(plans, key=lambda plan: work * sum(plan.macs.values()) + class_cost * len(plan.classes))
+    group_cost = convolutions * (COMPILATION if on_cpu() else TUNING)
+    return min(plans, key=lambda plan: work * sum(plan.macs.values()) + group_cost * len(plan.groups))
 
 
 def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
-    """With at most so many classes of rows, and of columns."""
+    """With at most so many groups of rows, and of columns."""
     run = dense = score.explained(architecture)
     if column := column_layer(run, score):
         run = with_features(run, column, 1)
@@ -186,9 +186,9 @@ def _plan(architecture: Architecture, windows: Windows, score: Score, most: int)
     intervals = [_intervals(nodes, shapes, windows.starts[axis], windows.patch[axis], axis) for axis in (0, 1)]
     # a feature computed, but for its products, takes about as long as 20 of them
     per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
-    rows, cols = (_classes(interval, per_pixel, most) for interval in intervals)
-    classes = tuple(_class(nodes, shapes, intervals, row, col, windows) for row in rows for col in cols)
-    return Plan(run, to, windows, classes, dense)
+    rows, cols = (_groups(interval, per_pixel, most) for interval in intervals)
+    groups = tuple(_group(nodes, shapes, intervals, row, col, windows) for row in rows for col in cols)
+    return Plan(run, to, windows, groups, dense)
 
 
 def column_layer(architecture: Architecture, score: Score) -> str | None:
@@ -211,9 +211,9 @@ def with_features(architecture: Architecture, name: str, features: int) -> Archi
     return replace(architecture, nodes=nodes)
 
 
-def macs(node: Node, shapes: Mapping[str, tuple[int, ...]], pane: Pair | tuple[int, ...] | None) -> int:
-    """Multiplications of a layer over a pane of its output (None: over all of it)."""
-    places = shapes[node.name][:-1] if pane is None else pane
+def macs(node: Node, shapes: Mapping[str, tuple[int, ...]], region: Pair | tuple[int, ...] | None) -> int:
+    """Multiplications of a layer over a region of its output (None: over all of it)."""
+    places = shapes[node.name][:-1] if region is None else region
     return node.layer.macs([shapes[name] for name in node.inputs], places)
 
 
@@ -240,10 +240,10 @@ def is_local(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return stays_local(node.layer, [shapes[name] for name in node.inputs], shapes[node.name])
 
 
-def _classes(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
-    """Lines of windows sorted by work and cut into at most `most` runs, so that the widest panes cost least.
+def _groups(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
+    """Lines of windows sorted by work and cut into at most `most` runs, so that the widest regions cost least.
 
-    The work of a run is its length times the sum over layers of squared pane sizes: the other axis is like this one.
+    The work of a run is its length times the sum over layers of squared region sizes: the other axis is like this one.
     """
     widths = np.stack([high - low + 1 for low, high in intervals.values()])
     weights = np.array([per_pixel[name] for name in intervals], float)
@@ -265,16 +265,16 @@ def _classes(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], mo
     return [np.sort(lines) for lines in np.split(order, cuts[count])]
 
 
-def _class(
+def _group(
     nodes: list[Node],
     shapes: Mapping[str, tuple[int, ...]],
     intervals: list[dict[str, Interval]],
     rows: np.ndarray,
     cols: np.ndarray,
     windows: Windows,
-) -> Class:
-    """The class of the windows in some rows and some columns."""
-    panes: dict[str, Pair] = {}
+) -> PositionGroup:
+    """The group of the windows in some rows and some columns."""
+    regions: dict[str, Pair] = {}
     starts = {}
     i, j = np.repeat(rows, len(cols)), np.tile(cols, len(rows))
     for node in nodes:
@@ -284,10 +284,10 @@ def _class(
             widest = int((high - low)[lines].max()) + 1
             sizes.append(widest)
             firsts.append(np.minimum(low[every], size - widest))
-        panes[node.name] = sizes[0], sizes[1]
+        regions[node.name] = sizes[0], sizes[1]
         starts[node.name] = np.stack(firsts, -1).astype(np.int32)
     starts[WINDOW] = np.stack([axis[every] for axis, every in zip(windows.starts, (i, j))], -1).astype(np.int32)
-    moves = {}
+    offsets = {}
     for node in nodes:
         origin = node.layer.origin(starts[node.name]) if is_local(node, shapes) else np.zeros((1, 2), int)
         for name in node.inputs or (WINDOW,):
@@ -295,6 +295,6 @@ def _class(
                 continue
             offset = starts[name] - origin
             (top, left), (bottom, right) = offset.min(0).tolist(), offset.max(0).tolist()
-            moves[node.name, name] = (top, bottom), (left, right)
-    layout = Layout(tuple(panes.items()), tuple(moves.items()))
-    return Class(i * windows.grid[1] + j, layout, starts)
+            offsets[node.name, name] = (top, bottom), (left, right)
+    layout = Layout(tuple(regions.items()), tuple(offsets.items()))
+    return PositionGroup(i * windows.grid[1] + j, layout, starts)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from saliency._files import written
+from saliency._files import atomic_write
 
 SCHEMA = 1
 PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow", "matplotlib")
@@ -76,19 +76,19 @@ def plain(value: object) -> Any:
 
 
 def write_json(path: Path | str, value: object) -> None:
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path | str, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    with written(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows({column: plain(row.get(column)) for column in columns} for row in rows)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 

@@ -22,6 +22,7 @@ from saliency import _checks
 from saliency._batches import batches, default_batch, shard_batch
 from saliency._checks import function, kind_of
 from saliency._fills import fill_text, parse_fill
+from saliency._progress import ProgressCounter
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
@@ -258,23 +259,17 @@ def _answers(options: Options, subject: Subject, parts: Parts, progress: Progres
         subject.net.preprocess,
         subject.x,
     )
-    done = 0
-
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress:
-            progress(done, total)
+    counted = ProgressCounter(progress, total)
 
     def ask(net: Network, hidden: np.ndarray, fill: np.ndarray | float) -> np.ndarray:
         answer = masked_log_probabilities(net, subject.x, hidden, fill, batch)
-        tell(frames)
+        counted.advance(frames)
         return answer
 
     def kept(name: str, key: str, make: Any, work: int) -> dict[str, np.ndarray]:
-        before = done
+        before = counted.done
         found = parts.get(name, key, make)
-        tell(before + work - done)  # of what was on disk
+        counted.advance(before + work - counted.done)  # of what was on disk
         return found
 
     def under(fill: str, family: str) -> dict[str, np.ndarray]:

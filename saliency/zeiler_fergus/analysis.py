@@ -8,6 +8,7 @@ from typing import Any
 
 from saliency._checks import folder as as_folder
 from saliency._checks import function, kind_of, texts
+from saliency._progress import ProgressCounter
 from saliency.maps.gradient import Progress
 from saliency.models.network import Network
 from saliency.report import content_hash, fragment, record
@@ -150,13 +151,6 @@ def analyze_occlusion(
         else []
     )
     total = len(subjects) * len(options.fills) * sum(len(windows.positions) for windows in sizes)
-    done = 0
-
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress:
-            progress(done, total)
-
-    found = [measure(options, net, subject, sizes, path, tell) for subject in subjects]
+    advance = ProgressCounter(progress, total).advance
+    found = [measure(options, net, subject, sizes, path, advance) for subject in subjects]
     return OcclusionAnalysis(net, options, found, placed, rows, list(notes), time.perf_counter() - start)

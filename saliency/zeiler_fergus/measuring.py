@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency._checks import one_of, whole
-from saliency._files import written
+from saliency._files import atomic_write
 from saliency._fills import fill_text, parse_fill
 from saliency._reading import read_arrays
 from saliency.errors import InputError
@@ -119,12 +119,12 @@ def measure(
     subject: Subject,
     sizes: Sequence[Windows],
     folder: Path | None,
-    tell: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> PhotoAnalysis:
-    """All measurements of one photo; `tell(more)` hears of every mask that is done."""
+    """All measurements of one photo; `advance(more)` hears of every mask that is done."""
     start = time.perf_counter()
     fills = [fill_text(fill) for fill in options.fills]
-    sweeps = {fill: _swept(options, net, subject, fill, sizes, folder, tell) for fill in fills}
+    sweeps = {fill: _swept(options, net, subject, fill, sizes, folder, advance) for fill in fills}
     middle = sweeps[fills[0]][len(sizes) // 2]
     chosen = separate(middle.drop, middle.windows, options.windows)
     boxes = np.array([middle.box(i) for i in chosen], int).reshape(-1, 4)
@@ -146,7 +146,7 @@ def _swept(
     fill: str,
     sizes: Sequence[Windows],
     folder: Path | None,
-    tell: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> list[Sweep]:
     """The sweeps of one photo with one fill, read back where an earlier run with the same input left them."""
     path = None if folder is None else folder / "photos" / subject.name / f"positions_{fill.replace(',', '-')}.npz"
@@ -163,7 +163,7 @@ def _swept(
                     Sweep(windows, subject.target, base, *(known[f"{field}{i}"] for field in fields))
                     for i, windows in enumerate(sizes)
                 ]
-                tell(count)
+                advance(count)
                 return sweeps
         except (InputError, KeyError):
             pass  # nothing there yet, or not ours: measured anew
@@ -171,7 +171,7 @@ def _swept(
 
     def progress(done: int, total: int) -> None:
         nonlocal told
-        tell(done - told)
+        advance(done - told)
         told = done
 
     sweeps = sweep(
@@ -180,6 +180,6 @@ def _swept(
     )  # fmt: skip
     if path is not None:
         arrays = {f"{field}{i}": getattr(one, field) for i, one in enumerate(sweeps) for field in fields}
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             np.savez_compressed(temporary, key=key, base=sweeps[0].base, **arrays)
     return sweeps

@@ -29,7 +29,7 @@ from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import fit_linear_map
 from localization.regression.cells import Cells
 from localization.regression.coverage import fit_coverage, fit_coverage_blocks
-from localization.regression.mirrored import fit_mirrored
+from localization.regression.flip_equivariant import fit_flip_equivariant
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency import report
 from saliency._batches import in_batches
@@ -218,7 +218,7 @@ def _heuristic(arrays: list[np.ndarray], boxes: np.ndarray) -> tuple[Predict, st
 def _flip_equivariant(arrays: list[np.ndarray], boxes: np.ndarray) -> tuple[Predict, str]:
     """What compare takes for few photos."""
     side = arrays[0].shape[1]
-    fit = fit_mirrored(arrays[0].astype(np.float32), boxes * side)
+    fit = fit_flip_equivariant(arrays[0].astype(np.float32), boxes * side)
     return lambda arrays: fit.predict(arrays[0].astype(np.float32)) / side, f"smooth {fit.features.smooth:.3g}"
 
 

@@ -1,4 +1,6 @@
-"""The streaming fit beside scikit-learn's Ridge and beside seed 003's SGD: time, memory, loss, and how they grow.
+"""The streaming fit beside scikit-learn's Ridge and beside SGD: time, memory, loss, and how they grow.
+
+The SGD is that of Fast Object Localization via Sensitivity Analysis.
 
 Every measurement has a process and one core of its own, and counts CPU time, so that a busy machine slows none of them.
 Peak memory is the process's largest resident size less what it held before it saw data. The data lie in a file and are
@@ -168,7 +170,7 @@ def scikit_learn(path: Path, n: int, d: int, penalty: float) -> Measured:
 
 
 def recipe(path: Path, n: int, d: int, penalty: float, steps: int) -> Measured:
-    """Seed 003's SGD: the penalised training loss along its run, beside the closed form's."""
+    """The penalised training loss along the run of the paper's SGD, beside the closed form's."""
     rows = rows_of(path, n, d)
     sums = moments(rows)
     spectrum = ridge.from_moments(sums)

@@ -1,4 +1,6 @@
-"""Part 6: the linear map at seed 003's size: 225,687 maps of 224x224, pooled to 112x112, drawn on the device in blocks.
+"""Part 6: the linear map of 225,687 maps of 224x224, pooled to 112x112, drawn on the device in blocks.
+
+So many has Fast Object Localization via Sensitivity Analysis.
 
 Each map is bright in its box, under noise, so that what is learned can be checked: boxes of maps that were not fitted.
 """

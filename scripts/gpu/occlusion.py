@@ -87,12 +87,12 @@ def ours(journal: Journal, name: str, small: bool, weights: Path | None, out: Pa
         return windows, row
 
     def faster(patch: int, stride: int, chunk: int, often: bool = False, tf32: bool = False) -> None:
-        """The incremental engine: for a single map, or with as many classes of positions as many maps pay for."""
+        """The incremental engine: for a single map, or with as many groups of positions as many maps pay for."""
         windows, row = of(patch, stride, "incremental")
         plan = plan_for(net.architecture, windows, SCORE, OFTEN if often else 1)
-        if often and len(plan.classes) == 1:
+        if often and len(plan.groups) == 1:
             return
-        row |= {"classes": len(plan.classes), "chunk": chunk, **({"precision": "TF32"} if tf32 else {})}
+        row |= {"classes": len(plan.groups), "chunk": chunk, **({"precision": "TF32"} if tf32 else {})}
         call = partial(incremental, net, plan, chunk, right, patch)
         found = journal.measure(row, partial(in_tf32, call) if tf32 else call, least=15 if often else 5)
         if found:

@@ -419,7 +419,7 @@ def work(pipe: Connection, name: str, seed: int, numbers: Sequence[int]) -> None
 
 
 def outcomes(name: str, seed: int, numbers: range) -> Iterator[tuple[int, str]]:
-    """Each case's outcome; a process that dies or says nothing has failed, and another goes on behind that case."""
+    """Each case's outcome; a process that dies or says nothing has failed, and another goes on after that case."""
     context, left = get_context("forkserver"), list(numbers)
     context.set_forkserver_preload(["tests.campaigns.mutations"])
     while left:

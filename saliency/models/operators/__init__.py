@@ -15,7 +15,7 @@ from saliency.models.operators.pool import (
     SumPool,
     output_size,
 )
-from saliency.models.operators.regions import Interval, Pane, Parameters, Range, Shape, is_map
+from saliency.models.operators.regions import Interval, Parameters, Range, Region, Shape, is_map
 
 __all__ = [
     "NO_PADDING",
@@ -34,9 +34,9 @@ __all__ = [
     "MaxPool",
     "Operator",
     "Pad",
-    "Pane",
     "Parameters",
     "Range",
+    "Region",
     "Relu",
     "Shape",
     "Slice",

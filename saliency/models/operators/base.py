@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._checks import Pair
-from saliency.models.operators.regions import Interval, Pane, Parameters, Shape, is_map
+from saliency.models.operators.regions import Interval, Parameters, Region, Shape, is_map
 
 
 class Sliding(NamedTuple):
@@ -36,8 +36,8 @@ class Operator:
     local: ClassVar[bool] = False  # map in, map out, and a changed window changes a window
     linear: ClassVar[bool] = False  # but for a constant: a change needs no look at the untouched activations
     recomputed: ClassVar[bool] = False  # so cheap that its output is computed again rather than kept
-    monotone: ClassVar[bool] = False  # elementwise and never falling: it may be moved behind a maximum
-    takes_maximum: ClassVar[bool] = False  # a maximum over places, behind which monotone operators may be moved
+    monotone: ClassVar[bool] = False  # elementwise and never falling: it may be moved after a maximum
+    takes_maximum: ClassVar[bool] = False  # a maximum over places, after which monotone operators may be moved
     channelwise: ClassVar[bool] = False  # output channel i depends on input channel i alone
     selectable: ClassVar[bool] = False  # has `features`, any of which can be computed without the others
     rectifies: ClassVar[bool] = False  # a ReLU: guided backprop and deconvolution have rules of their own for it
@@ -84,7 +84,7 @@ class Operator:
         window, stride, before = (pair[axis] for pair in self.slides)
         return -((window - 1 - before - low) // stride), (high + before) // stride
 
-    def region(self, size: Pair, ready: Any = None) -> Pair:
+    def receptive_size(self, size: Pair, ready: Any = None) -> Pair:
         """Size of the part of the input, padding included, that a window of the output is computed from."""
         height, width = ((count - 1) * stride + window for count, window, stride, _ in zip(size, *self.slides))
         return height, width
@@ -101,26 +101,26 @@ class Operator:
     def prepares(self, shapes: Sequence[Shape]) -> bool:
         return False
 
-    def change(self, pane: Pane, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
-        """How the output's window changes with its inputs' changes, which cover the pane's region."""
+    def change(self, region: Region, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
+        """How the output's window changes with its inputs' changes, which cover what the region is computed from."""
         if self.linear:
-            return self.linear_part(pane.parameters, *changes)
-        clean = [pane.cut_before(i) for i in range(len(changes))]
-        changed = self(pane.parameters, *(x + d for x, d in zip(clean, changes)))
-        return changed - (self(pane.parameters, *clean) if self.recomputed else pane.cut_after())
+            return self.linear_part(region.parameters, *changes)
+        clean = [region.cut_before(i) for i in range(len(changes))]
+        changed = self(region.parameters, *(x + d for x, d in zip(clean, changes)))
+        return changed - (self(region.parameters, *clean) if self.recomputed else region.cut_after())
 
-    def collapsed_change(self, pane: Pane, change: Float[Array, "k h w c"]) -> Float[Array, "k ..."] | None:
-        """How a vector changes with a window (`pane.start`, `pane.size`) of the map that it is made of, or None: then
-        the whole map's change is asked for."""
+    def collapsed_change(self, region: Region, change: Float[Array, "k h w c"]) -> Float[Array, "k ..."] | None:
+        """How a vector changes with a window (`region.start`, `region.size`) of the map that it is made of, or None:
+        then the whole map's change is asked for."""
         return None
 
-    def whole_change(self, pane: Pane, *changes: Array) -> Array:
+    def whole_change(self, region: Region, *changes: Array) -> Array:
         """How all of the output changes with all of its inputs."""
         if self.linear:
-            return self.linear_part(pane.parameters, *changes)
-        clean = [pane.before(i)[None] for i in range(len(changes))]
-        changed = self(pane.parameters, *(x + change for x, change in zip(clean, changes)))
-        return changed - (self(pane.parameters, *clean) if self.recomputed else pane.after())
+            return self.linear_part(region.parameters, *changes)
+        clean = [region.before(i)[None] for i in range(len(changes))]
+        changed = self(region.parameters, *(x + change for x, change in zip(clean, changes)))
+        return changed - (self(region.parameters, *clean) if self.recomputed else region.after())
 
 
 def described(value: Any) -> str:

@@ -13,7 +13,7 @@ from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.operators.base import QUIET, Operator, Sliding
 from saliency.models.operators.pool import NO_PADDING, output_size
-from saliency.models.operators.regions import Pane, Parameters, Shape
+from saliency.models.operators.regions import Parameters, Region, Shape
 from saliency.models.winograd import Padding
 
 WINOGRAD = 128  # channels from which a single image's convolutions are worth the transforms, and their memory
@@ -93,13 +93,13 @@ class Conv(Operator):
     def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
         return winograd.transformed(parameters["kernel"]) if self.prepares(shapes) else None
 
-    def region(self, size: Pair, ready: Any = None) -> Pair:
-        return super().region(size) if ready is None else winograd.whole_tiles(super().region(size))
+    def receptive_size(self, size: Pair, ready: Any = None) -> Pair:
+        return super().receptive_size(size) if ready is None else winograd.whole_tiles(super().receptive_size(size))
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
-        (x,), kernel = changes, pane.parameters["kernel"]
-        if pane.ready is not None:
-            return winograd.convolved(x, pane.ready)[:, : pane.size[0], : pane.size[1]]
+    def change(self, region: Region, *changes: Array) -> Array:
+        (x,), kernel = changes, region.parameters["kernel"]
+        if region.ready is not None:
+            return winograd.convolved(x, region.ready)[:, : region.size[0], : region.size[1]]
         if self.kernel == self.stride == (1, 1) and self.groups == 1:
             return jnp.matmul(x, kernel[0, 0], precision=precision())
         return replace(self, padding=NO_PADDING).convolve(kernel, x)

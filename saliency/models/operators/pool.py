@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from saliency._checks import Pair
 from saliency.models.operators.base import Operator, Sliding
-from saliency.models.operators.regions import Pane, Parameters, Shape, cut, maximum_outside
+from saliency.models.operators.regions import Parameters, Region, Shape, cut, maximum_outside
 from saliency.models.winograd import Padding
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
@@ -56,11 +56,13 @@ class MaxPool(Pool):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return _max_pool(self, xs[0])
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
+    def change(self, region: Region, *changes: Array) -> Array:
         clean = cut(
-            self._framed(pane.before(0), pane.output), pane.origin + np.array(self.slides.before, np.int32), pane.region
+            self._framed(region.before(0), region.output),
+            region.origin + np.array(self.slides.before, np.int32),
+            region.receptive_size,
         )
-        return pane.then(_bare(self)({}, clean + changes[0])) - pane.cut_after()
+        return region.then(_bare(self)({}, clean + changes[0])) - region.cut_after()
 
     def _framed(self, x: Array, output: Shape) -> Array:
         """The untouched input `[h, w, c]` with -inf wherever windows stick out."""
@@ -127,10 +129,10 @@ class AvgPool(Pool):
         (x,) = xs
         return reduce(jnp.add, _views(self, x, 0.0)) / self.counts(x.shape[1], x.shape[2]).astype(x.dtype)
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
-        counts = jnp.asarray(self.counts(*pane.inputs[0][:2]), changes[0].dtype)
+    def change(self, region: Region, *changes: Array) -> Array:
+        counts = jnp.asarray(self.counts(*region.inputs[0][:2]), changes[0].dtype)
         totals = _bare(self)({}, changes[0]) * float(np.prod(self.window))
-        return totals / cut(counts, pane.start, pane.size)
+        return totals / cut(counts, region.start, region.size)
 
     def counts(self, height: int, width: int) -> np.ndarray:
         """How many positions, padding included, each output averages: int `[h', w', 1]`."""
@@ -152,7 +154,7 @@ class SumPool(Pool):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return reduce(jnp.add, _views(self, xs[0], 0.0))
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
+    def change(self, region: Region, *changes: Array) -> Array:
         return _bare(self)({}, changes[0])
 
 
@@ -181,7 +183,7 @@ class Pad(Operator):
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
         return jnp.pad(xs[0], ((0, 0), *self.padding, (0, 0)))
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
+    def change(self, region: Region, *changes: Array) -> Array:
         return changes[0]  # placed within the padding already
 
 
@@ -209,7 +211,7 @@ class Slice(Operator):
         rows, cols = (slice(*each) for each in zip(self.start, self.stop, self.stride))
         return xs[0][:, rows, cols]
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
+    def change(self, region: Region, *changes: Array) -> Array:
         return changes[0][:, :: self.stride[0], :: self.stride[1]]
 
 
@@ -231,8 +233,8 @@ class GlobalAvgPool(GlobalPool):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].mean((1, 2))
 
-    def collapsed_change(self, pane: Pane, change: Array) -> Array:
-        return change.sum((1, 2)) / float(np.prod(pane.inputs[0][:2]))
+    def collapsed_change(self, region: Region, change: Array) -> Array:
+        return change.sum((1, 2)) / float(np.prod(region.inputs[0][:2]))
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ class GlobalSumPool(GlobalPool):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].sum((1, 2))
 
-    def collapsed_change(self, pane: Pane, change: Array) -> Array:
+    def collapsed_change(self, region: Region, change: Array) -> Array:
         return change.sum((1, 2))
 
 
@@ -251,10 +253,10 @@ class GlobalMaxPool(GlobalPool):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].max((1, 2))
 
-    def collapsed_change(self, pane: Pane, change: Array) -> Array:
-        inside = (pane.cut_before(0) + change).max((1, 2))
-        outside = maximum_outside(pane.before(0), pane.start, pane.size)
-        return jnp.maximum(inside, outside) - pane.after()
+    def collapsed_change(self, region: Region, change: Array) -> Array:
+        inside = (region.cut_before(0) + change).max((1, 2))
+        outside = maximum_outside(region.before(0), region.start, region.size)
+        return jnp.maximum(inside, outside) - region.after()
 
 
 def output_size(size: int, window: int, stride: int, padding: Pair, ceil: bool = False) -> int:

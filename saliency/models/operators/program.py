@@ -20,7 +20,7 @@ from jax import Array
 
 from saliency.devices import precision
 from saliency.models.operators.base import Operator
-from saliency.models.operators.regions import Pane, Parameters, Shape, cut, is_map
+from saliency.models.operators.regions import Parameters, Region, Shape, cut, is_map
 
 # primitives that are linear in an operand that depends on the image, if no other does (but for sums)
 LINEAR = {
@@ -156,16 +156,18 @@ class Pointwise(Program):
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
         return self._everywhere(self._homogeneous, self.parameters_of(parameters), *xs)
 
-    def change(self, pane: Pane, *changes: Array) -> Array:
+    def change(self, region: Region, *changes: Array) -> Array:
         if self._is_placed:
-            constants = self.parameters_of(pane.parameters)
-            local = [p if shape is None else cut(p, pane.start, pane.size) for p, shape in zip(constants, self.placed)]
+            constants = self.parameters_of(region.parameters)
+            local = [
+                p if shape is None else cut(p, region.start, region.size) for p, shape in zip(constants, self.placed)
+            ]
             if self.linear:
                 return self._everywhere(self._homogeneous, local, *changes)
-            clean = [pane.cut_before(i) for i in range(len(changes))]
+            clean = [region.cut_before(i) for i in range(len(changes))]
             changed = self._everywhere(self.run, local, *(x + d for x, d in zip(clean, changes)))
-            return changed - (self._everywhere(self.run, local, *clean) if self.recomputed else pane.cut_after())
-        return super().change(pane, *changes)
+            return changed - (self._everywhere(self.run, local, *clean) if self.recomputed else region.cut_after())
+        return super().change(region, *changes)
 
     def _homogeneous(self, constants: Sequence[Array], *xs: Array) -> Array:
         """A linear chain without its constant terms."""

@@ -28,12 +28,12 @@ def is_map(shape: Shape) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Pane:
+class Region:
     """The window of an operator's output that is computed for each of k positions, and what its change depends on.
 
-    `size` and `start` say where the window lies; `region` and `origin` where the part of the input lies, padding
-    included, that it is computed from. `ready` is what the operator prepared of its parameters. `before(i)` is the
-    untouched image's activation of input i and `after()` of the output; a chain of monotone operators between the
+    `size` and `start` say where the window lies; `receptive_size` and `origin` where the part of the input lies,
+    padding included, that it is computed from. `ready` is what the operator prepared of its parameters. `before(i)` is
+    the untouched image's activation of input i and `after()` of the output; a chain of monotone operators between the
     input and a maximum is left for after the maximum, which is `then`.
     """
 
@@ -43,7 +43,7 @@ class Pane:
     output: Shape
     size: Pair
     start: Int[Array, "k 2"]
-    region: Pair
+    receptive_size: Pair
     origin: Int[Array, "k 2"]
     before: Callable[[int], Array]
     after: Callable[[], Array]
@@ -64,21 +64,21 @@ def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], size: Pair) -> Floa
 
 
 def placed(
-    x: Float[Array, "k ph pw c"], offsets: Int[Array, "k 2"], ranges: tuple[Range, Range], region: Pair
+    x: Float[Array, "k ph pw c"], offsets: Int[Array, "k 2"], ranges: tuple[Range, Range], frame: Pair
 ) -> Float[Array, "k h w c"]:
-    """Each window at its own offset in a region of zeros; what sticks out is cut off. `ranges` bound the offsets."""
+    """Each window at its own offset in a frame of zeros; what sticks out is cut off. `ranges` bound the offsets."""
     if all(least == most for least, most in ranges):
-        if all(0 <= least <= size - pane for (least, _), size, pane in zip(ranges, region, x.shape[1:])):
+        if all(0 <= least <= size - window for (least, _), size, window in zip(ranges, frame, x.shape[1:])):
             # XLA computes x right where it belongs; of `lax.pad` it asks for each value whether it is padding
-            zeros = jnp.zeros((x.shape[0], *region, x.shape[3]), x.dtype)
+            zeros = jnp.zeros((x.shape[0], *frame, x.shape[3]), x.dtype)
             first = jnp.zeros((), offsets.dtype)
             return lax.dynamic_update_slice(zeros, x, (first, *offsets[0], first), allow_negative_indices=False)
-        pads = [(least, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
+        pads = [(least, size - least - window) for (least, _), size, window in zip(ranges, frame, x.shape[1:])]
         return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
     before = np.array([max(0, most) for _, most in ranges])
-    after = [max(0, size - least - pane) for (least, _), size, pane in zip(ranges, region, x.shape[1:])]
+    after = [max(0, size - least - window) for (least, _), size, window in zip(ranges, frame, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, region))(x, jnp.asarray(before, offsets.dtype) - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, frame))(x, jnp.asarray(before, offsets.dtype) - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:

@@ -15,7 +15,7 @@ def squeezenet1_1(
 ) -> Architecture:
     """conv1, relu1, pool1, fire2 ... fire9, conv10, relu10, and the global average as logits.
 
-    The ReLU behind the last convolution can leave a logit without a gradient: a class score goes round it.
+    The ReLU after the last convolution can leave a logit without a gradient: a class score goes round it.
     """
     build = Builder()
     pool = MaxPool((3, 3), (2, 2), ceil=True)

@@ -3,7 +3,7 @@ import pytest
 
 from localization.boxes import iou
 from localization.features import Features
-from localization.regression.mirrored import candidates, fit_mirrored
+from localization.regression.flip_equivariant import candidates, fit_flip_equivariant
 from saliency.errors import InputError
 
 
@@ -20,7 +20,7 @@ def blobs(rng, n, size=(20, 30)):
 @pytest.mark.parametrize("features", [Features(size=(1, 1), focus=0), Features.raw((5, 6))])
 def test_a_mirrored_map_gives_the_mirrored_box(rng, features):
     maps, boxes = blobs(rng, 30)
-    fit = fit_mirrored(maps, boxes, features=[features])
+    fit = fit_flip_equivariant(maps, boxes, features=[features])
     found, turned = fit.predict(maps), fit.predict(maps[..., ::-1])
     assert np.allclose(turned, np.stack([30 - found[:, 2], found[:, 1], 30 - found[:, 0], found[:, 3]], 1), atol=2e-3)
 
@@ -28,7 +28,7 @@ def test_a_mirrored_map_gives_the_mirrored_box(rng, features):
 def test_left_out_is_what_refitting_without_the_map_gives(rng):
     maps, boxes = blobs(rng, 8)
     one, lambdas = Features(size=(1, 1), focus=0), (0.01,)
-    whole = fit_mirrored(maps, boxes, features=[one], lambdas=lambdas)
+    whole = fit_flip_equivariant(maps, boxes, features=[one], lambdas=lambdas)
     refitted = []
     for i in range(8):
         rest = np.arange(8) != i
@@ -53,13 +53,13 @@ def test_left_out_is_what_refitting_without_the_map_gives(rng):
 def test_stacked_maps_are_chosen_for_and_localize(rng):
     maps, boxes = blobs(rng, 60)
     both = np.stack([maps, maps[rng.permutation(60)]], 1)  # the second knows nothing of its image
-    fit = fit_mirrored(both[:40], boxes[:40], source={"method": "x"})
+    fit = fit_flip_equivariant(both[:40], boxes[:40], source={"method": "x"})
     assert fit.features in candidates((20, 30))
     assert (iou(fit.predict(both[40:]), boxes[40:]) > 0.5).mean() > 0.8
 
 
 def test_errors(rng):
     with pytest.raises(InputError, match="at least 3 maps with a box each, not 2 and 2"):
-        fit_mirrored(np.ones((2, 4, 4)), np.ones((2, 4)))
+        fit_flip_equivariant(np.ones((2, 4, 4)), np.ones((2, 4)))
     with pytest.raises(InputError, match="not 4 and 3"):
-        fit_mirrored(np.ones((4, 4, 4)), np.ones((3, 4)))
+        fit_flip_equivariant(np.ones((4, 4, 4)), np.ones((3, 4)))

@@ -17,7 +17,7 @@ from localization.regression import ridge
 from localization.regression.linear_map import LinearMap, decoded, encoded
 from saliency.errors import InputError
 
-Halves = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
+EvenOdd = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
 
 
 def candidates(size: tuple[int, int]) -> tuple[Features, ...]:
@@ -29,29 +29,29 @@ def candidates(size: tuple[int, int]) -> tuple[Features, ...]:
     )
 
 
-def fit_mirrored(
+def fit_flip_equivariant(
     maps: Float[np.ndarray, "n *k h w"],
     boxes: Float[np.ndarray, "n 4"],
     *,
     features: Sequence[Features] = (),
     lambdas: Sequence[float] = ridge.LAMBDAS,
     source: Mapping[str, Any] | None = None,
-    halved: Mapping[Features, Halves] | None = None,
+    parts: Mapping[Features, EvenOdd] | None = None,
 ) -> LinearMap:
     """The best of `features` (default: `candidates`) and of the penalties, by left-out predictions of these boxes.
 
-    `halved`: what `halves` says of these maps, where that is at hand (folds share most of their maps).
+    `parts`: what `even_odd` says of these maps, where that is at hand (folds share most of their maps).
     Raises InputError for fewer than 3 maps or a number of boxes that is not theirs.
     """
     maps, boxes = stacked(maps), as_boxes(boxes)
     if len(maps) != len(boxes) or len(maps) < 3:
         raise InputError(f"a linear map needs at least 3 maps with a box each, not {len(maps)} and {len(boxes)}")
     size = (maps.shape[2], maps.shape[3])
-    parts = halved or {one: halves(maps, one) for one in features or candidates(size)}
-    tried = [_fit(part, boxes, one, size, lambdas) for one, part in parts.items()]
-    overlap, weights, intercept, chosen, penalties = max(tried, key=lambda fit: fit[0])
+    parts = parts or {one: even_odd(maps, one) for one in features or candidates(size)}
+    fits = [_fit(part, boxes, one, size, lambdas) for one, part in parts.items()]
+    overlap, weights, intercept, chosen, penalties = max(fits, key=lambda fit: fit[0])
     record = {
-        "method": "mirrored",
+        "method": "flip-equivariant",
         "n": len(maps),
         "penalty": penalties[1],
         "penalty_x": penalties[0],
@@ -61,7 +61,7 @@ def fit_mirrored(
     return LinearMap(weights, intercept, chosen, "centre", typical, dict(source or {}), record)
 
 
-def halves(maps: Float[np.ndarray, "n *k h w"], features: Features) -> Halves:
+def even_odd(maps: Float[np.ndarray, "n *k h w"], features: Features) -> EvenOdd:
     """What of the maps' features stays when left and right change places, and what changes its sign."""
     maps = stacked(maps)
     x, mirrored = features(maps).astype(float), features(maps[..., ::-1]).astype(float)
@@ -69,7 +69,7 @@ def halves(maps: Float[np.ndarray, "n *k h w"], features: Features) -> Halves:
 
 
 def _fit(
-    parts: Halves, boxes: np.ndarray, features: Features, size: tuple[int, int], lambdas: Sequence[float]
+    parts: EvenOdd, boxes: np.ndarray, features: Features, size: tuple[int, int], lambdas: Sequence[float]
 ) -> tuple[float, np.ndarray, np.ndarray, Features, tuple[float, float]]:
     """Mean IoU of left-out predictions, and the fit itself."""
     even, odd = parts

@@ -1,0 +1,70 @@
+"""No circle among the files, lower floors know nothing of higher ones, and package faces hold names only."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import localization
+import saliency
+
+ROOT = Path(saliency.__file__).parents[1]
+FILES = {
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+    for package in (saliency, localization)
+    for path in sorted(Path(package.__file__).parent.rglob("*.py"))
+}
+TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
+FACES = [module for module, path in FILES.items() if path.name == "__init__.py"]
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Modules, absolute, that a file imports, at its top or within a function; those for its types alone are left out,
+    as no such import runs."""
+    typing = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, ast.unparse(node)  # absolute, so that a reader can search for it
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in FILES else node.module
+
+
+def test_no_circle_among_modules():
+    """Imports within functions count too: a circle that is only put off is one."""
+    graph = {module: {name for name in imported(tree) if name in FILES} - {module} for module, tree in TREES.items()}
+    assert "saliency.scores" in graph["saliency.occlusion.plan"] and sum(map(len, graph.values())) > len(graph)
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_lower_floors_know_nothing_of_higher_ones(module):
+    higher = {"scripts", "tests"} | ({"localization"} if module.partition(".")[0] == "saliency" else set())
+    assert not {name for name in imported(TREES[module]) if name.partition(".")[0] in higher}
+
+
+@pytest.mark.parametrize("module", FACES)
+def test_a_package_face_holds_names_only(module):
+    others = [
+        node
+        for node in TREES[module].body
+        if not isinstance(node, ast.Import | ast.ImportFrom)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("__all__", "__version__"))
+    ]
+    assert not others, ast.unparse(others[0])
