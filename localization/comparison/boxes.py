@@ -1,6 +1,6 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +84,7 @@ def localize(
     mirrored = LINEAR in routes and (fitting == "mirrored" or (fitting == "auto" and samples.learned < FEW))
     halved = {one: halves(maps, one) for one in candidates(maps.shape[-2:])} if mirrored else {}
     for train, test in parts:
-        predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+        boxes: dict[str, np.ndarray] = {}
         chosen: dict[str, Any] = {}
         if LINEAR in routes:
             if mirrored:
@@ -94,25 +94,24 @@ def localize(
                 linear = fit_linear_map(maps[train], known[train])
             images.append(linear.images())
             chosen[LINEAR] = linear.record
-            predict[LINEAR] = linear.predict
+            boxes[LINEAR] = linear.predict(maps[test])
         if HEURISTIC in routes:
             seen = np.isin(pool, train)
             heuristic = heuristics.best({setting: boxes[seen] for setting, boxes in tried.items()}, known[pool[seen]])
             chosen[HEURISTIC] = heuristic
-            predict[HEURISTIC] = heuristic.predict
+            boxes[HEURISTIC] = heuristic.predict(maps[test])
         if COVERAGE in routes:
             coverage = fit_coverage(
                 of_methods(maps[train]), known[train], size=maps.shape[-2:], photos=samples.images[train]
             )
-            located, shown, why = coverage.located(of_methods(maps[test]))
+            boxes[COVERAGE], shown, why = coverage.located(of_methods(maps[test]))
             covered |= zip(test.tolist(), shown)
             covered_status |= zip(test.tolist(), why.tolist())
             chosen[COVERAGE] = {"cells": coverage.cells, **coverage.record}
-            predict[COVERAGE] = lambda _, located=located: located
         settings.append(chosen)
         for route in routes:
-            boxes = np.where((said[test] == "ok")[:, None], predict[route](maps[test]), np.nan)
-            found[name, route] |= zip(test.tolist(), boxes / scale)
+            own_boxes = np.where((said[test] == "ok")[:, None], boxes[route], np.nan)
+            found[name, route] |= zip(test.tolist(), own_boxes / scale)
     return Fit(
         {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
         said[samples.test],

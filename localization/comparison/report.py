@@ -324,7 +324,7 @@ def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -
         yield Section(
             "What coverage sees",
             "For each cell of the photo the share of it that the box is expected to cover, as it was learned on other"
-            " photos; the best rectangle in it is the box. Dark: none of it; bright: all.",
+            " photos; the best rectangle in it is the box. Each is drawn from 0 (dark) to its own largest share.",
             figures=_named(pictures, "coverage-"),
         )
     if not _named(pictures, "weights-"):

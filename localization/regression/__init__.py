@@ -1,9 +1,10 @@
-"""Boxes from maps by a learned linear map: one solver a file, and a function that chooses.
+"""Boxes from maps by a learned linear map: one solver a file, and a function that chooses; or by `coverage`.
 
-The map is that of Fast Object Localization via Sensitivity Analysis, Eq. 4.
+The linear map is that of Fast Object Localization via Sensitivity Analysis, Eq. 4.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from localization.regression.linear_map import Coding, LinearMap, decoded, encod
 from localization.regression.rows import in_memory
 from localization.regression.solvers import Method, refined
 from saliency._checks import kind_of, number, one_of, whole
+from saliency._reading import read_tensors
 from saliency.errors import InputError
 from saliency.maps.status import status
 
@@ -25,6 +27,7 @@ __all__ = [
     "LinearMap",
     "fit_coverage",
     "fit_linear_map",
+    "load_bundle",
     "load_coverage_map",
     "load_linear_map",
     "status",
@@ -87,6 +90,11 @@ def fit_linear_map(
         dict(source or {}),
         record,
     )
+
+
+def load_bundle(path: Path | str) -> LinearMap | CoverageMap:
+    """A saved linear map or coverage map, whichever the file says it is; InputError for one that is neither."""
+    return load_coverage_map(path) if "coverage_map" in read_tensors(path)[1] else load_linear_map(path)
 
 
 def _check(maps: np.ndarray, boxes: np.ndarray, lambdas: Sequence[float]) -> None:
