@@ -6,7 +6,8 @@
     localization.make_maps(net, data, "runs/maps")                          # maps of any number of photos, on disk
     localization.fit("runs/maps").linear                                    # the linear map from those to boxes
 
-The way goes `datasets` -> maps -> boxes (`fit_linear_map`, `heuristics`) -> figures (`corloc`, ...) -> page. What these
+The way goes `datasets` -> maps -> boxes (`fit_linear_map`, `fit_coverage`,
+`heuristics`) -> figures (`corloc`, ...) -> page. What these
 four give has `.rows`, `.table()`, `.notes` and shows itself in a notebook; `.save(folder)` writes it. Boxes are float
 `[n, 4]`, `x0 y0 x1 y1` in continuous pixel edges, half-open. Bad input raises `saliency.InputError`.
 """
@@ -21,13 +22,21 @@ from localization.fitting import Fit, FitOptions, fit
 from localization.map_making import MadeMaps, MapOptions, make_maps
 from localization.metrics import best_iou, corloc, corloc_by_class, mean_iou, top1_loc
 from localization.protocols import PROTOCOLS
-from localization.regression import LinearMap, fit_linear_map, load_linear_map
+from localization.regression import (
+    CoverageMap,
+    LinearMap,
+    fit_coverage,
+    fit_linear_map,
+    load_coverage_map,
+    load_linear_map,
+)
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference, wilson
 
 __all__ = [
     "PROTOCOLS",
     "CompareOptions",
     "Comparison",
+    "CoverageMap",
     "Dataset",
     "Estimate",
     "Evaluation",
@@ -46,9 +55,11 @@ __all__ = [
     "datasets",
     "evaluate",
     "fit",
+    "fit_coverage",
     "fit_linear_map",
     "heuristics",
     "load",
+    "load_coverage_map",
     "load_linear_map",
     "make_maps",
     "mcnemar_exact",

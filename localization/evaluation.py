@@ -27,7 +27,8 @@ from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import LinearMap, fit_linear_map, load_linear_map, status
+from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle, status
+from localization.regression.coverage import of_methods
 from localization.report import evaluated
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
 from saliency._checks import function, kind_of, one_of, whole
@@ -43,6 +44,7 @@ from saliency.scores import predicted, require_classes
 CHUNK = 32  # photos decoded at once
 Classes = Path | str | Sequence[str] | ClassList
 Predict = Callable[[np.ndarray], np.ndarray]  # maps to boxes in their pixels
+Bundle = LinearMap | CoverageMap
 Size = tuple[int, int]  # height, width
 
 
@@ -60,8 +62,8 @@ class EvaluationOptions:
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
     """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
-    route: Literal["linear", "heuristic"] = "linear"
-    """Without a saved linear map: what is learned on the training photos."""
+    route: Literal["linear", "heuristic", "coverage"] = "linear"
+    """Without a saved map to boxes: what is learned on the training photos."""
     map_size: tuple[int, int] = (56, 56)
     """Rows and columns that maps are pooled to before anything is learned from them."""
     settings: MethodOptions = field(default_factory=MethodOptions)
@@ -74,7 +76,7 @@ class EvaluationOptions:
     def check(self) -> None:
         """InputError for a value that is none."""
         one_of("protocol", self.protocol, PROTOCOLS)
-        one_of("route", self.route, ("linear", "heuristic"))
+        one_of("route", self.route, ("linear", "heuristic", "coverage"))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
         whole("folds", self.folds)
@@ -88,7 +90,9 @@ class EvaluationOptions:
         kind_of("settings", self.settings, MethodOptions, "the options of the methods")
         several = len(known_methods(self.method)) > 1 if self.method else False
         if several and (self.protocol in MAP_PROTOCOLS or self.route == "heuristic"):
-            raise InputError(f"`method` {self.method}: only a linear map takes several methods at once; give one")
+            raise InputError(
+                f"`method` {self.method}: only a linear map and coverage take several methods at once; give one"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +135,15 @@ class Evaluation:
 @dataclass(frozen=True, eq=False)
 class _Photos:
     """What is scored (`data`, `samples`) and what is learned from; `parts` pairs the learned samples with those that
-    are scored by what these taught: one pair, or one a fold."""
+    are scored by what these taught: one pair, or one a fold. `alike` numbers the photos of the learned samples, photos
+    that show the same with one number."""
 
     data: Dataset
     samples: Samples
     train: Dataset | None
     learned: Samples | None
     parts: Sequence[tuple[np.ndarray, np.ndarray]]
+    alike: Int[np.ndarray, " m"]
 
     @property
     def folded(self) -> bool:
@@ -161,7 +167,7 @@ def evaluate(
     box_format: str | None = None,
     maps: Path | str | None = None,
     net: Network | None = None,
-    linear: LinearMap | Path | str | None = None,
+    linear: Bundle | Path | str | None = None,
     classes: Classes | None = None,
     train: Dataset | None = None,
     options: EvaluationOptions | None = None,
@@ -173,8 +179,9 @@ def evaluate(
     Boxes come from one of: `boxes`, a CSV image,x0,y0,x1,y1 and perhaps label, in `box_format` (see
     `localization.boxes_file`); `maps`, a folder with an .npy for each image id (see `localization.external`); `net`,
     whose maps are made by `options.method`. Without any the baselines alone are scored. Maps become boxes by `linear`,
-    a fitted linear map or its file, which knows how its maps were made, or by what is learned on `train` or in
-    `options.folds`. `classes` names the network's classes where its checkpoint does not, as `load_network` takes them.
+    a fitted linear map, a coverage map of maps, or the file of one, which knows how its maps were made, or by what is
+    learned on `train` or in `options.folds`. `classes` names the network's classes where its checkpoint does not, as
+    `load_network` takes them.
 
     A photo that cannot be decoded is left out with a note; `strict` stops there. `progress` is called with
     (done, total) of the photos, then of the maps. Raises InputError for arguments that do not fit together, before any
@@ -183,7 +190,9 @@ def evaluate(
     options = EvaluationOptions() if options is None else options
     _check(data, boxes, maps, net, linear, train, options, progress)
     protocol = PROTOCOLS[options.protocol]
-    linear = load_linear_map(linear) if isinstance(linear, Path | str) else linear
+    linear = load_bundle(linear) if isinstance(linear, Path | str) else linear
+    if isinstance(linear, CoverageMap):
+        _map_size(linear)
     known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
     if box_format is not None:
         one_of("box_format", box_format, FORMATS)
@@ -191,7 +200,7 @@ def evaluate(
     if learns and protocol.name not in MAP_PROTOCOLS and not (train or options.folds or protocol.shares):
         raise InputError("nothing to learn boxes from: give `train`, `folds`, or a fitted linear map as `linear`")
     scored, learned_from = _contents(data, train, protocol, options, strict, progress)
-    photos = _photos(scored.data, learned_from.data if learned_from else None, protocol, options, scored.hashes)
+    photos = _photos(scored, learned_from, protocol, options)
     inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
@@ -205,7 +214,7 @@ def evaluate(
         source = network_maps(net, recipe, protocol.target, index_of)
         inputs["network"] = net.digest
     if linear is not None:
-        inputs["linear"] = content_hash(linear.weights, linear.intercept, linear.typical)
+        inputs["linear"] = _bundle_hash(linear)
     if protocol.name in MAP_PROTOCOLS:
         assert source is not None  # checked
         results |= _threshold_figures(source, options, photos, progress)
@@ -260,7 +269,7 @@ def _check(
     boxes: Path | str | None,
     maps: Path | str | None,
     net: Network | None,
-    linear: LinearMap | Path | str | None,
+    linear: Bundle | Path | str | None,
     train: Dataset | None,
     options: EvaluationOptions,
     progress: Progress | None,
@@ -277,8 +286,10 @@ def _check(
     for name, value in (("boxes", boxes), ("maps", maps)):
         if value is not None and not isinstance(value, Path | str):
             raise InputError(f"{name} must be a path, not {type(value).__name__}")
-    if linear is not None and not isinstance(linear, LinearMap | Path | str):
-        raise InputError(f"linear must be a LinearMap or the path of a saved one, not {type(linear).__name__}")
+    if linear is not None and not isinstance(linear, LinearMap | CoverageMap | Path | str):
+        raise InputError(
+            f"linear must be a LinearMap, a CoverageMap or the path of a saved one, not {type(linear).__name__}"
+        )
     if len(given) > 1:
         raise InputError(f"`{given[0]}` and `{given[1]}` exclude each other: score one at a time")
     if linear is not None and given != ["net"]:
@@ -309,23 +320,28 @@ def _contents(
     return own, without(read_contents(learned, strict=strict, progress=progress), own)
 
 
-def _photos(
-    data: Dataset, train: Dataset | None, protocol: Protocol, options: EvaluationOptions, hashes: Sequence[str]
-) -> _Photos:
+def _photos(read: Contents, other: Contents | None, protocol: Protocol, options: EvaluationOptions) -> _Photos:
     def chosen(data: Dataset) -> Samples:
         return samples(data, protocol.each, difficult=options.difficult, truncated=options.truncated)
 
-    wanted = chosen(data)
+    data, wanted = read.data, chosen(read.data)
     if options.folds:
-        return _Photos(data, wanted, data, wanted, _folds(wanted, hashes, options))
-    learned = chosen(train) if train is not None else None
-    parts = [(np.arange(len(learned)), np.arange(len(wanted)))] if learned is not None else []
-    return _Photos(data, wanted, train, learned, parts)
+        shown = _alike(wanted, read.hashes)
+        return _Photos(data, wanted, data, wanted, _folds(shown, options), shown)
+    if other is None:
+        return _Photos(data, wanted, None, None, [], np.empty(0, int))
+    learned = chosen(other.data)
+    parts = [(np.arange(len(learned)), np.arange(len(wanted)))]
+    return _Photos(data, wanted, other.data, learned, parts, _alike(learned, other.hashes))
 
 
-def _folds(wanted: Samples, hashes: Sequence[str], options: EvaluationOptions) -> list[tuple[np.ndarray, np.ndarray]]:
+def _alike(of: Samples, hashes: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """A number for each sample's photo; photos that show the same have one number."""
+    return np.unique(np.array([hashes[i] for i in of.images]), return_inverse=True)[1]
+
+
+def _folds(shown: Int[np.ndarray, " n"], options: EvaluationOptions) -> list[tuple[np.ndarray, np.ndarray]]:
     """The samples of the other folds, and of the fold; photos that show the same are in one fold."""
-    shown = np.unique(np.array([hashes[i] for i in wanted.images]), return_inverse=True)[1]
     count = int(shown.max()) + 1
     if options.folds > count:
         raise InputError(f"folds must be at most the {count} photos with boxes that count, not {options.folds}")
@@ -372,7 +388,7 @@ def _boxes_of_maps(
     source: MapSource,
     options: EvaluationOptions,
     photos: _Photos,
-    linear: LinearMap | None,
+    linear: Bundle | None,
     progress: Progress | None,
 ) -> Float[np.ndarray, "n 4"]:
     """Each sample's box in its photo's pixels; NaN where the map says nothing."""
@@ -395,8 +411,8 @@ def _boxes_of_maps(
             found[i] = to_photo(box, source.placement(_size(photos.data, photos.samples, i), maps.shape[-2:]))
 
     if linear is not None:
-        for indices, maps in chunks(photos.data, photos.samples, linear.size):
-            place(indices, maps, partial(linear.predict, source=source.record))
+        for indices, maps in chunks(photos.data, photos.samples, _map_size(linear)):
+            place(indices, maps, _by_bundle(linear, source.record))
         return found
     assert photos.train is not None and photos.learned is not None  # checked
     maps = np.concatenate([own for _, own in chunks(photos.train, photos.learned, options.map_size)])
@@ -408,16 +424,57 @@ def _boxes_of_maps(
         ]
     )
     usable = status(maps) == "ok"
-    fit = fit_heuristic if options.route == "heuristic" else fit_linear_map
     for learned, scored in photos.parts:
         own = learned[usable[learned]]
-        predict = fit(maps[own], known[own], seed=options.seed).predict
+        predict = _learned(maps[own], known[own], photos.alike[own], options)
         if photos.folded:
             place(scored, maps[scored], predict)
         else:
             for indices, new in chunks(photos.data, photos.samples, options.map_size):
                 place(indices, new, predict)
     return found
+
+
+def _learned(maps: np.ndarray, boxes: np.ndarray, alike: np.ndarray, options: EvaluationOptions) -> Predict:
+    """What takes maps to boxes by the route of the options; `alike` numbers the photos, copies with one number."""
+    if options.route == "heuristic":
+        return fit_heuristic(maps, boxes, seed=options.seed).predict
+    if options.route == "linear":
+        return fit_linear_map(maps, boxes, seed=options.seed).predict
+    size = (maps.shape[-2], maps.shape[-1])
+    coverage = fit_coverage(of_methods(maps), boxes, size=size, photos=alike, seed=options.seed)
+    return lambda new: coverage.predict(of_methods(new))
+
+
+def _by_bundle(bundle: Bundle, source: Mapping[str, Any]) -> Predict:
+    """What takes maps of the bundle's size to boxes in their pixels."""
+    if isinstance(bundle, LinearMap):
+        return partial(bundle.predict, source=source)
+    scale = np.tile(_map_size(bundle)[::-1], 2) / np.tile(bundle.size[::-1], 2)
+    return lambda maps: bundle.predict(of_methods(maps), source=source) * scale
+
+
+def _map_size(bundle: Bundle) -> Size:
+    """(height, width) of the maps that it takes. Raises InputError for a coverage map of other features than those."""
+    if isinstance(bundle, LinearMap):
+        return bundle.size
+    sizes = {shape[:2] for shape in bundle.shapes}
+    if any(len(shape) != 2 for shape in bundle.shapes) or len(sizes) > 1:
+        said = ", ".join("x".join(map(str, shape)) for shape in bundle.shapes)
+        raise InputError(
+            f"`linear`: a coverage map of features {said} cannot be applied to maps of a method, which are of one size;"
+            " fit it to maps, or call its `predict` with such features"
+        )
+    height, width = sizes.pop()
+    return height, width
+
+
+def _bundle_hash(bundle: Bundle) -> str:
+    if isinstance(bundle, LinearMap):
+        return content_hash(bundle.weights, bundle.intercept, bundle.typical)
+    own = bundle.correction
+    learned = [bundle.solution, own.mean, own.deviation, *(() if own.weights is None else (own.weights,))]
+    return content_hash(*learned, own.best, plain(bundle.cells), bundle.size, bundle.shapes)
 
 
 def _boxes_of_file(path: Path, photos: _Photos, box_format: str | None) -> tuple[FoundBoxes, str]:

@@ -12,7 +12,7 @@ from localization.datasets.dataset import Dataset
 from localization.external import external_maps, placement
 from localization.features import pooled
 from localization.protocols import Samples
-from localization.regression import LinearMap
+from localization.regression import CoverageMap, LinearMap
 from saliency._reading import as_input_error
 from saliency.errors import InputError
 from saliency.methods import METHODS, Method, Options
@@ -73,7 +73,7 @@ def network_maps(
 
 
 def recipe_of(
-    method: str | None, options: Options, default: str, linear: LinearMap | None
+    method: str | None, options: Options, default: str, linear: LinearMap | CoverageMap | None
 ) -> tuple[str, list[tuple[Method, Options]]]:
     """The methods' names, A+B for stacked ones, and each with its options: a linear map's own, unless one is given."""
     if linear is None or method or "method" not in linear.source:

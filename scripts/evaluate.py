@@ -5,9 +5,9 @@
         --protocol paper-voc07 --network vgg16 --weights FILE
     python -m scripts.evaluate --dataset wsol --data-root DIR --maps SCOREMAPS --protocol wsol
 
-Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map (`--bundle`, which
-knows how its maps were made), or through a linear map or heuristic learned on `--train-split` or in `--folds`. Without
-any of these the baselines alone are scored.
+Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map or coverage map
+(`--bundle`, which knows how its maps were made), or through what is learned on `--train-split` or in `--folds`
+(`--route`: a linear map, a heuristic or coverage). Without any of these the baselines alone are scored.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ import tyro
 from localization.contents import read_contents
 from localization.datasets import Dataset
 from localization.evaluation import EvaluationOptions, evaluate
-from localization.regression import LinearMap, load_linear_map
+from localization.regression import CoverageMap, LinearMap, load_bundle
 from saliency._files import check_writable
 from saliency.errors import InputError
 from saliency.models.network import Network
@@ -41,7 +41,7 @@ class Options:
     """Maps to score: IMAGE.npy for each image id, float [h, w] over the whole photo."""
     net: tyro.conf.OmitArgPrefixes[cli.NetworkOptions] = field(default_factory=lambda: cli.NetworkOptions(None))
     bundle: Path | None = None
-    """A saved linear map: unless told otherwise, maps are made as they were for it."""
+    """A saved linear map or coverage map: unless told otherwise, maps are made as they were for it."""
     scoring: tyro.conf.OmitArgPrefixes[EvaluationOptions] = field(default_factory=EvaluationOptions)
     check: bool = False
     """Only read the data set, decode every photo, and say what was repaired or left out."""
@@ -62,7 +62,7 @@ def main(options: Options) -> int:
             test = read_contents(test, strict=options.strict).data
             print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
             return 0
-        linear = load_linear_map(options.bundle) if options.bundle and options.net.network else options.bundle
+        linear = load_bundle(options.bundle) if options.bundle and options.net.network else options.bundle
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
                 test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
@@ -75,10 +75,10 @@ def main(options: Options) -> int:
     return 0
 
 
-def network(options: Options, linear: LinearMap | Path | None) -> Network:
-    """The classifier; a linear map that says how photos entered it is asked, unless the options say so."""
+def network(options: Options, linear: LinearMap | CoverageMap | Path | None) -> Network:
+    """The classifier; a bundle that says how photos entered it is asked, unless the options say so."""
     net = options.net.load()
-    stated = linear.source.get("preprocessing") if isinstance(linear, LinearMap) else None
+    stated = linear.source.get("preprocessing") if isinstance(linear, LinearMap | CoverageMap) else None
     if stated and options.net.entry == cli.Entry():
         net.preprocess = from_record(stated)
     return net

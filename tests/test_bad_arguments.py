@@ -13,8 +13,9 @@ from flax import nnx
 
 import localization
 import saliency
-from localization import datasets
-from localization.regression.linear_map import LinearMap
+from localization import CoverageMap, LinearMap, datasets
+from localization.regression.cells import Cells
+from localization.regression.correction import Correction
 from saliency import robustness, zeiler_fergus
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
@@ -25,6 +26,8 @@ MAPS = np.random.default_rng(0).random((4, 6, 7))
 BOX = np.array([[0.0, 0, 2, 3], [1, 1, 4, 4], [0, 0, 5, 5], [2, 2, 3, 3]])
 SCENES = datasets.load("scenes", split="test", limit=2)
 LINEAR = LinearMap(np.zeros((42, 4)), np.zeros(4), localization.Features.raw(), "corners", MAPS[:1], {"network": "a"})
+NO_CORRECTION = Correction(0, np.zeros(1), np.ones(1), None, np.inf)
+COVERAGE = CoverageMap(Cells(), np.zeros(1), NO_CORRECTION, (6, 7), ((6, 7),), {"network": "a"})
 
 MODEL = nnx.Sequential(nnx.Conv(3, 2, (3, 3), rngs=nnx.Rngs(0)), lambda x: x.mean((1, 2)))
 # Ways in that need a package of an extra, which is asked for first: tests/parity names their bad arguments.
@@ -66,6 +69,8 @@ GOOD = {
     localization.wilson: {"hits": 1, "n": 2},
     localization.fit_linear_map: {"maps": MAPS, "boxes": BOX},
     localization.load_linear_map: {"path": "map.safetensors"},
+    localization.fit_coverage: {"features": MAPS, "boxes": BOX},
+    localization.load_coverage_map: {"path": "map.safetensors"},
     localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
     localization.CompareOptions: {},
     localization.evaluate: {"data": SCENES},
@@ -74,6 +79,7 @@ GOOD = {
     localization.top1_loc: {"predicted": BOX, "true": BOX, "class_right": [True] * 4},
     localization.moving_digits: {"n": 1},
     LINEAR.predict: {"maps": MAPS},
+    COVERAGE.predict: {"features": MAPS},
     datasets.load: {"name": "voc", "root": "."},
     datasets.scenes: {},
 }
@@ -355,6 +361,21 @@ BAD = {
         "seed": SEED,
     },
     localization.load_linear_map: {"path": (MISSING, r"file\.csv: no such file")},
+    localization.fit_coverage: {
+        "features": (MAPS[0], r"features must be numbers \[n, h, w\] \(a map\) or \[n, h, w, c\]"),
+        "boxes": (BOX[:3], "3 boxes do not pair with the features of 4 photos"),
+        "size": ((6, 0), "size must be a whole number of at least 1"),
+        "photos": ([0, 1], "photos must be whole numbers of at least 0, one for each of the 4 rows"),
+        "candidates": (["fine"], "candidates must be a Cells"),
+        "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),
+        "seed": SEED,
+        "source": ("vgg16", "source must be a Mapping"),
+    },
+    COVERAGE.predict: {
+        "features": (MAPS[:, :5], "fitted to features of 6x7 and cannot be applied to 5x7"),
+        "source": ({"network": "b"}, "fitted to features of network 'a', these are of 'b'"),
+    },
+    localization.load_coverage_map: {"path": (MISSING, r"file\.csv: no such file")},
     localization.compare: {
         "net": ("vgg16", "net must be a Network"),
         "data": (X, "data must be a Dataset"),
@@ -375,6 +396,7 @@ BAD = {
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
         "n_test": (0, "n_test must be a whole number of at least 1"),
         "fit": ("svm", "fit must be one of auto, lad, flip-equivariant"),
+        "routes": (("linear",), "routes must be one of linear map, heuristic, coverage, not 'linear'"),
         "stack": (["edges"], "stack must be a tuple"),
         "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
         "quality": (-1, "quality must be a whole number of at least 0"),
@@ -501,7 +523,7 @@ RESULTS = {
     localization.MadeMaps,
     *(localization.EvaluationOptions, localization.MapOptions, localization.FitOptions),  # see below
     localization.Estimate,
-    localization.LinearMap,
+    *(localization.LinearMap, localization.CoverageMap),
 }
 
 
@@ -541,7 +563,7 @@ BAD_OPTIONS = {
         "truncated": ("no", "truncated must be a bool"),
         "folds": (1, "folds must be 0 or at least 2, not 1"),
         "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
-        "route": ("scenic", "route must be one of linear, heuristic"),
+        "route": ("scenic", "route must be one of linear, heuristic, coverage"),
         "map_size": ((8, 0), "map_size must be a whole number of at least 1, not 0"),
         "settings": ("few", "settings must be a Options"),
     },

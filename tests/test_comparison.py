@@ -13,6 +13,7 @@ from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
+from localization.regression import fit_coverage, status
 from saliency import InputError
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
@@ -446,3 +447,60 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert (rows["000"]["status"], rows["001"]["status"]) == ("not finite", "constant")
     assert np.isnan([rows["000"]["x0"], rows["001"]["x0"]]).all()
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
+
+
+def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
+    """Objects of one photo stay in one fold, of the solver's own too; the other routes' rows are what they were."""
+    rng, objects = np.random.default_rng(3), {}
+    for i in range(12):
+        x, y = rng.integers(1, 40, 2).tolist()
+        objects[f"{i:03d}"] = [
+            voc_object("cat", (x, min(y, 30), x + 25, min(y, 30) + 20)),
+            voc_object("dog", (x + 5, 3, x + 38, 50)),
+        ]
+    write_voc(tmp_path / "VOC", objects, (60, 80))
+    data = load("voc", tmp_path / "VOC", split="trainval")
+    folder = truth(tmp_path / "maps", data)  # of the first box, for both labels
+    np.save(folder / "000.npy", np.full((60, 80), np.nan))
+    np.save(folder / "001.npy", np.zeros((60, 80)))
+    given = {"methods": (), "maps": {"theirs": folder}}
+    options = replace(OPTIONS, folds=3, routes=("linear map", "heuristic", "coverage"))
+    found = compare(network(), data, **given, options=options, folder=tmp_path / "out")
+    plain = compare(network(), data, **given, options=replace(OPTIONS, folds=3))
+
+    samples = gathered(network(), data, folds=3, seed=options.settings.seed)
+    maps = np.stack([np.load(folder / f"{name}.npy") for name in samples.ids]).astype(np.float32)
+    known, said = samples.largest, status(maps)
+    expected, why = np.full((len(samples), 4), np.nan), np.full(len(samples), "", "<U20")
+    for train, test in samples.parts:
+        train = train[said[train] == "ok"]
+        assert not set(samples.images[train]) & set(samples.images[test])
+        fit = fit_coverage(maps[train], known[train], photos=samples.images[train])
+        expected[test], why[test] = fit.predict(maps[test]), fit.status(maps[test])
+    rows = [row for row in found.images if row["route"] == "coverage" and row["method"] == "theirs"]
+    assert [row["image"] for row in rows] == list(samples.ids) and len(rows) == 24
+    np.testing.assert_allclose([[row[k] for k in ("x0", "y0", "x1", "y1")] for row in rows], expected, atol=2e-3)
+    assert [row["status"] for row in rows] == why.tolist()
+    assert {"not finite", "constant", "ok"} <= set(why)
+    own = next(row for row in found.rows if row["route"] == "coverage")
+    assert own["no_box"] == np.isnan(expected).any(1).sum() >= 4
+    assert any(one["route"] == "coverage" for one in found.results["paired"])
+    assert [row for row in found.rows if row["route"] != "coverage"] == plain.rows
+    assert not any(row["route"] == "coverage" for row in plain.rows)
+    assert "pictures/coverage-1.png" in found.files and "pictures/coverage-1.png" not in plain.files
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What coverage sees" in page and "coverage learns weights from the training boxes too" in page
+    assert "coverage" not in plain.files["report.html"].decode().partition("<script")[0].replace("hatched", "")
+
+
+def test_routes_are_those_that_are_asked_for(tmp_path):
+    """Coverage alone, of stacked methods too; of the heuristic alone nothing is stacked."""
+    data = voc(tmp_path / "VOC", n=12)
+    options = replace(OPTIONS, folds=2, stack=("edges", "centre-gaussian"), routes=("coverage",))
+    found = compare(network(), data, methods=options.stack, options=options)
+    ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
+    assert ours == {(name, "coverage") for name in (*options.stack, "stacked")}
+    assert found.files["report.html"]
+    found = compare(network(), data, methods=options.stack, options=replace(options, routes=("heuristic",)))
+    ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
+    assert ours == {(name, "heuristic") for name in options.stack}

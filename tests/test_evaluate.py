@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localization import Features, fit_linear_map
+from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
+from localization.contents import read_contents
 from localization.datasets import load, scenes
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
+from localization.features import pooled
 from localization.protocols import Samples
 from localization.report import tables
 from saliency import load_network
@@ -200,6 +202,103 @@ def test_a_stacked_linear_map_says_how_its_maps_are_made(tmp_path):
         command(**options)
 
 
+def boxes_in(folder, method):
+    with open(folder / "images.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] == method]
+    return np.array([[float(line[k] or "nan") for k in ("x0", "y0", "x1", "y1")] for line in lines])
+
+
+def test_a_saved_coverage_map(tmp_path):
+    """Scenes of 96 px at 64 x 48, boxes learned in shares of the photo: all are told from the file alone."""
+    net = load_network("scenes_cnn")
+    net.preprocess = replace(net.preprocess.changed("stretch"), size=(48, 64))
+
+    def maps(photos):
+        return [METHODS[name].maps(net, net.preprocess(photos)) for name in ("edges", "gradient-max")]
+
+    train, test = scenes("train", 40), scenes("test", 8)
+    source = plain({"method": "edges+gradient-max", "preprocessing": net.preprocess.record(), "options": {}})
+    source["options"] = [plain(MethodOptions())] * 2
+    fit = fit_coverage(maps(train.images), train.boxes / 96, size=(1, 1), source=source)
+    path = tmp_path / "coverage.safetensors"
+    fit.save(path)
+    options = {"limit": 8, "network": "scenes_cnn", "bundle": path, "out": tmp_path / "out"}
+    assert command(**options) == 0
+    np.testing.assert_allclose(
+        boxes_in(tmp_path / "out", "edges+gradient-max"), fit.predict(maps(test.images)) * 96, atol=2e-3
+    )
+    with pytest.raises(InputError, match=r"fitted to features of method 'edges\+gradient-max'"):
+        command(**options | {"method": "gradient-max+edges", "out": tmp_path / "other"})
+    with pytest.raises(InputError, match="fitted to features of 48x64, 48x64 and cannot be applied to 48x64"):
+        command(**options | {"method": "edges", "out": tmp_path / "other"})
+    features = [np.random.default_rng(0).random((40, 6, 6, 3)), maps(train.images)[0]]
+    fit_coverage(features, train.boxes / 96, size=(1, 1)).save(path)
+    with pytest.raises(InputError, match="--bundle: a coverage map of features 6x6x3, 48x64 cannot be applied to maps"):
+        command(**options | {"out": tmp_path / "other"})
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_coverage_learned_decides_the_hash_of_the_inputs(tmp_path):
+    train, net = scenes("train", 30), load_network("scenes_cnn")
+    maps = METHODS["edges"].maps(net, net.preprocess(train.images))
+    fit = fit_coverage(maps, train.boxes, source={"method": "edges"})
+    fit.save(tmp_path / "coverage.safetensors")
+
+    def digest(linear):
+        return evaluate(load("scenes", split="test", limit=4), net=net, linear=linear).results["inputs"]
+
+    assert digest(fit) == digest(tmp_path / "coverage.safetensors") == digest(str(tmp_path / "coverage.safetensors"))
+    assert digest(fit) != digest(replace(fit, solution=fit.solution * 1.01))
+    assert digest(fit) != digest(replace(fit, correction=replace(fit.correction, best=0 if fit.correction.best else 1)))
+
+
+def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
+    """Two maps of a photo show its cat; photo 011 shows what 010 shows, and its map says nothing."""
+    shutil.copy(devkit / "JPEGImages" / "010.jpg", devkit / "JPEGImages" / "011.jpg")
+    (tmp_path / "maps").mkdir()
+    for i in range(10, 20):
+        map = np.zeros((30, 40), np.float32)
+        map[:15, : round((21 + 2 * (i % 10)) / 2)] = i != 11
+        np.save(tmp_path / "maps" / f"{i:03d}.npy", map)
+    row = run(devkit, tmp_path, maps=tmp_path / "maps", folds=4, route="coverage")["rows"][-1]
+    found = boxes_in(tmp_path / "out", "maps")
+
+    data = load("voc", devkit, split="test")
+    read = read_contents(data)
+    assert read.hashes[0] == read.hashes[1] and len(set(read.hashes)) == 9
+    samples = protocols.samples(data)
+    number = {one: k for k, one in enumerate(sorted(set(read.hashes)))}
+    alike = np.array([number[read.hashes[i]] for i in samples.images])
+    maps = np.stack([np.load(tmp_path / "maps" / f"{data.annotations[i].source}.npy") for i in samples.images])
+    says = maps.any((1, 2))
+    fold = np.random.default_rng(0).permutation(np.arange(9) % 4)[alike]
+    expected = np.full((len(samples), 4), np.nan)
+    for k in range(4):
+        own = (fold != k) & says
+        fit = fit_coverage(maps[own], samples.largest[own] / 2, photos=alike[own])
+        expected[fold == k] = fit.predict(maps[fold == k]) * 2
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert row["figure"]["missing"] == np.isnan(expected).any(1).sum() >= 2
+
+
+def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
+    method = "edges+gradient-max"
+    net, train, test = load_network("scenes_cnn"), load("scenes", split="train"), load("scenes", split="test", limit=10)
+    train = train.select(range(40))
+    result = evaluate(test, net=net, train=train, options=EvaluationOptions(route="coverage", method=method))
+
+    def maps(data):
+        x = net.preprocess([data.images[i] for i in range(len(data))])
+        own = [METHODS[name].maps(net, x) for name in ("edges", "gradient-max")]
+        return [pooled(one.astype(np.float32), (56, 56)) for one in own]
+
+    boxes = np.concatenate([one.boxes for one in train.annotations]) * 56 / 96
+    alike = np.unique(read_contents(train).hashes, return_inverse=True)[1]
+    expected = fit_coverage(maps(train), boxes, photos=alike).predict(maps(test)) * 96 / 56
+    assert result.found[method].shape == (10, 4)
+    np.testing.assert_allclose(result.found[method], expected, atol=0.01)
+
+
 def test_boxes_that_a_crop_removed_are_counted():
     net = load_network("scenes_cnn")
     net.preprocess = Preprocessing((96, 96), mode="crop", shorter=96)
@@ -255,7 +354,7 @@ def test_paper_imagenet_with_a_network(tmp_path):
         ({"map_size": (8, 0)}, "--map-size must be a whole number of at least 1, not 0"),
         ({"method": "magic"}, "unknown method 'magic'"),
         ({"method": "cam+magic"}, "unknown method 'magic'"),
-        ({"method": "cam+edges", "route": "heuristic"}, "only a linear map takes several methods"),
+        ({"method": "cam+edges", "route": "heuristic"}, "only a linear map and coverage take several methods"),
         ({"network": "scenes_cnn"}, "nothing to learn boxes from"),
         ({"network": "scenes_cnn", "protocol": "gt-known", "train_split": "trainval"}, "scenes_cnn has no class 'cat'"),
     ],

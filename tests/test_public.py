@@ -19,6 +19,7 @@ FUNCTIONS = [
     *(getattr(faithfulness, name) for name in ("sparsity", "rank_correlation", "top_overlap", "agreement")),
     faithfulness.stability,
     faithfulness.sanity,
+    *(getattr(localization, name) for name in ("CoverageMap", "fit_coverage", "load_coverage_map")),
 ]
 PUBLIC = [one for one in FUNCTIONS if callable(one)]
 

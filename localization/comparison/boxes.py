@@ -1,6 +1,6 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +15,13 @@ from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import fit_linear_map, status
+from localization.regression import fit_coverage, fit_linear_map, status
+from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.models.preprocessing import Preprocessing
 
-LINEAR, HEURISTIC, EXTERNAL, NONE = "linear map", "heuristic", "external", "none"
+LINEAR, HEURISTIC, COVERAGE, EXTERNAL, NONE = "linear map", "heuristic", "coverage", "external", "none"
 STACKED = "stacked"
 BASELINES = {  # by their names in `protocols`; that of each class would have to know the photo's label
     "mean box": "mean box",
@@ -30,6 +31,8 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
 }
 Label = tuple[str, str]  # method, route
 Fitting = Literal["auto", "lad", "flip-equivariant"]
+Route = Literal["linear map", "heuristic", "coverage"]
+DEFAULT_ROUTES: tuple[Route, ...] = ("linear map", "heuristic")
 SIDE = 96  # pixels of the maps that boxes are made from
 FEW = 1000  # boxes, below which photos are better served by the flip-equivariant ridge
 COLUMNS = (
@@ -41,20 +44,36 @@ COLUMNS = (
 @dataclass(frozen=True)
 class Fit:
     """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in each
-    part's training; the linear map's weights as images float `[4, h, w]`, where it has any."""
+    part's training; the linear map's weights as images float `[4, h, w]`, where it has any; the coverage maps float
+    `[rows, columns]` over the method's input, NaN for a map that says nothing, and the status of coverage's boxes,
+    where that route was taken."""
 
     boxes: Mapping[Label, np.ndarray]
     status: np.ndarray
     settings: Sequence[Mapping[str, Any]]
     weights: np.ndarray | None = None
+    covered: Sequence[np.ndarray] = ()
+    covered_status: np.ndarray | None = None
+
+    def status_of(self, route: str) -> np.ndarray:
+        """Why a box of this route is none, where it is none."""
+        return self.status if route != COVERAGE or self.covered_status is None else self.covered_status
 
 
-def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, fitting: Fitting = "auto") -> Fit:
-    """The box routes of one method, or the linear map of several methods' maps side by side."""
+def localize(
+    names: Sequence[str],
+    made: Mapping[str, Made],
+    samples: Samples,
+    fitting: Fitting = "auto",
+    routes: Sequence[Route] = DEFAULT_ROUTES,
+) -> Fit:
+    """The box routes of one method, or those but the heuristic of several methods' maps side by side."""
     name = names[0] if len(names) == 1 else STACKED
-    routes = (LINEAR, HEURISTIC) if len(names) == 1 else (LINEAR,)
+    routes = [route for route in routes if len(names) == 1 or route != HEURISTIC]
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
     settings, images = [], []
+    covered: dict[int, np.ndarray] = {}
+    covered_status: dict[int, str] = {}
     maps, entry, scale = _maps(names, made, samples)
     said, known = status(maps), samples.target_boxes(entry) * scale
     if HEURISTIC in routes:  # every setting once, for all parts: each chooses by its own training boxes
@@ -62,32 +81,45 @@ def localize(names: Sequence[str], made: Mapping[str, Made], samples: Samples, f
         pool = pool[heuristics.sampled(maps[pool], known[pool])]
         searched = heuristics.grid_search(maps[pool])
     parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
-    flip_equivariant = fitting == "flip-equivariant" or (fitting == "auto" and samples.learned < FEW)
-    halves = {one: even_odd(maps, one) for one in candidates(maps.shape[-2:])} if flip_equivariant else {}
+    flip = LINEAR in routes and (fitting == "flip-equivariant" or (fitting == "auto" and samples.learned < FEW))
+    halves = {one: even_odd(maps, one) for one in candidates(maps.shape[-2:])} if flip else {}
     for train, test in parts:
-        if flip_equivariant:
-            own = {features: (even[train], odd[train]) for features, (even, odd) in halves.items()}
-            linear = fit_flip_equivariant(maps[train], known[train], parts=own)
-        else:
-            linear = fit_linear_map(maps[train], known[train])
-        predict: dict[str, Callable[[np.ndarray], np.ndarray]] = {LINEAR: linear.predict}
-        chosen: dict[str, Any] = {LINEAR: linear.record}
+        boxes: dict[str, np.ndarray] = {}
+        chosen: dict[str, Any] = {}
+        if LINEAR in routes:
+            if flip:
+                own = {features: (even[train], odd[train]) for features, (even, odd) in halves.items()}
+                linear = fit_flip_equivariant(maps[train], known[train], parts=own)
+            else:
+                linear = fit_linear_map(maps[train], known[train])
+            images.append(linear.images())
+            chosen[LINEAR] = linear.record
+            boxes[LINEAR] = linear.predict(maps[test])
         if HEURISTIC in routes:
             seen = np.isin(pool, train)
-            found_there = {setting: boxes[seen] for setting, boxes in searched.items()}
+            found_there = {setting: some[seen] for setting, some in searched.items()}
             heuristic = heuristics.best(found_there, known[pool[seen]])
             chosen[HEURISTIC] = heuristic
-            predict[HEURISTIC] = heuristic.predict
+            boxes[HEURISTIC] = heuristic.predict(maps[test])
+        if COVERAGE in routes:
+            coverage = fit_coverage(
+                of_methods(maps[train]), known[train], size=maps.shape[-2:], photos=samples.images[train]
+            )
+            boxes[COVERAGE], shown, why = coverage.located(of_methods(maps[test]))
+            covered |= zip(test.tolist(), shown)
+            covered_status |= zip(test.tolist(), why.tolist())
+            chosen[COVERAGE] = {"cells": coverage.cells, **coverage.record}
         settings.append(chosen)
-        images.append(linear.images())
         for route in routes:
-            boxes = np.where((said[test] == "ok")[:, None], predict[route](maps[test]), np.nan)
-            found[name, route] |= zip(test.tolist(), boxes / scale)
+            own_boxes = np.where((said[test] == "ok")[:, None], boxes[route], np.nan)
+            found[name, route] |= zip(test.tolist(), own_boxes / scale)
     return Fit(
         {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
         said[samples.test],
         settings,
-        np.mean(images, axis=0)[:, 0] if len(names) == 1 else None,
+        np.mean(images, axis=0)[:, 0] if images and len(names) == 1 else None,
+        [covered[i] for i in samples.test.tolist()] if covered else (),
+        np.array([covered_status[i] for i in samples.test.tolist()]) if covered else None,
     )
 
 
@@ -218,7 +250,7 @@ def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]
                     *(samples.ids[i], samples.labels[i], classes[i], method, route),
                     *boxes[at].round(3),
                     *samples.true[i][best],
-                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status[at]),
+                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status_of(route)[at]),
                 )
                 found.append(dict(zip(COLUMNS, values)))
     return found

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from localization.comparison.boxes import Fitting
+from localization.comparison.boxes import DEFAULT_ROUTES, Fitting, Route
 from saliency._checks import kind_of, one_of, whole
+from saliency.errors import InputError
 from saliency.methods import Options as MethodOptions
 
 Each = Literal["class", "object"]
@@ -29,8 +30,10 @@ class CompareOptions:
     fit: Fitting = "auto"
     """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
     ("flip-equivariant"); auto takes the latter below 1000 training boxes."""
+    routes: tuple[Route, ...] = DEFAULT_ROUTES
+    """How maps become boxes: the linear map, the heuristic, and coverage, a ridge shared by all places."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
-    """Methods whose maps one more linear map sees together, where all of them are compared."""
+    """Methods whose maps one more linear map (or coverage) sees together, where all of them are compared."""
     occlusion_strides: tuple[int, ...] = ()
     """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     quality: int = 10
@@ -52,6 +55,11 @@ class CompareOptions:
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
         kind_of("strict", self.strict, bool, "whether nothing may be left out")
+        kind_of("routes", self.routes, tuple, "names of routes")
+        for route in self.routes:
+            one_of("routes", route, get_args(Route))
+        if not self.routes or len(set(self.routes)) < len(self.routes):
+            raise InputError(f"routes must be one or more, each once, not {self.routes}")
         kind_of("stack", self.stack, tuple, "names of methods")
         kind_of("occlusion_strides", self.occlusion_strides, tuple, "strides in pixels")
         for stride in self.occlusion_strides:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
-from localization.comparison.boxes import EXTERNAL, NONE, Fit
+from localization.comparison.boxes import COVERAGE, EXTERNAL, HEURISTIC, LINEAR, NONE, Fit
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, right
 from localization.comparison.samples import Samples
@@ -30,6 +30,11 @@ CHARTS = "corloc", "cost", "agreement"
 CASES = 16  # best and worst cases each
 CLASSES = 20  # at most, in the table of classes
 PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
+LEARNS = {
+    LINEAR: "The linear map learns its weights from the training boxes;",
+    COVERAGE: "coverage learns weights from the training boxes too, the same for all places of the map;",
+    HEURISTIC: "the heuristic learns only its settings from them.",
+}
 PASSES = (
     "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
     " engine spares by leaving out what a window cannot change, in multiplications"
@@ -48,7 +53,7 @@ def rendered(
     files, figures_ = {}, {}
     titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
     for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
-        image = png(plot, DENSE if name.startswith("gallery-") else 110)
+        image = png(plot, DENSE if name.startswith(("gallery-", "coverage-")) else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
     return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
@@ -62,7 +67,7 @@ def _plots(
     titles: Sequence[str],
 ) -> dict[str, tuple[Plot, str]]:
     """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots = _galleries(results, samples, made, fits, titles) if made else {}
+    plots = _galleries(results, samples, made, fits, titles) | _coverage(results, samples, made, fits, titles)
     if results["quality"] and len(made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -181,10 +186,7 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
     if any(row["base"] for row in results["methods"]):
         yield "Every method of ours saw the same images and explains the same class of each."
     if results["methods"]:
-        yield (
-            "The linear map learns its weights from the training boxes; the heuristic learns only its settings from"
-            " them."
-        )
+        yield " ".join(said for route, said in LEARNS.items() if any(row["route"] == route for row in results["rows"]))
         if results["folds"]:
             yield (
                 f"The images are scored in {results['folds']} folds by photo, each by what everything outside of it"
@@ -245,7 +247,7 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         published = list(published_rows(PRINTED.get(results["dataset"], ""), classes))
         yield Section(
             "Class by class",
-            "CorLoc of each class in percent, each method through its better route; the mean is that over classes."
+            "CorLoc of each class in percent, each method through its best route; the mean is that over classes."
             + (
                 " Below, as they were printed: the figures of the paper's tables for this data set, Fast Object"
                 " Localization via Sensitivity Analysis."
@@ -266,7 +268,7 @@ def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
     below = [name for name in dict.fromkeys(row["method"] for row in asked) if name not in better]
     return (
         f" The best control is {best['method']} through the {best['route']}, {100 * best['corloc']:.1f}%;"
-        f" no better, through either route: {', '.join(below) or 'none of the methods'}."
+        f" no better, through any route: {', '.join(below) or 'none of the methods'}."
     )
 
 
@@ -318,6 +320,13 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
 def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
     if "best" in pictures:
         yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
+    if _named(pictures, "coverage-"):
+        yield Section(
+            "What coverage sees",
+            "For each cell of the photo the share of it that the box is expected to cover, as it was learned on other"
+            " photos; the best rectangle in it is the box. Each is drawn from 0 (dark) to its own largest share.",
+            figures=_named(pictures, "coverage-"),
+        )
     if not _named(pictures, "weights-"):
         return
     folds = results["folds"]
@@ -363,7 +372,7 @@ def _classes(
     published: Sequence[tuple[str, float, Mapping[str, float]]],
 ) -> Table:
     """Our rows, best first, then what others printed."""
-    better = {row["method"]: row for row in reversed(rows)}  # of a method's two routes the earlier, better one
+    better = {row["method"]: row for row in reversed(rows)}  # of a method's routes the first, best one
     ours = []
     for row in better.values():
         own = [100 * row["classes"][label] for label in classes]
@@ -392,10 +401,10 @@ def _galleries(
     fits: Mapping[str, Fit],
     titles: Sequence[str],
 ) -> dict[str, tuple[Plot, str]]:
-    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its better route."""
-    rng = np.random.default_rng(results["seed"])
-    shown = max(4, min(SHOWN, MAPS // len(made)))
-    at = np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
+    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its best route."""
+    if not made:
+        return {}
+    at = _shown(results, samples, made)
     chosen = samples.test[at]
     routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
     plots: dict[str, tuple[Plot, str]] = {}
@@ -415,9 +424,50 @@ def _galleries(
             {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
             [titles[i] for i in chosen],
         )
-        boxes = " Green: true boxes; red: those of the method's better box route." if fits else ""
+        boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
     return plots
+
+
+def _coverage(
+    results: Mapping[str, Any],
+    samples: Samples,
+    made: Mapping[str, Made],
+    fits: Mapping[str, Fit],
+    titles: Sequence[str],
+) -> dict[str, tuple[Plot, str]]:
+    """Coverage maps of the galleries' images with the boxes that come from them, ABREAST methods a picture."""
+    names = [name for name in made if name in fits and len(fits[name].covered)]
+    if not names:
+        return {}
+    at = _shown(results, samples, made).tolist()
+    chosen = [int(samples.test[k]) for k in at]
+    plots: dict[str, tuple[Plot, str]] = {}
+    for first in range(0, len(names), ABREAST):
+        some = names[first : first + ABREAST]
+        covered = {
+            name: [
+                map_to_photo(np.nan_to_num(fits[name].covered[k]).clip(0, 1), made[name].placement(samples.sizes[i]))
+                for k, i in zip(at, chosen)
+            ]
+            for name in some
+        }
+        plot = figures.gallery(
+            [samples.photo(i) for i in chosen],
+            covered,
+            [samples.true[i] for i in chosen],
+            {name: list(fits[name].boxes[name, COVERAGE][at]) for name in some},
+            [titles[i] for i in chosen],
+        )
+        plots[f"coverage-{len(plots) + 1}"] = plot, f"{', '.join(some)}. Green: true boxes; red: those of coverage."
+    return plots
+
+
+def _shown(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made]) -> np.ndarray:
+    """Positions among the test images of those in the galleries."""
+    rng = np.random.default_rng(results["seed"])
+    shown = max(4, min(SHOWN, MAPS // len(made)))
+    return np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:

@@ -18,6 +18,7 @@ import numpy as np
 from localization.boxes_file import FORMATS, FoundBoxes
 from localization.comparison.boxes import (
     BASELINES,
+    HEURISTIC,
     STACKED,
     Fit,
     baselines,
@@ -329,9 +330,10 @@ def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
     """Boxes of every method and route."""
     samples, options = job.samples, job.options
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = dict(zip(made, pool.map(lambda name: localize((name,), made, samples, options.fit), made)))
-    if len(options.stack) > 1 and set(options.stack) <= set(made):
-        found[STACKED] = localize(options.stack, made, samples, options.fit)
+        own = pool.map(lambda name: localize((name,), made, samples, options.fit, options.routes), made)
+        found = dict(zip(made, own))
+    if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
+        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes)
     theirs = {name: given(name, own) for name, own in job.boxes.items()}
     return found | theirs | {"baseline": baselines(samples)}
 

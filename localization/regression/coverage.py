@@ -53,6 +53,16 @@ class CoverageMap:
 
     `size` is (height, width) of the image that boxes are stated in; `shapes` are those of the features of one photo.
     `source` says what the features were: method, network, layers and so on. `record` says how the fit was made.
+
+    >>> import localization
+    >>> boxes = np.array([[0.0, 0, 4, 4], [4, 4, 8, 8], [2, 0, 6, 4], [0, 4, 4, 8]])
+    >>> x = np.arange(8) + 0.5
+    >>> inside = [np.outer((y0 < x) & (x < y1), (x0 < x) & (x < x1)) for x0, y0, x1, y1 in boxes]
+    >>> learned = localization.fit_coverage(np.array(inside, float), boxes)
+    >>> learned.predict(np.array(inside[1:2], float)).shape, learned.coverage(np.array(inside, float)).ndim
+    ((1, 4), 3)
+    >>> learned.status(np.zeros((1, 8, 8))).tolist()
+    ['constant']
     """
 
     cells: Cells
@@ -138,7 +148,18 @@ class CoverageMap:
 
 
 def load_coverage_map(path: Path | str) -> CoverageMap:
-    """A saved coverage map; InputError for a file that is none, or is broken."""
+    """A saved coverage map; InputError for a file that is none, or is broken.
+
+    >>> import tempfile, localization
+    >>> boxes = np.array([[0.0, 0, 4, 4], [4, 4, 8, 8], [2, 0, 6, 4]])
+    >>> maps = np.random.default_rng(0).random((3, 8, 8))
+    >>> learned = localization.fit_coverage(maps, boxes)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     learned.save(f"{folder}/coverage.safetensors")
+    ...     again = localization.load_coverage_map(f"{folder}/coverage.safetensors")
+    >>> np.array_equal(again.predict(maps), learned.predict(maps))
+    True
+    """
     tensors, metadata = read_tensors(path)
     with as_input_error(path, "not a coverage map of this version; fit and save it again"):
         header = json.loads(metadata["coverage_map"])
@@ -188,6 +209,15 @@ def fit_coverage(
 
     A row whose features are constant teaches nothing; it is left out, and counted in the record. Raises InputError for
     fewer than 3 photos, numbers that do not fit together, and features or boxes that are not finite.
+
+    >>> import localization
+    >>> boxes = np.array([[0.0, 0, 4, 4], [4, 4, 8, 8], [2, 0, 6, 4], [0, 4, 4, 8]])
+    >>> x = np.arange(8) + 0.5
+    >>> inside = [np.outer((y0 < x) & (x < y1), (x0 < x) & (x < x1)) for x0, y0, x1, y1 in boxes]
+    >>> maps = np.array(inside, np.float32)
+    >>> found = localization.fit_coverage(maps, boxes).predict(maps)
+    >>> bool(localization.best_iou(found, boxes).min() > 0.5)
+    True
     """
     inputs, boxes = as_inputs(features), as_boxes(boxes)
     numbers = np.arange(len(boxes)) if photos is None else np.asarray(photos)
@@ -408,6 +438,11 @@ def _fold_of(photos: Int[np.ndarray, " n"], everyone: Int[np.ndarray, " p"], see
     order = np.searchsorted(everyone, photos)
     around = order[:, None] - order[:, None] % FOLDS + np.arange(FOLDS)
     return (_keys(around, seed) < _keys(order, seed)[:, None]).sum(1)
+
+
+def of_methods(maps: Float[np.ndarray, "n *k h w"]) -> list[np.ndarray]:
+    """Maps of one method, or of k methods stacked, as the features of their photos: an array a method."""
+    return [maps] if maps.ndim == 3 else list(np.moveaxis(maps, 1, 0))
 
 
 def as_inputs(features: Features) -> Inputs:

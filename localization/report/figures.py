@@ -29,6 +29,7 @@ _FAMILIES = {  # by the beginning of a method's name
     "baseline": "#8a929c",
 }
 _OTHER = "#3f8f6b"
+MARKERS = {"linear map": "o", "heuristic": "^", "coverage": "s"}  # by box route
 
 
 def colour(method: str) -> str:
@@ -46,19 +47,22 @@ def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
     axes = figure.subplots()
     for y, row in enumerate(rows):
         value = _number(row["corloc"])
-        linear = row["route"] == "linear map"
         axes.barh(
             y,
             value,
             color=colour(str(row["method"])) if row["route"] != "none" else _FAMILIES["baseline"],
-            alpha=1.0 if linear else 0.55,
+            alpha=1.0 if row["route"] in ("linear map", "coverage") else 0.55,
+            hatch="///" if row["route"] == "coverage" else None,
+            edgecolor="white" if row["route"] == "coverage" else None,
             height=0.72,
         )
         axes.hlines(y, _number(row["corloc_low"]), _number(row["corloc_high"]), color="#222", linewidth=1.2)
         axes.text(_number(row["corloc_high"]) + 0.008, y, f"{100 * value:.1f}", va="center", fontsize=8, color="#222")
     axes.set_yticks(range(len(rows)), [row_label(row) for row in rows], fontsize=9)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("CorLoc (IoU > 0.5), 95% bootstrap interval; full colour: linear map, pale: heuristic", fontsize=9)
+    hatched = ", hatched: coverage" if _has_coverage(rows) else ""
+    said = f"CorLoc (IoU > 0.5), 95% bootstrap interval; full colour: linear map, pale: heuristic{hatched}"
+    axes.set_xlabel(said, fontsize=9)
     axes.set_xlim(0, min(1.08, max(_number(row["corloc_high"]) for row in rows) + 0.1))
     _plain(axes, grid="x")
     return figure
@@ -81,7 +85,7 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
     ):
         points = [(_passes(row) if key == "passes" else _number(row[key]), _number(row["corloc"]), row) for row in rows]
         for x, y, row in points:
-            marker = "o" if row["route"] == "linear map" else "^"
+            marker = MARKERS.get(str(row["route"]), "^")
             axes.scatter(x, y, color=colour(str(row["method"])), marker=marker, s=46, zorder=3)
         for route, base in {(row["route"], row["base"]) for *_, row in points if row["base"]}:
             curve = sorted((x, y) for x, y, row in points if (row["route"], row["base"]) == (route, base))
@@ -100,7 +104,9 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
     figure.axes[0].set_ylabel("CorLoc", fontsize=9)
     dashed = "" if free is None else "; dashed: the best box that asks no network"
     figure.suptitle(
-        f"circles: linear map, triangles: heuristic; line: nothing else is both cheaper and better{dashed}", fontsize=9
+        f"circles: linear map, triangles: heuristic{', squares: coverage' if _has_coverage(rows) else ''};"
+        f" line: nothing else is both cheaper and better{dashed}",
+        fontsize=9,
     )
     figure.tight_layout()
     for axes, key in zip(figure.axes, ("ms_per_image", "passes")):
@@ -109,6 +115,10 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
         ]
         _labels(axes, places)
     return figure
+
+
+def _has_coverage(rows: Sequence[Mapping[str, object]]) -> bool:
+    return any(row["route"] == "coverage" for row in rows)
 
 
 @rc_context(LITERAL)

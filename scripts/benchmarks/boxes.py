@@ -193,7 +193,7 @@ def _cached(
         tested = np.isin(photos.folds, list(folds)).sum()
         figures = {"boxes": boxes, "seconds": np.array(fitting), "ms": np.array(1000 * predicting / tested)}
         write_arrays(path, figures | {"chosen": np.array(chosen)})
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return file["boxes"], float(file["seconds"]), float(file["ms"]), dict(Counter(file["chosen"].tolist()))
 
 
@@ -385,7 +385,7 @@ def features(photos: Photos, network: str, weights: Path | None, cache: Path, qu
             for name, part in source(list(photos.images[i : i + CHUNK])):
                 made.setdefault(name, []).append(part.astype(np.float16))
         write_arrays(path, {name: np.concatenate(parts) for name, parts in made.items()})
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
