@@ -5,7 +5,6 @@ import pytest
 
 from saliency.robustness.calibration import BINS, figures
 
-pytestmark = pytest.mark.parity
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from scripts.convert_weights import Options, main
 from tests.parity.torch_networks import SqueezeNet, settled
 
-pytestmark = pytest.mark.parity
 FIRES = ((2, 3), None, (3, 4))
 
 

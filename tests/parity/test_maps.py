@@ -11,7 +11,6 @@ from torch import nn
 from saliency import grad_cam, gradient_maps, load_network
 from saliency.models.zoo.scenes_cnn import BLOCKS
 
-pytestmark = pytest.mark.parity
 WEIGHTS = Path(__file__).parents[2] / "data" / "scenes_cnn.safetensors"
 TARGETS = [3, 0, 9]
 

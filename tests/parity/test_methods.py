@@ -27,7 +27,7 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import fill_images
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
-pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")]
+pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
 
 ARCHITECTURES = {
     "scenes_cnn": scenes_cnn(blocks=((4,), (6, 6), (8,))),

@@ -13,7 +13,6 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import Execution
 from scripts.torch_twin import Twin, channels_last
 
-pytestmark = pytest.mark.parity
 NETWORKS = [
     scenes_cnn(((6,), (8, 8), (12,)), classes=5, size=(50, 42)),
     squeezenet1_1(8, ((4, 6), None, (6, 8)), classes=5, size=(51, 62)),
