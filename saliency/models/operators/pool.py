@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +71,11 @@ class MaxPool(Pool):
             )
         ]
         return jnp.pad(x, (*pads, (0, 0)), constant_values=-jnp.inf)
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.max_pool(self.window, self.stride, self.padding, self.ceil)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -142,6 +147,11 @@ class AvgPool(Pool):
         )
         return np.outer(rows, cols)[..., None]
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.average_pool(self.window, self.stride, self.padding, self.ceil)
+
 
 @dataclass(frozen=True)
 class SumPool(Pool):
@@ -154,6 +164,11 @@ class SumPool(Pool):
 
     def change(self, pane: Pane, *changes: Array) -> Array:
         return _bare(self)({}, changes[0])
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.sum_pool(self.window, self.stride, self.padding, self.ceil)
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,11 @@ class Pad(Operator):
     def change(self, pane: Pane, *changes: Array) -> Array:
         return changes[0]  # placed within the padding already
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.padded(self.padding, self.value)
+
 
 @dataclass(frozen=True)
 class Slice(Operator):
@@ -212,6 +232,12 @@ class Slice(Operator):
     def change(self, pane: Pane, *changes: Array) -> Array:
         return changes[0][:, :: self.stride[0], :: self.stride[1]]
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        rows, cols = (slice(*each) for each in zip(self.start, self.stop, self.stride))
+        return torch_modules.Function(lambda x: x[:, :, rows, cols])
+
 
 @dataclass(frozen=True)
 class GlobalPool(Operator):
@@ -234,6 +260,11 @@ class GlobalAvgPool(GlobalPool):
     def collapsed_change(self, pane: Pane, change: Array) -> Array:
         return change.sum((1, 2)) / float(np.prod(pane.inputs[0][:2]))
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.mean((2, 3)))
+
 
 @dataclass(frozen=True)
 class GlobalSumPool(GlobalPool):
@@ -245,6 +276,11 @@ class GlobalSumPool(GlobalPool):
     def collapsed_change(self, pane: Pane, change: Array) -> Array:
         return change.sum((1, 2))
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.sum((2, 3)))
+
 
 @dataclass(frozen=True)
 class GlobalMaxPool(GlobalPool):
@@ -255,6 +291,11 @@ class GlobalMaxPool(GlobalPool):
         inside = (pane.cut_before(0) + change).max((1, 2))
         outside = maximum_outside(pane.before(0), pane.start, pane.size)
         return jnp.maximum(inside, outside) - pane.after()
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.amax((2, 3)))
 
 
 def output_size(size: int, window: int, stride: int, padding: Pair, ceil: bool = False) -> int:
