@@ -22,7 +22,7 @@ test: .venv/.tested
 	.venv/bin/pytest --numprocesses 2 -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready
-	.venv-parity/bin/pytest --numprocesses 2 -m parity tests/parity $(ARGS)
+	.venv-parity/bin/pytest --numprocesses 2 -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
 	.venv/bin/pytest --numprocesses 2 -m real tests/real $(ARGS)

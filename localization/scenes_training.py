@@ -17,9 +17,9 @@ from localization.datasets.scenes import Scenes, scenes
 from saliency._checks import number, whole
 from saliency.maps.gradient import Progress
 from saliency.models.network import Network
+from saliency.models.operators.fast_gradient import convolve
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.zoo.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
-from saliency.robustness.training import convolve
 
 PREPROCESSING = Preprocessing((96, 96), mode="stretch", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

@@ -18,17 +18,7 @@ from jaxtyping import install_import_hook
 import tests.typechecking  # the hook names it, and looks no module up  # noqa: F401
 
 # The modules whose signatures are held to, at every call: hooked before the first import of either package.
-HOOKED = (
-    "localization.boxes",
-    "localization.regression.coverage",
-    "localization.regression.overlap",
-    "saliency.maps.cam",
-    "saliency.maps.gradient",
-    "saliency.maps.ranks",
-    "saliency.maps.status",
-    "saliency.occlusion",
-    "saliency.scores",
-)
+HOOKED = ("localization.boxes", "localization.regression.overlap", "saliency.maps.ranks")
 install_import_hook(HOOKED, "tests.typechecking.checked")
 
 # The maps' arithmetic: no float64 where float32 was meant.

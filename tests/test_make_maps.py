@@ -29,11 +29,11 @@ def network(tmp_path_factory):
     return str(path)
 
 
-def options(out, network, **changes):
+def options(out, weights, **changes):
     """A command line."""
     words = []
     for name, value in {
-        **{"out": out, "weights": network, "limit": 5, "shard_size": 2, "size": (12, 16), "quiet": True},
+        **{"out": out, "weights": weights, "limit": 5, "shard_size": 2, "size": (12, 16), "quiet": True},
         **changes,
     }.items():
         if value is True:
@@ -225,3 +225,36 @@ def test_in_python(network, tmp_path):
     with pytest.raises(InputError, match=r"part must lie in 0\.\.1, not 2"):
         make_maps(net, data, tmp_path / "other", part=2, parts=2)
     assert not (tmp_path / "other").exists()
+
+
+OWN = """
+import numpy as np
+from saliency import from_function
+from saliency.models.preprocessing import Preprocessing
+
+
+def network(scale=1):
+    def apply(kernel, x):
+        return (x**2).mean((1, 2)) @ kernel
+
+    kernel = float(scale) * np.arange(6, dtype=np.float32).reshape(3, 2)
+    return from_function(apply, kernel, size=(20, 28), preprocess=Preprocessing((20, 28), "stretch"))
+"""
+
+
+def test_the_network_is_a_function_in_the_users_own_package(tmp_path, monkeypatch):
+    folder = tmp_path / "own_package"
+    folder.mkdir()
+    (folder / "own_module.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    name = "own_package.own_module:network"
+    assert main(options(tmp_path / "store", "2", network=name, precision="float32", size=None)) == 0
+    store, data = open_store(tmp_path / "store"), datasets.load("scenes", limit=5)
+    net = load_network(name, "2")
+    expected = gradient_maps(net, net.preprocess([data.images[i] for i in range(5)]))
+    assert expected.shape == (5, 20, 28)
+    np.testing.assert_array_equal(np.concatenate([shard.maps for shard in store]), expected)
+    for missing in "own_package.own_module:missing", "own_package.missing:network":
+        with pytest.raises(InputError, match=f"{missing}: no such function"):
+            main(options(tmp_path / "none", None, network=missing))
+    assert not (tmp_path / "none").exists()

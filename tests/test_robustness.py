@@ -20,6 +20,7 @@ from localization.robustness import Training, augmented_corloc
 from saliency.errors import InputError
 from saliency.models.classes import read_classes
 from saliency.models.network import Network
+from saliency.models.operators.fast_gradient import convolve
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.robustness import Options as Masks
@@ -70,7 +71,7 @@ def test_the_fast_weight_gradient_is_the_gradient(rng):
         return (up * y).sum()
 
     expected = jax.grad(slow, (0, 1))(x, kernel)
-    found = jax.grad(lambda x, k: (up * training.convolve(x, k)).sum(), (0, 1))(x, kernel)
+    found = jax.grad(lambda x, k: (up * convolve(x, k)).sum(), (0, 1))(x, kernel)
     for one, other in zip(found, expected):
         np.testing.assert_allclose(one, other, atol=1e-4)
 

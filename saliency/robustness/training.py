@@ -1,7 +1,7 @@
 """Training classifiers with occlusions, on a CPU too: a convolution whose weight gradient is fast, and the loop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Int, UInt8
 
 from saliency._checks import folder as as_folder
@@ -19,7 +19,6 @@ from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
-from saliency.models.operators import Conv
 from saliency.models.preprocessing import Preprocessing
 from saliency.report import content_hash
 from saliency.robustness.augment import Augmentation, as_augmentation, augment
@@ -30,47 +29,9 @@ PLAIN = "plain"
 BATCH = 64
 
 
-@jax.custom_vjp
-def convolve(x: Array, kernel: Array) -> Array:
-    """3x3 convolution, stride 1, same size, whose weight gradient is nine products: XLA's own is slow on CPU."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(saved: tuple[Array, Array], up: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    _, height, width, channels = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    up_flat = up.reshape(-1, up.shape[-1])
-    products = [
-        padded[:, i : i + height, j : j + width].reshape(-1, channels).T @ up_flat for i in range(3) for j in range(3)
-    ]
-    return convolve(up, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), jnp.stack(products).reshape(kernel.shape)
-
-
-convolve.defvjp(_forward, _backward)
-
-
-@dataclass(frozen=True)
-class TrainedConv(Conv):
-    """A 3x3 convolution of the same size, computed by `convolve`."""
-
-    def convolve(self, kernel: Array, x: Array) -> Array:
-        return convolve(x, kernel)
-
-
 def for_training(architecture: Architecture) -> Architecture:
-    """The same network, its 3x3 convolutions of stride 1 with the fast weight gradient."""
-    nodes = tuple(
-        replace(node, layer=TrainedConv(*astuple(node.layer)))
-        if isinstance(node.layer, Conv) and node.layer == Conv(node.layer.features, (3, 3), padding=((1, 1), (1, 1)))
-        else node
-        for node in architecture.nodes
-    )
-    return replace(architecture, nodes=nodes)
+    """The same network, each operator in the form that is best to train."""
+    return replace(architecture, nodes=tuple(replace(n, layer=n.layer.for_training()) for n in architecture.nodes))
 
 
 def untrained(architecture: Architecture, preprocess: Preprocessing, seed: int, classes: Sequence[str] = ()) -> Network:

@@ -6,7 +6,6 @@ import pytest
 from saliency.robustness.calibration import BINS, figures
 
 
-
 @pytest.fixture
 def predictions(rng):
     logits = 2 * rng.normal(size=(500, 7))

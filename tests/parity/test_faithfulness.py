@@ -9,7 +9,7 @@ import pytest
 from saliency.faithfulness import deletion, energy_pointing_game, pointing_game, sparsity
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
-from tests.parity.test_methods import Twin
+from scripts.torch_twin import Twin
 from tests.parity.test_networks import images
 
 if not find_spec("quantus"):

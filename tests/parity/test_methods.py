@@ -16,15 +16,14 @@ from captum.attr import (
     Occlusion,
     Saliency,
 )
-from torch import nn
 
 from saliency.methods import METHODS, Options
-from saliency.models import operators as layers
 from saliency.models.network import Network
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import fill_images
+from scripts.torch_twin import Twin
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
@@ -36,53 +35,6 @@ ARCHITECTURES = {
 SIZE = (41, 56)
 TARGETS = [0, 3, 6]
 OPTIONS = Options(patch=(11, 8), stride=(6, 8), samples=4, steps=10, seed=2)
-
-
-class Twin(nn.Module):
-    """Our network in torch, layer by layer; every ReLU a module of its own, as captum's hooks need them."""
-
-    def __init__(self, net: Network):
-        super().__init__()
-        self.nodes = net.architecture.nodes[1:]
-        weights = net.weights
-        self.steps = nn.ModuleDict({node.name: step(node.layer, weights.get(node.name, {})) for node in self.nodes})
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        done = {"image": x}
-        for node in self.nodes:
-            done[node.name] = self.steps[node.name](*(done[name] for name in node.inputs))
-        return done[self.nodes[-1].name]
-
-
-class Concat(nn.Module):
-    def forward(self, *xs: torch.Tensor) -> torch.Tensor:
-        return torch.cat(xs, 1)
-
-
-def step(layer: layers.Operator, weights: layers.Parameters) -> nn.Module:
-    match layer:
-        case layers.Conv(features, kernel, stride, ((top, _), (left, _))):
-            return filled(nn.Conv2d(weights["kernel"].shape[2], features, kernel, stride, (top, left)), weights)
-        case layers.Dense(features):
-            return filled(nn.Linear(weights["kernel"].shape[0], features), weights)
-        case layers.Relu():
-            return nn.ReLU()
-        case layers.MaxPool(window, stride, _, ceil):
-            return nn.MaxPool2d(window, stride, ceil_mode=ceil)
-        case layers.GlobalAvgPool():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        case layers.GlobalMaxPool():
-            return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
-        case layers.Concat():
-            return Concat()
-    raise AssertionError(layer)
-
-
-def filled(module: nn.Module, weights: layers.Parameters) -> nn.Module:
-    kernel = torch.from_numpy(np.array(weights["kernel"]))
-    module.weight.data = (kernel.permute(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T).contiguous()
-    module.bias.data = torch.from_numpy(np.array(weights["bias"]))
-    return module
 
 
 @pytest.fixture(params=ARCHITECTURES, scope="module")
@@ -155,7 +107,7 @@ def test_deconvolution(net, twin):
 
 def test_grad_cam(net, twin):
     layer = net.architecture.gestalt_layer
-    attribution = LayerGradCam(twin, twin.steps[layer]).attribute(
+    attribution = LayerGradCam(twin, twin.steps[twin.place[layer]]).attribute(
         images(SIZE)[1], target=TARGETS, relu_attributions=True
     )
     enlarged = LayerAttribution.interpolate(attribution, SIZE, "bilinear")

@@ -18,7 +18,6 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16, vgg16_bn
 from tests.parity.torch_networks import AlexNet, AlexNet2012, ResNet, SqueezeNet, Vgg, settled
 
-
 BLOCKS = ((4, 6), (8,), (6, 10))
 SIZE = (34, 42)
 FIRES = ((4, 6), None, (6, 8), (4, 8))

@@ -15,9 +15,14 @@ pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from localization import datasets  # noqa: E402
+from localization.store import open_store  # noqa: E402
 from saliency import Execution, InputError, gradient_maps, load_network, occlusion_maps  # noqa: E402
 from saliency.models.from_onnx import from_onnx, network_of_model, read_model  # noqa: E402
 from saliency.models.preprocessing import Preprocessing  # noqa: E402
+from scripts import cli  # noqa: E402
+from scripts.make_maps import Options  # noqa: E402
+from scripts.make_maps import main as make_maps  # noqa: E402
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NETWORKS = [
@@ -57,7 +62,11 @@ def network(name: str, dtype=np.float32):
     return network_of_model(model, name, size=None, preprocess=IMAGENET, classes=(), name=name)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def some_slow(*quick: str) -> list:
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))  # large networks at 224 px: minutes in all
 def test_occlusion_of_every_position(name, rng):
     """Reading compares the logits with onnxruntime's; here the windows, borders included."""
     net = network(name)
@@ -70,6 +79,23 @@ def test_occlusion_of_every_position(name, rng):
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(net(x)).max())
 
 
+@pytest.mark.parametrize("name", some_slow("bvlc_alexnet", "densenet121", "inception_v1"))
+def test_logits(name, rng):
+    """Of another image than those that reading compares."""
+    import onnxruntime
+
+    net = network(name)
+    x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
+    model = with_weights(name)
+    if (last := model.graph.node[-1]).op_type == "Softmax":
+        model.graph.output[0].name = last.input[0]
+        del model.graph.node[-1]
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.transpose(0, 3, 1, 2)})
+    assert_allclose(net(x), theirs.reshape(1, -1), atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_are_finite_differences(name, rng):
     with jax.enable_x64(True):
@@ -129,6 +155,18 @@ def test_by_the_name_of_its_file(tmp_path):
     (tmp_path / "names.txt").write_text("\n".join("abcde"))
     net = load_network(str(path), classes=tmp_path / "names.txt")
     assert (net.preprocess.size, net.classes) == ((12, 14), tuple("abcde"))
+
+
+def test_through_a_script(tmp_path):
+    path = tmp_path / "small.onnx"
+    onnx.save(small(), path)
+    (tmp_path / "small.preprocess.json").write_text('{"size": [12, 14], "mode": "stretch"}')
+    out = tmp_path / "store"
+    words = ["--network", path, "--limit", 3, "--precision", "float32", "--out", out, "--quiet"]
+    assert make_maps(cli.parse(Options, [*map(str, words)])) == 0
+    net, data = load_network(str(path)), datasets.load("scenes", limit=3)
+    expected = gradient_maps(net, net.preprocess([data.images[i] for i in range(3)]))
+    np.testing.assert_array_equal(np.concatenate([shard.maps for shard in open_store(out)]), expected)
 
 
 def outside(location: str, **entries):

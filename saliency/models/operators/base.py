@@ -16,7 +16,12 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._checks import Pair
+<<<<<<< HEAD
 from saliency.models.operators.regions import Interval, Parameters, Region, Shape, is_map
+=======
+from saliency.errors import InputError
+from saliency.models.operators.regions import Interval, Pane, Parameters, Shape, is_map
+>>>>>>> ways
 
 
 class Sliding(NamedTuple):
@@ -68,6 +73,15 @@ class Operator:
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
         """A linear operator without its constant term: what it makes of changes."""
         return self(parameters, *xs)
+
+    def for_training(self) -> "Operator":
+        """The same function, in the form whose gradient is cheapest."""
+        return self
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        """The same in torch, a module or a function of maps `[n, c, h, w]`, vectors and tokens. It serves comparisons
+        only, and is the one place where torch is imported. Raises InputError where there is none."""
+        raise InputError(f"{type(self).__name__} has no twin in torch")
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         """Multiplications for `places` of the output (its shape without channels, or a window's)."""

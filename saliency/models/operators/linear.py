@@ -1,7 +1,7 @@
 """Convolutions, and products over the channels of each place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.operators.base import QUIET, Operator, Sliding
+from saliency.models.operators.fast_gradient import convolve
 from saliency.models.operators.pool import NO_PADDING, output_size
 from saliency.models.operators.regions import Parameters, Region, Shape
 from saliency.models.winograd import Padding
@@ -104,6 +105,25 @@ class Conv(Operator):
             return jnp.matmul(x, kernel[0, 0], precision=precision())
         return replace(self, padding=NO_PADDING).convolve(kernel, x)
 
+    def for_training(self) -> Operator:
+        same = self.square and self.padding == ((1, 1), (1, 1))
+        return TrainedConv(*astuple(self)) if same else self
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.convolution(
+            parameters, self.stride, self.padding, dilation=self.dilation, groups=self.groups
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedConv(Conv):
+    """A 3x3 convolution of the same size, whose weight gradient is fast on a CPU."""
+
+    def convolve(self, kernel: Array, x: Array) -> Array:
+        return convolve(x, kernel)
+
 
 @dataclass(frozen=True, repr=False)
 class Dense(Operator):
@@ -133,3 +153,8 @@ class Dense(Operator):
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return int(np.prod(places)) * shapes[0][-1] * self.features
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.dense(parameters)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,11 @@ class Image(Operator):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].astype(self.dtype) if self.dtype else xs[0]
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x)
+
 
 @dataclass(frozen=True)
 class Relu(Operator):
@@ -42,6 +47,11 @@ class Relu(Operator):
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return jax.nn.relu(xs[0])
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.relu()
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,11 @@ class LocalResponseNorm(Operator):
         total = reduce(jnp.add, (squares[..., i : i + x.shape[-1]] for i in range(self.size)))
         return x / (self.k + self.alpha / self.size * total) ** self.beta
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.local_response_norm(self.size, self.alpha, self.beta, self.k)
+
 
 @dataclass(frozen=True)
 class Concat(Operator):
@@ -76,6 +91,11 @@ class Concat(Operator):
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return jnp.concatenate(xs, axis=-1)
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(torch_modules.joined)
+
 
 @dataclass(frozen=True)
 class Add(Operator):
@@ -84,6 +104,11 @@ class Add(Operator):
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return reduce(jnp.add, xs)
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda *xs: sum(xs))
 
 
 @dataclass(frozen=True)
@@ -98,3 +123,8 @@ class Flatten(Operator):
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].reshape(xs[0].shape[0], -1)
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(torch_modules.flattened)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,11 @@ class MaxPool(Pool):
             )
         ]
         return jnp.pad(x, (*pads, (0, 0)), constant_values=-jnp.inf)
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.max_pool(self.window, self.stride, self.padding, self.ceil)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -144,6 +149,11 @@ class AvgPool(Pool):
         )
         return np.outer(rows, cols)[..., None]
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.average_pool(self.window, self.stride, self.padding, self.ceil)
+
 
 @dataclass(frozen=True)
 class SumPool(Pool):
@@ -156,6 +166,11 @@ class SumPool(Pool):
 
     def change(self, region: Region, *changes: Array) -> Array:
         return _bare(self)({}, changes[0])
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.sum_pool(self.window, self.stride, self.padding, self.ceil)
 
 
 @dataclass(frozen=True)
@@ -186,6 +201,11 @@ class Pad(Operator):
     def change(self, region: Region, *changes: Array) -> Array:
         return changes[0]  # placed within the padding already
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.padded(self.padding, self.value)
+
 
 @dataclass(frozen=True)
 class Slice(Operator):
@@ -214,6 +234,12 @@ class Slice(Operator):
     def change(self, region: Region, *changes: Array) -> Array:
         return changes[0][:, :: self.stride[0], :: self.stride[1]]
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        rows, cols = (slice(*each) for each in zip(self.start, self.stop, self.stride))
+        return torch_modules.Function(lambda x: x[:, :, rows, cols])
+
 
 @dataclass(frozen=True)
 class GlobalPool(Operator):
@@ -236,6 +262,11 @@ class GlobalAvgPool(GlobalPool):
     def collapsed_change(self, region: Region, change: Array) -> Array:
         return change.sum((1, 2)) / float(np.prod(region.inputs[0][:2]))
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.mean((2, 3)))
+
 
 @dataclass(frozen=True)
 class GlobalSumPool(GlobalPool):
@@ -247,6 +278,11 @@ class GlobalSumPool(GlobalPool):
     def collapsed_change(self, region: Region, change: Array) -> Array:
         return change.sum((1, 2))
 
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.sum((2, 3)))
+
 
 @dataclass(frozen=True)
 class GlobalMaxPool(GlobalPool):
@@ -257,6 +293,11 @@ class GlobalMaxPool(GlobalPool):
         inside = (region.cut_before(0) + change).max((1, 2))
         outside = maximum_outside(region.before(0), region.start, region.size)
         return jnp.maximum(inside, outside) - region.after()
+
+    def in_torch(self, parameters: Parameters) -> Any:
+        from saliency.models.operators import torch_modules
+
+        return torch_modules.Function(lambda x: x.amax((2, 3)))
 
 
 def output_size(size: int, window: int, stride: int, padding: Pair, ceil: bool = False) -> int:
