@@ -16,12 +16,8 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._checks import Pair
-<<<<<<< HEAD
-from saliency.models.operators.regions import Interval, Parameters, Region, Shape, is_map
-=======
 from saliency.errors import InputError
-from saliency.models.operators.regions import Interval, Pane, Parameters, Shape, is_map
->>>>>>> ways
+from saliency.models.operators.regions import Interval, Parameters, Region, Shape, is_map
 
 
 class Sliding(NamedTuple):
