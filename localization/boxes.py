@@ -38,7 +38,7 @@ def below_half(boxes: Float[np.ndarray, "n 4"], sizes: ArrayLike) -> Bool[np.nda
     return area(boxes) < np.reshape(sizes, (-1, 2)).prod(1) / 2
 
 
-def same_aspect(a: ArrayLike, b: ArrayLike) -> Bool[np.ndarray, "*n"]:
+def same_aspect(a: ArrayLike, b: ArrayLike) -> Bool[np.ndarray, "*n"] | np.bool_:
     """Whether sizes (height, width) `[..., 2]` may be those of one photo before and after it was resized: widths and
     heights are rounded then, so that two aspects may differ by 2%."""
     a, b = np.asarray(a, float), np.asarray(b, float)

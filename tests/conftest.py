@@ -41,11 +41,14 @@ def shared() -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def strict(request: pytest.FixtureRequest) -> Iterator[None]:
-    """JAX refuses to mix precisions."""
+    """JAX refuses to mix precisions, and arrays of another number of axes."""
     if request.module.__name__.rpartition("test_")[2] not in STRICT:
         yield
         return
-    before = jax.config.jax_numpy_dtype_promotion
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    wanted = {"jax_numpy_dtype_promotion": "strict", "jax_numpy_rank_promotion": "raise"}
+    before = {name: getattr(jax.config, name) for name in wanted}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_numpy_dtype_promotion", before)
+    for name, value in before.items():
+        jax.config.update(name, value)

@@ -77,7 +77,7 @@ class NoisyGradients:
         rng = np.random.default_rng(self.seed)
         total = squares = jnp.zeros_like(x)
         for _ in range(self.samples):
-            g = gradient(x + deviation * jnp.asarray(rng.standard_normal(x.shape[1:], np.float32), x.dtype))
+            g = gradient(x + deviation * jnp.asarray(rng.standard_normal(x.shape[1:], np.float32), x.dtype)[None])
             total, squares = total + g, squares + g * g
         mean = total / self.samples
         if self.moment == "mean":

@@ -155,12 +155,19 @@ class Preprocessing:
         pixels = pixels.astype(np.float32)
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
-        return (pixels * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        mean, std = self._channel_values(pixels)
+        return (pixels * np.float32(self.scale) - mean) / std
 
     def pixels(self, x: Pixels) -> Pixels:
         """The way back: float `[..., 3]` in 0..255, RGB."""
-        x = (x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)) / np.float32(self.scale)
+        mean, std = self._channel_values(x)
+        x = (x * std + mean) / np.float32(self.scale)
         return x[..., ::-1] if self.order == "bgr" else x
+
+    def _channel_values(self, x: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each channel, with as many axes as `x`."""
+        mean, std = (np.asarray(one, np.float32).reshape(*[1] * (x.ndim - 1), -1) for one in (self.mean, self.std))
+        return mean, std
 
     def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
         """Photo (height, width) after resizing, before the crop."""

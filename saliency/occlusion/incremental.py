@@ -124,7 +124,7 @@ def class_scores(
     before = regions.before(to)
     if score.kind == "gestalt":
         return before.mean() + changes[to]
-    logits = before + changes[to]
+    logits = before[None] + changes[to]
     if target is None:
         return logits
     if column_layer(architecture, score):

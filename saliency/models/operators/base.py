@@ -101,8 +101,8 @@ class Operator:
 
     def origin(self, start: Any) -> Any:
         """Where that part starts, for windows that start there; int `[..., 2]`."""
-        _, stride, before = self.slides
-        return start * np.array(stride, np.int32) - np.array(before, np.int32)
+        _, stride, before = (np.array(two, np.int32).reshape(*[1] * (start.ndim - 1), 2) for two in self.slides)
+        return start * stride - before
 
     def prepare(self, parameters: Parameters, shapes: Sequence[Shape]) -> Any:
         """What is made of the parameters once for all positions, or None."""

@@ -64,7 +64,7 @@ class Conv(Operator):
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         y = self.convolve(parameters["kernel"], xs[0])
-        return y + parameters["bias"] if self.bias else y
+        return y + parameters["bias"].reshape(*[1] * (y.ndim - 1), -1) if self.bias else y
 
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
         return self.convolve(parameters["kernel"], xs[0])
@@ -146,7 +146,7 @@ class Dense(Operator):
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         y = jnp.matmul(xs[0], parameters["kernel"], precision=precision())
-        return y + parameters["bias"] if self.bias else y
+        return y + parameters["bias"].reshape(*[1] * (y.ndim - 1), -1) if self.bias else y
 
     def linear_part(self, parameters: Parameters, *xs: Array) -> Array:
         return jnp.matmul(xs[0], parameters["kernel"], precision=precision())

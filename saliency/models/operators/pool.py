@@ -59,7 +59,7 @@ class MaxPool(Pool):
     def change(self, region: Region, *changes: Array) -> Array:
         clean = cut(
             self._framed(region.before(0), region.output),
-            region.origin + np.array(self.slides.before, np.int32),
+            region.origin + np.array([self.slides.before], np.int32),
             region.receptive_size,
         )
         return region.then(_bare(self)({}, clean + changes[0])) - region.cut_after()
@@ -103,7 +103,7 @@ def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) ->
     for back in np.ndindex(*(-(-window // stride) for window, stride in zip(layer.window, layer.stride))):
         row, col = (place % stride + b * stride for place, stride, b in zip(places, layer.stride, back))
         inside = (row < layer.window[0])[:, None] & (col < layer.window[1])
-        place = np.where(inside, row[:, None] * layer.window[1] + col, -1)[..., None].astype(np.int16)
+        place = np.where(inside, row[:, None] * layer.window[1] + col, -1)[None, ..., None].astype(np.int16)
         taken = _over_inputs(layer, winner, back, x.shape, -2) == place
         total += jnp.where(taken, _over_inputs(layer, up, back, x.shape, 0), 0)
     return (total,)
@@ -292,7 +292,7 @@ class GlobalMaxPool(GlobalPool):
     def collapsed_change(self, region: Region, change: Array) -> Array:
         inside = (region.cut_before(0) + change).max((1, 2))
         outside = maximum_outside(region.before(0), region.start, region.size)
-        return jnp.maximum(inside, outside) - region.after()
+        return jnp.maximum(inside, outside) - region.after()[None]
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules

@@ -78,7 +78,7 @@ def placed(
     before = np.array([max(0, most) for _, most in ranges])
     after = [max(0, size - least - window) for (least, _), size, window in zip(ranges, frame, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
-    return jax.vmap(lambda x, start: _slice(x, start, frame))(x, jnp.asarray(before, offsets.dtype) - offsets)
+    return jax.vmap(lambda x, start: _slice(x, start, frame))(x, jnp.asarray(before, offsets.dtype)[None] - offsets)
 
 
 def _slice(x: Float[Array, "h w c"], start: Int[Array, "2"], size: Pair) -> Array:
