@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from localization._processes import check_part
-from localization.contents import Progress
+from localization.datasets.dataset import Progress
 from localization.features import Features
 from localization.metrics import best_iou, hits
 from localization.regression import LinearMap, ridge, sgd

@@ -8,7 +8,6 @@ import pytest
 
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
-from localization.contents import read_contents
 from localization.datasets import load, scenes
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.features import pooled
@@ -264,7 +263,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     found = boxes_in(tmp_path / "out", "maps")
 
     data = load("voc", devkit, split="test")
-    read = read_contents(data)
+    read = data.decodable()
     assert read.hashes[0] == read.hashes[1] and len(set(read.hashes)) == 9
     samples = protocols.samples(data)
     number = {one: k for k, one in enumerate(sorted(set(read.hashes)))}
@@ -293,7 +292,7 @@ def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
         return [pooled(one.astype(np.float32), (56, 56)) for one in own]
 
     boxes = np.concatenate([one.boxes for one in train.annotations]) * 56 / 96
-    alike = np.unique(read_contents(train).hashes, return_inverse=True)[1]
+    alike = np.unique(train.decodable().hashes, return_inverse=True)[1]
     expected = fit_coverage(maps(train), boxes, photos=alike).predict(maps(test)) * 96 / 56
     assert result.found[method].shape == (10, 4)
     np.testing.assert_allclose(result.found[method], expected, atol=0.01)
