@@ -26,13 +26,14 @@ from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle, status
+from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle
 from localization.regression.coverage import of_methods
 from localization.report import evaluated
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
 from saliency.errors import InputError
+from saliency.maps.status import status
 from saliency.methods import Options as MethodOptions
 from saliency.models.classes import ClassList, Match, match_labels, read_classes
 from saliency.models.network import Network

@@ -21,11 +21,11 @@ from jaxtyping import Int
 from localization._processes import check_part
 from localization.datasets.dataset import DECODERS, Dataset, Progress, refuse
 from localization.features import pooled
-from localization.regression import status
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
 from saliency.errors import InputError
+from saliency.maps.status import status
 from saliency.methods import METHODS, Method, Options
 from saliency.models.classes import ClassList, match_labels, read_classes
 from saliency.models.network import Network

@@ -13,8 +13,9 @@ from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
-from localization.regression import fit_coverage, status
+from localization.regression import fit_coverage
 from saliency import InputError
+from saliency.maps.status import status
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
