@@ -41,12 +41,13 @@ from saliency.occlusion.dense import (
 from saliency.occlusion.incremental import (
     Job,
     Launched,
+    Masked,
     Prepared,
     at_once,
     collected,
     incremental_scores,
     jobs,
-    launched,
+    launcher,
     prepared,
 )
 from saliency.occlusion.plan import Plan, plan_for
@@ -290,9 +291,8 @@ def _incremental(
     with workers(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
-            return incremental_scores(
-                plan, ready, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
-            )
+            masked = Masked(x[i], fills[i], int(targets[i]))
+            return incremental_scores(plan, ready, masked, score=score, work=work, step=step, pool=inner)
 
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
 
@@ -314,7 +314,7 @@ def _in_flight(
     while len(scores) < len(x):
 
         def launch(i: int, work: Sequence[Job] = work) -> Launched:
-            return launched(plan, ready, x[i], fills[i], score=score, target=targets[i], work=work)
+            return list(map(launcher(plan, ready, Masked(x[i], fills[i], targets[i]), score), work))
 
         try:
             for values in under_way(launch, range(len(scores), len(x))):
@@ -383,7 +383,7 @@ def occluded_logits(
             logits = list(
                 pool.map(
                     lambda plan: incremental_scores(
-                        plan, prepared(plan, weights), image, filled, score=score, target=None,
+                        plan, prepared(plan, weights), Masked(image, filled, None), score=score,
                         work=jobs(plan, budget, execution.chunk), step=step,
                     ),
                     plans,
