@@ -212,8 +212,8 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
         raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
-        least, most = targets.min(), targets.max()
-        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
+        low, high = targets.min(), targets.max()
+        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {low}..{high}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
 
 

@@ -19,7 +19,7 @@ from saliency.scores import Score
 
 Step = Callable[[int], None]  # told how many positions were done
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
-MOST = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
+MAX_POSITIONS = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
 
 
 def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
@@ -111,7 +111,7 @@ def dense_logits(
     """
     reach = np.max([windows.patch for windows in sizes], axis=0)
     templates = jnp.asarray(
-        [np.pad(w.template, [(0, most - size) for most, size in zip(reach, w.patch)]) for w in sizes], image.dtype
+        [np.pad(w.template, [(0, largest - size) for largest, size in zip(reach, w.patch)]) for w in sizes], image.dtype
     )
     kinds = np.repeat(np.arange(len(sizes)), [len(windows.positions) for windows in sizes])
     starts = np.concatenate([windows.positions for windows in sizes])
@@ -160,4 +160,4 @@ def positions_for(architecture: Architecture, height: int, width: int, to: str, 
         for node in architecture.ancestors(to)
     )
     fit = max(1, int(budget // (2 * 4 * peak)))
-    return min(fit, CPU_CHUNK if on_cpu() else MOST)
+    return min(fit, CPU_CHUNK if on_cpu() else MAX_POSITIONS)

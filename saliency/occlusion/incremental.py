@@ -30,9 +30,9 @@ from saliency.occlusion.plan import WINDOW, Layout, Plan, PositionGroup, column_
 from saliency.scores import Score
 
 CACHE = 3 * 2**19  # bytes of regions at once that a CPU core is fastest with ...
-MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
+MAX_POSITIONS = 1024  # positions at once keep an accelerator busy; more are no faster ...
 NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
-LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
+MIN_POSITIONS = 4  # ... but so many positions at least, so that kernels are not read for one alone
 
 
 class Prepared(NamedTuple):
@@ -260,8 +260,8 @@ def chunk_for(plan: Plan, group: PositionGroup, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
     if on_cpu():
-        return max(1, min(budget, max(CACHE, LEAST * each)) // each)
-    return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
+        return max(1, min(budget, max(CACHE, MIN_POSITIONS * each)) // each)
+    return max(1, min(budget // each, MAX_POSITIONS, NUMBERS // (each // 8)))
 
 
 def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:

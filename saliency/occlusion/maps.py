@@ -321,9 +321,9 @@ def _in_flight(
                 scores.append(collected(plan, work, values, x.dtype))
                 step(len(plan.windows.positions))
         except JaxRuntimeError as error:
-            most = halved(at_once(work), error, "positions")
-            budget = min(budget, most * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
-            work = jobs(plan, budget, most)
+            chunk = halved(at_once(work), error, "positions")
+            budget = min(budget, chunk * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
+            work = jobs(plan, budget, chunk)
     return scores
 
 
