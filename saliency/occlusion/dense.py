@@ -19,7 +19,8 @@ from saliency.scores import Score
 
 Step = Callable[[int], None]  # told how many positions were done
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
-MAX_POSITIONS = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
+# Positions at once that keep an accelerator busy: more are no faster, and activations grow past 2**31 numbers
+MAX_POSITIONS = 256
 
 
 def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
