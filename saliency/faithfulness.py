@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from saliency._checks import MapsLike, as_array, as_maps, described, kind_of, number, whole
+from saliency._checks import ImagesLike, MapsLike, as_array, as_maps, described, kind_of, number, whole
 from saliency.errors import InputError
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.controls import cascade
@@ -80,8 +80,8 @@ class Curves:
 
 def deletion(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     steps: int = 32,
@@ -112,8 +112,8 @@ def deletion(
 
 def insertion(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     steps: int = 32,
@@ -196,7 +196,7 @@ def pointing_game(maps: MapsLike, boxes: Boxes, tolerance: float = 15.0) -> PerI
     return hits
 
 
-def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerImage:
+def energy_pointing_game(maps: MapsLike, boxes: Boxes) -> PerImage:
     """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part.
 
     Arguments and NaN as for `pointing_game`. Wang et al. 2020.
@@ -332,8 +332,8 @@ def _mean(pairs: Float[np.ndarray, "n m m"]) -> Float[np.ndarray, "m m"]:
 def stability(
     method: Method,
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     options: Options = DEFAULTS,
@@ -363,8 +363,8 @@ def stability(
 def sanity(
     method: Method,
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     options: Options = DEFAULTS,

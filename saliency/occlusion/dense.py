@@ -23,7 +23,7 @@ CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
 MAX_POSITIONS = 256
 
 
-def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
+def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w c"]:
     """One image `[h, w, 3]` with a window at each start `[k, 2]` filled from `fill` `[h, w, 3]`."""
     height, width, _ = image.shape
     border = [(0, size) for size in template.shape]
@@ -59,8 +59,8 @@ _hidden = jax.jit(hidden_images)
 def dense_scores(
     architecture: Architecture,
     weights: Weights,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
     windows: Windows,
     *,
     score: Score,
@@ -99,8 +99,8 @@ def network_logits(
 def dense_logits(
     architecture: Architecture,
     weights: Weights,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
     sizes: Sequence[Windows],
     *,
     chunk: int,

@@ -65,8 +65,8 @@ class Seen(NamedTuple):
     """One image on the device: its pixels, those that windows show, how opaque a window is, the class that is asked
     for, and the clean activations."""
 
-    image: Float[Array, "h w 3"]
-    fill: Float[Array, "h w 3"]
+    image: Float[Array, "h w c"]
+    fill: Float[Array, "h w c"]
     template: Float[Array, "ph pw"]
     target: Array | int | None
     clean: Mapping[str, Array]
@@ -74,7 +74,7 @@ class Seen(NamedTuple):
 
 @partial(jax.jit, static_argnames=("asked",))
 def clean_activations(
-    weights: Weights, image: Float[Array, "h w 3"], target: Array | int | None, *, asked: Asked
+    weights: Weights, image: Float[Array, "h w c"], target: Array | int | None, *, asked: Asked
 ) -> dict[str, Array]:
     """Those activations of the untouched image that changes are computed from."""
     architecture, to, score = asked
@@ -291,8 +291,8 @@ class Masked:
     With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
     """
 
-    image: Float[np.ndarray, "h w 3"]
-    fill: Float[np.ndarray, "h w 3"]
+    image: Float[np.ndarray, "h w c"]
+    fill: Float[np.ndarray, "h w c"]
     target: int | None
 
 

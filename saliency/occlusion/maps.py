@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size, batches, cores, workers
-from saliency._checks import Pair, function, kind_of, one_of, pair, whole
+from saliency._checks import ImagesLike, Pair, function, kind_of, one_of, pair, whole
 from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
@@ -127,7 +127,7 @@ class OcclusionMaps:
 
 def occlusion_maps(
     net: Classifier,
-    x: Float[np.ndarray, "n h w c"],
+    x: ImagesLike,
     windows: Windows | None = None,
     *,
     patch: int | Pair | None = None,
@@ -230,8 +230,8 @@ def _base(
 
 def scores_under(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     windows: Windows,
     *,
     score: Score,
@@ -274,8 +274,8 @@ def _chosen(engine: Engine, *plans: Plan) -> Engine:
 def _incremental(
     plan: Plan,
     weights: Weights,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     score: Score,
     targets: Int[np.ndarray, " n"],
     *,
@@ -300,8 +300,8 @@ def _incremental(
 def _in_flight(
     plan: Plan,
     ready: Prepared,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     score: Score,
     targets: Sequence[int | None],
     *,
@@ -348,7 +348,7 @@ def _threads() -> int:
 
 def occluded_logits(
     net: Network,
-    image: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
     sizes: Sequence[Windows],
     *,
     fill: Fill = "grey",

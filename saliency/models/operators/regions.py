@@ -56,8 +56,8 @@ class Region:
         return cut(self.after(), self.start, self.size)
 
 
-def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], size: Pair) -> Float[Array, "k ph pw c"]:
-    """A window of one map at each start."""
+def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], size: Pair) -> Float[Array, "j ph pw c"]:
+    """A window of one map at each start; the whole map once where that is the window of all."""
     if x.shape[:2] == size:
         return x[None]
     return jax.vmap(lambda start: _slice(x, start, size))(starts)
