@@ -140,7 +140,7 @@ def insertion(
 def _replacement(
     net: Classifier,
     x: np.ndarray,
-    maps: np.ndarray,
+    maps: MapsLike,
     start: np.ndarray,
     end: np.ndarray,
     target: Target,

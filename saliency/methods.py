@@ -194,7 +194,7 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
 
     def maps(
         net: Classifier,
-        x: np.ndarray,
+        x: ImagesLike,
         *,
         target: Target = None,
         options: Options = DEFAULTS,

@@ -22,6 +22,7 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.scores import logits
 from tests.devkits import voc_object, write_photo, write_text, write_voc
 
+pytestmark = pytest.mark.usefixtures("composed")
 NET = random_network(scenes_cnn(((4,), (6,)), size=(24, 32)))
 NAMES = tuple(f"class {k}" for k in range(10))
 OPTIONS = CompareOptions(quality=0, folds=4)
@@ -314,6 +315,7 @@ def test_photos_without_boxes(tmp_path):
         compare(network(), load("folder", tmp_path), methods=EDGES, options=OPTIONS)
 
 
+@pytest.mark.drawn
 def test_the_result_without_a_folder(tmp_path):
     """Rows, table, notebook view and files; a second result read back from the files is the same."""
     data = voc(tmp_path / "VOC", n=8)
@@ -409,6 +411,7 @@ def test_one_map_a_photo_is_kept_or_none(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.drawn
 def test_ten_lines_in_a_notebook(tmp_path, monkeypatch, capsys):
     """Load a folder, compare three methods, print the table, save the page: no script is asked."""
     voc(tmp_path / "VOC", n=12, label="7")
@@ -427,6 +430,7 @@ found.save("page")
     assert (tmp_path / "page" / "report.html").stat().st_size > 50_000
 
 
+@pytest.mark.drawn
 def test_boxes_of_another_tool_alone(tmp_path):
     """No method of ours is asked: the rows are theirs and the constant boxes'."""
     data = voc(tmp_path / "VOC", n=6)
@@ -451,6 +455,7 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
 
 
+@pytest.mark.drawn
 def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     """Objects of one photo stay in one fold, of the solver's own too; the other routes' rows are what they were."""
     rng, objects = np.random.default_rng(3), {}

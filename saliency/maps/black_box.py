@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from saliency._batches import BATCH, in_batches
-from saliency._checks import ImagesLike
 from saliency.devices import default_budget, on_cpu
 from saliency.models.black_box import Classifier, ScoreFunction, score_functions
 from saliency.models.network import Network
@@ -20,7 +19,9 @@ from saliency.occlusion.dense import CPU_CHUNK, chunked, positions_for
 from saliency.scores import Score, Target, as_score, resolve_targets, score_of_batch
 
 
-def probes(net: Classifier, x: ImagesLike, score: str | Score = "logit", target: Target = None) -> list[ScoreFunction]:
+def probes(
+    net: Classifier, x: Float[np.ndarray, "n h w c"], score: str | Score = "logit", target: Target = None
+) -> list[ScoreFunction]:
     """For each image the function from its changed copies to their scores; `x` has passed `classifier_input`.
 
     A network explains `score` of `target`, by default of the class it predicts for the unchanged image; any other
