@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-PARALLEL = --numprocesses 2 --dist worksteal
+HOW = --numprocesses 2 --dist worksteal --durations 10
 ARGS ?=
 
 .PHONY: compare test parity real slow docs benchmark clean
@@ -20,16 +20,16 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest $(PARALLEL) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
+	.venv/bin/pytest $(HOW) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready
-	.venv-parity/bin/pytest $(PARALLEL) -m "parity and not slow" tests/parity $(ARGS)
+	.venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
-	.venv/bin/pytest $(PARALLEL) -m real tests/real $(ARGS)
+	.venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
-	.venv/bin/pytest $(PARALLEL) -m "gpu or slow" $(ARGS)
+	.venv/bin/pytest $(HOW) -m "gpu or slow" $(ARGS)
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
