@@ -45,9 +45,10 @@ benchmark: .venv-parity/.ready
 	.venv/bin/python $(PIP) --editable .
 	touch $@
 
-.venv/.tested: .venv/.ready
+.venv/.tested: pyproject.toml constraints.txt  # with all that .ready has, in one installation
+	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --editable ".[test]"
-	touch $@
+	touch .venv/.ready $@
 
 .venv/.documented: .venv/.tested
 	.venv/bin/python $(PIP) --editable ".[docs]"
