@@ -3,7 +3,7 @@
 After Fast Object Localization via Sensitivity Analysis, section 2.3.
 
 Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says
-nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
+nothing (NaN, or the same value everywhere) gives a box of NaN, and `saliency.status` says why.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
