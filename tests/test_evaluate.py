@@ -8,7 +8,6 @@ import pytest
 
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
-from localization.contents import read_contents
 from localization.datasets import load, scenes
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.features import pooled
@@ -24,6 +23,8 @@ from saliency.scores import predicted
 from scripts import cli
 from scripts.evaluate import Options, main
 from tests.devkits import voc_object, write_imagenet, write_photo, write_text, write_voc
+
+pytestmark = pytest.mark.usefixtures("composed")
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def write_boxes(path, rows):
         writer.writerows(rows)
 
 
+@pytest.mark.drawn
 def test_boxes_of_a_csv(devkit, tmp_path, capsys):
     # all cats found exactly but one that is missing; every dog's box is the cat's
     rows = [(f"{i:03d}", "cat", 0, 0, 21 + 2 * (i % 10), 30) for i in range(10, 19)]
@@ -208,6 +210,7 @@ def boxes_in(folder, method):
     return np.array([[float(line[k] or "nan") for k in ("x0", "y0", "x1", "y1")] for line in lines])
 
 
+@pytest.mark.drawn
 def test_a_saved_coverage_map(tmp_path):
     """Scenes of 96 px at 64 x 48, boxes learned in shares of the photo: all are told from the file alone."""
     net = load_network("scenes_cnn")
@@ -264,7 +267,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     found = boxes_in(tmp_path / "out", "maps")
 
     data = load("voc", devkit, split="test")
-    read = read_contents(data)
+    read = data.decodable()
     assert read.hashes[0] == read.hashes[1] and len(set(read.hashes)) == 9
     samples = protocols.samples(data)
     number = {one: k for k, one in enumerate(sorted(set(read.hashes)))}
@@ -293,7 +296,7 @@ def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
         return [pooled(one.astype(np.float32), (56, 56)) for one in own]
 
     boxes = np.concatenate([one.boxes for one in train.annotations]) * 56 / 96
-    alike = np.unique(read_contents(train).hashes, return_inverse=True)[1]
+    alike = np.unique(train.decodable().hashes, return_inverse=True)[1]
     expected = fit_coverage(maps(train), boxes, photos=alike).predict(maps(test)) * 96 / 56
     assert result.found[method].shape == (10, 4)
     np.testing.assert_allclose(result.found[method], expected, atol=0.01)
@@ -533,6 +536,7 @@ def test_the_page_says_what_the_entry_cuts_away(tmp_path, devkit, capsys):
     assert results["entry"] in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.drawn
 def test_in_python(devkit, tmp_path):
     """The library alone: rows, table, files, and what a notebook shows."""
     data, train = (load("voc", devkit, split=split) for split in ("test", "trainval"))

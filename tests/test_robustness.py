@@ -206,6 +206,12 @@ def photos(tmp_path, rng, monkeypatch):
     return replace(SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No page and no picture, where a test looks at neither."""
+    monkeypatch.setattr(evaluation, "write_report", lambda *_: None)
+
+
 def test_a_pretrained_classifier_on_photos(photos):
     assert main(photos) == 0
     results = json.loads((photos.out / "results.json").read_text())
@@ -262,7 +268,7 @@ def test_a_damaged_part_is_named(tmp_path):
         Parts(tmp_path).get("clean", "a" * 64, dict)
 
 
-def test_other_weights_under_the_same_name_give_their_own_figures(photos, monkeypatch, rng):
+def test_other_weights_under_the_same_name_give_their_own_figures(photos, undrawn, monkeypatch, rng):
     """Answers are found by the content of all that entered them: weights, photos, labels."""
     found = []
     for seed in (0, 1, 0):
@@ -280,7 +286,7 @@ def test_other_weights_under_the_same_name_give_their_own_figures(photos, monkey
     assert {(r["family"], r["fill"], r["metric"]): r["value"] for r in results["curves"]} != found[2]
 
 
-def test_finished_parts_serve_again_and_others_make_room(photos, monkeypatch):
+def test_finished_parts_serve_again_and_others_make_room(photos, undrawn, monkeypatch):
     main(photos)
     kept = sorted((photos.out / "parts").iterdir())
     with monkeypatch.context() as patch:
@@ -380,7 +386,7 @@ def test_the_conclusion_follows_from_the_data(rng):
     assert "with nothing hidden it changes accuracy by +0.0 points" in training
 
 
-def test_the_page_defines_its_words_and_names_no_seed(photos):
+def test_the_page_defines_its_words_and_names_no_seed(photos, composed):
     assert main(photos) == 0
     page = (photos.out / "report.html").read_text()
     for word in ("single pixels, each hidden", "clusters of pixels", "grey (level 127.5)", "black (level 0)", "points",
@@ -407,7 +413,7 @@ def test_photos_are_named_by_folder_wnid_or_box(photos, rng):
         assert studies.class_of_name(source, classes) == expected, source
 
 
-def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, capsys):
+def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, composed, capsys):
     (photos.images / "n00000001_broken.png").write_bytes(b"no photo")
     assert main(photos) == 0
     assert "1 left out or repaired:" in capsys.readouterr().out
