@@ -86,6 +86,7 @@ class Score:
         """The last layer that has to be computed for this score."""
         if self.kind == "gestalt":
             return architecture.require(self.layer or architecture.gestalt_layer)
+        architecture.require_logits()
         return architecture.last
 
     def explained(self, architecture: Architecture) -> Architecture:
@@ -250,6 +251,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     >>> saliency.logits(net, x).shape
     (1, 10)
     """
+    net.architecture.require_logits()
     x = check_input(net, x)
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
