@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from saliency import attention_maps, from_torch
 from saliency.maps.gradient import gradient_maps
 from saliency.models import weights
 from saliency.models.zoo import (
@@ -165,6 +166,43 @@ def test_positions_are_brought_to_another_size_as_timm_does(monkeypatch, tmp_pat
     grid = functional.interpolate(grid, (5, 4), mode="bicubic", antialias=True, align_corners=False)
     positions = torch.cat([first, grid.permute(0, 2, 3, 1).reshape(1, 20, -1)], 1)
     close(np.asarray(net(x)), channels_last(model(torch_x, positions)), 1e-4)
+
+
+def rolled(blocks: list[torch.Tensor]) -> torch.Tensor:
+    """The class token's row of attention rollout, as Gildenblat's code has it."""
+    found = torch.eye(blocks[0].shape[-1])
+    for block in blocks:
+        step = block.clamp(min=0) + torch.eye(len(found))
+        found = step / step.sum(-1, keepdim=True) @ found
+    return found[0, 1:]
+
+
+def test_attention_and_its_gradients(monkeypatch, tmp_path):
+    """Rollout, gradient rollout and Chefer et al.'s rule from torch's own attention and its gradients; and the same
+    maps of the model as it comes from torch, where attention has to be recognised."""
+    torch.manual_seed(0)
+    build, twin, size = SMALL["vit_small"]
+    model = settled(twin())
+    net = loaded("vit_small", build, model, monkeypatch, tmp_path)
+    foreign = from_torch(model, size=size)
+    foreign.preprocess = net.preprocess
+    assert len(foreign.architecture.attentions) == TRANSFORMER["depth"]
+    x, torch_x = images(size, 1)
+    model(torch_x)[0, 2].backward()
+    attention = [block.attn.attention[0].detach() for block in model.blocks]
+    product = [a * block.attn.attention.grad[0] for a, block in zip(attention, model.blocks)]
+    relevance = torch.eye(16)
+    for block in product:
+        relevance = relevance + block.clamp(min=0).mean(0) @ relevance
+    expected = {
+        "rollout": rolled([block.mean(0) for block in attention]),
+        "gradient-rollout": rolled([block.mean(0) for block in product]),
+        "chefer": relevance[0, 1:],
+    }
+    for rule, row in expected.items():
+        for each in (net, foreign):
+            found = attention_maps(each, x, rule, target=2, resize=False)
+            close(found[0], row.reshape(3, 5).numpy(), 1e-4)
 
 
 def test_the_first_files_of_torchvision(monkeypatch, tmp_path):
