@@ -241,6 +241,12 @@ def class_count(architecture: Architecture) -> int:
     return architecture.class_count
 
 
+def targets_for(net: Network, n: int, score: Score, target: Target) -> Int[np.ndarray, " n"]:
+    """`as_targets` of a network's classes; a Gestalt total asks for none, so features alone will do."""
+    alone = score.kind == "gestalt" and net.architecture.headless
+    return as_targets(target, n, np.iinfo(np.int32).max if alone else class_count(net.architecture), net.classes)
+
+
 def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
     suit the machine); the last batch is padded.
@@ -277,7 +283,7 @@ def resolve_targets(
     net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
+    targets = targets_for(net, len(x), score, target)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets
