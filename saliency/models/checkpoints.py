@@ -180,8 +180,8 @@ def imported(
             gain = scale / np.sqrt(variance + layout.epsilon)
             kernel, bias = kernel * gain, (bias - mean) * gain + shift
         weights[name] = {
-            "kernel": np.ascontiguousarray(kernel, np.float32),
-            "bias": np.ascontiguousarray(bias, np.float32),
+            "kernel": np.array(kernel, np.float32, order="C"),  # copied: what is mapped stays in a file that may change
+            "bias": np.array(bias, np.float32, order="C"),
         }
     return weights
 
