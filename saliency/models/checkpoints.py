@@ -101,7 +101,8 @@ def imported(
         found = {mine: tensors[theirs].reshape(shapes[mine]) for mine, theirs in source.copied}
         if "kernel" in shapes:
             found |= _affine(architecture, name, source, layout, tensors, shapes["kernel"])
-        weights[name] = {part: np.ascontiguousarray(value, np.float32) for part, value in found.items()}
+        # copied: what is mapped stays in a file that may change
+        weights[name] = {part: np.array(value, np.float32, order="C") for part, value in found.items()}
     return weights
 
 

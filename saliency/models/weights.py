@@ -2,7 +2,8 @@
 
 Our own format is a safetensors file with tensors named `layer.kernel` and `layer.bias`, NHWC layouts, and
 the architecture's name, the preprocessing and the class names as JSON in its header. Published files are
-told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
+told from it by their tensors' names (`saliency.models.checkpoints`). Of a PyTorch file nothing is run
+(`saliency.models.torch_files`).
 """
 
 import importlib
@@ -21,6 +22,7 @@ from saliency._checks import described, kind_of, pair
 from saliency._files import atomic_write, write_tensors
 from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
 from saliency.errors import InputError
+from saliency.models import torch_files
 from saliency.models.checkpoints import Scheme, imported, own, resampled, shapes
 from saliency.models.classes import read_classes
 from saliency.models.graph import Architecture
@@ -45,8 +47,8 @@ def load_network(
 
     Args:
         name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, the others need them.
-        weights: a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging
-            Face repository such as "timm/vgg16.tv_in1k".
+        weights: a safetensors file in our own, torchvision's or timm's names, a `.pth` or `.pt` of torch.save (read
+            without torch), a Keras `.h5`, or the id of a Hugging Face repository such as "timm/vgg16.tv_in1k".
         classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
         size: (height, width) of images, or one number for a square (default: the size trained at). A transformer's
             position embeddings are brought to it; a fully connected layer cannot be.
@@ -75,8 +77,7 @@ def load_network(
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
-    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
-    tensors = _unwrapped(tensors)
+    tensors, header = _read(path)
     scheme = _scheme(name, tensors, header, path)
     stated = preprocess or scheme.preprocess
     architecture = _fitted(scheme, tensors, preprocess)
@@ -213,18 +214,17 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
     if weights is None:
         example = f" such as {hub}" if (hub := ZOO[name].hub) else ""
         raise InputError(
-            f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
+            f"{name} comes without weights: pass a safetensors, .pth or Keras .h5 file, or a Hugging Face id{example}"
         )
     if not isinstance(weights, str | Path):
         raise InputError(f"weights must be a file of weights or a Hugging Face id, not {described(weights)}")
     path = Path(weights).expanduser()
-    if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
+    if (
+        not path.exists()
+        and path.suffix not in (".safetensors", ".h5", ".hdf5", *torch_files.SUFFIXES)
+        and _HUB_ID.fullmatch(str(weights))
+    ):
         return _fetched(str(weights))
-    if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
-        raise InputError(
-            f"{path}: pickles are not read; save its tensors where torch is installed: safetensors.torch.save_file("
-            f"torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
-        )
     if path.suffix == ".keras":
         raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
     if path.is_dir():
@@ -284,6 +284,14 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with as_input_error(path, "not a readable Keras .h5 file"), h5py.File(path, "r") as file:
         file.get("model_weights", file).visititems(visit)
     return tensors, {}
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A checkpoint's tensors, and its header's text where the format has one."""
+    if path.suffix in torch_files.SUFFIXES:
+        return _unwrapped(torch_files.read_torch(path)), {}
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    return _unwrapped(tensors), header
 
 
 def _unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
