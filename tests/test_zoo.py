@@ -93,8 +93,8 @@ def small(monkeypatch):
 @pytest.mark.parametrize("name, index", PAIRS)
 def test_every_way_of_publishing(name, index, tmp_path):
     """Read; and a tensor that is missing, one too many and one of another shape are named."""
-    scheme, file = SCHEMES[name][index], tmp_path / "net.safetensors"
-    tensors = drawn(name, scheme)
+    scheme = SCHEMES[name][index]
+    tensors, file = drawn(name, scheme), tmp_path / f"{scheme.told_by}.safetensors"
     save_file(tensors, file)
     net = load_network(name, file)
     assert (net.provenance["names"], net.preprocess) == (scheme.title, scheme.preprocess)
@@ -105,6 +105,23 @@ def test_every_way_of_publishing(name, index, tmp_path):
     save_file(spoiled, file)
     with pytest.raises(InputError, match=rf"1 missing \({first}\); 1 extra \(stranger\); 1 misshapen \({last} is"):
         load_network(name, file)
+
+
+@pytest.mark.usefixtures("small")
+def test_two_networks_of_the_same_tensors_are_never_taken_for_each_other(tmp_path):
+    """timm's efficientnet_lite0 and tf_efficientnet_lite0 differ in padding and epsilon alone."""
+    tensors = drawn("efficientnet_lite0", SCHEMES["efficientnet_lite0"][1])
+    save_file(tensors, tmp_path / "net.safetensors")
+    says = "load it as efficientnet_lite0_ra, or, if it is tf_efficientnet_lite0's, keep tf_efficientnet_lite0 in the"
+    with pytest.raises(InputError, match=says):
+        load_network("efficientnet_lite0", tmp_path / "net.safetensors")
+    save_file(tensors, tmp_path / "tf_efficientnet_lite0.safetensors")
+    nets = [
+        load_network("efficientnet_lite0", tmp_path / "tf_efficientnet_lite0.safetensors"),
+        load_network("efficientnet_lite0_ra", tmp_path / "net.safetensors"),
+    ]
+    first, second = (net.layers["conv_stem"].padding for net in nets)
+    assert first != second == ((1, 1), (1, 1))
 
 
 @pytest.mark.usefixtures("small")

@@ -57,7 +57,8 @@ KERAS = Layout("kernel", "bias", ("gamma", "beta", "moving_mean", "moving_varian
 @dataclass(frozen=True)
 class Scheme:
     """A way of publishing a network. `network` is the architecture that such files hold; tensors whose names begin as
-    `ignored` says (an auxiliary classifier's, of use in training alone) may be there."""
+    `ignored` says (an auxiliary classifier's, of use in training alone) may be there. Where another network's tensors
+    bear the same names, the file's own name must hold `told_by`; else it may be that network, `otherwise`."""
 
     title: str
     network: str
@@ -65,6 +66,8 @@ class Scheme:
     sources: Callable[[Architecture], dict[str, Source]]
     preprocess: Preprocessing
     ignored: tuple[str, ...] = ()
+    told_by: str = ""
+    otherwise: str = ""
 
     def layers(self, architecture: Architecture) -> dict[str, Source]:
         """Where the layers of an architecture that may lack a head are."""

@@ -319,7 +319,13 @@ def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, s
         wanted = shapes(ARCHITECTURES[scheme.network](), scheme)
         return len(wanted.keys() & tensors.keys()) / len(wanted)
 
-    return max(SCHEMES[name], key=there)
+    scheme = max(SCHEMES[name], key=there)
+    if scheme.told_by not in str(path):
+        raise InputError(
+            f"{path}: {name} and {scheme.otherwise} have tensors of the same names in {scheme.title}: load it as"
+            f" {scheme.otherwise}, or, if it is {scheme.told_by}'s, keep {scheme.told_by} in the file's name"
+        )
+    return scheme
 
 
 def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray], preprocess: Preprocessing | None) -> Architecture:

@@ -77,7 +77,9 @@ def _efficientnet_lite(number: int, build: Build, side: int, top1: float) -> Ent
     name, mean, std = f"efficientnet_lite{number}", (127.0,) * 3, (128.0,) * 3
     entry = Preprocessing((side, side), "crop", side + 32, "rgb", 1.0, mean, std, "bicubic")
     own = Scheme("efficientnet_pytorch", name, _EPSILON_1E3, efficientnet_lite.pytorch_names, entry)
-    other = Scheme("timm", name, _EPSILON_1E3, inverted.timm_names, entry) if number else _LITE0_RA
+    other = Scheme("timm", name, _EPSILON_1E3, inverted.timm_names, entry)
+    if not number:  # timm trained another one, whose tensors bear the same names
+        other = replace(other, told_by=f"tf_{name}", otherwise=f"{name}_ra")
     paper = "Liu 2020, after Tan & Le 2019"
     return Entry(build, (own, other), paper, "Google, TensorFlow", "Apache-2.0", top1, f"timm/tf_{name}.in1k")
 
