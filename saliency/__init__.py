@@ -11,6 +11,7 @@ The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulne
 
 from saliency import errors, faithfulness, methods, models
 from saliency.errors import InputError
+from saliency.maps.attention import attention_maps, class_attention_maps
 from saliency.maps.cam import activation_maps, cam, grad_cam
 from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
@@ -46,7 +47,9 @@ __all__ = [
     "Windows",
     "activation_maps",
     "analyze_occlusion",
+    "attention_maps",
     "cam",
+    "class_attention_maps",
     "errors",
     "faithfulness",
     "finite_difference_maps",

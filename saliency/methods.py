@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from saliency._checks import ImagesLike, Pair, described, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
+from saliency.maps.attention import Rule, attention_maps, attentions, class_attention_maps
 from saliency.maps.attribution import (
     InputXGradient,
     IntegratedGradients,
@@ -268,6 +269,18 @@ def _cam_cost(net: Network, size: Pair, o: Options) -> Cost:
     return Cost(1, 0)
 
 
+def _attention(rule: Rule) -> Run:
+    return lambda net, x, target, o, progress: attention_maps(net, x, rule, target=target, progress=progress)
+
+
+def _attention_cost(backwards: int) -> Count:
+    def cost(net: Network, size: Pair, o: Options) -> Cost:
+        attentions(net.architecture)
+        return Cost(1, backwards)
+
+    return cost
+
+
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     side = o.square(size)
     return Cost(6 * -(-size[0] // side) * -(-size[1] // side), 0)
@@ -393,6 +406,42 @@ _MENU = (
         _passes(1, 0),
     ),
     _method(
+        "attention-rollout",
+        "magnitude",
+        "Abnar & Zuidema 2020",
+        "How much of each patch reaches a transformer's class token through all blocks, whatever the class:\n"
+        "one forward pass, enlarged to the image.",
+        _attention("rollout"),
+        _attention_cost(0),
+    ),
+    _method(
+        "gradient-rollout",
+        "magnitude",
+        "Gildenblat 2020, after Abnar & Zuidema 2020",
+        "Attention rollout of attention times the class logit's derivative to it, negative ones left out:\n"
+        "one backward pass, enlarged to the image.",
+        _attention("gradient-rollout"),
+        _attention_cost(1),
+    ),
+    _method(
+        "chefer",
+        "magnitude",
+        "Chefer et al. 2021",
+        "What each block's attention, times the class logit's derivative to it, adds to earlier blocks':\n"
+        "one backward pass, enlarged to the image.",
+        _attention("chefer"),
+        _attention_cost(1),
+    ),
+    _method(
+        "class-attention",
+        "magnitude",
+        "Caron et al. 2021",
+        "How far a transformer's class token looks at each patch in its last block, the mean of the heads:\n"
+        "one forward pass, enlarged to the image.",
+        lambda net, x, target, o, progress: class_attention_maps(net, x, layer=o.layer, progress=progress).mean(1),
+        _attention_cost(0),
+    ),
+    _method(
         "occlusion",
         "signed",
         "Zeiler & Fergus 2014",
@@ -483,4 +532,5 @@ _MENU = (
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _MENU}
+ATTENTION = ("attention-rollout", "gradient-rollout", "chefer", "class-attention")
 CONTROLS = ("random-weights", "random", "centre-gaussian", "edges")

@@ -86,6 +86,7 @@ class Score:
         """The last layer that has to be computed for this score."""
         if self.kind == "gestalt":
             return architecture.require(self.layer or architecture.gestalt_layer)
+        architecture.require_logits()
         return architecture.last
 
     def explained(self, architecture: Architecture) -> Architecture:
@@ -240,6 +241,12 @@ def class_count(architecture: Architecture) -> int:
     return architecture.class_count
 
 
+def targets_for(net: Network, n: int, score: Score, target: Target) -> Int[np.ndarray, " n"]:
+    """`as_targets` of a network's classes; a Gestalt total asks for none, so features alone will do."""
+    alone = score.kind == "gestalt" and net.architecture.headless
+    return as_targets(target, n, np.iinfo(np.int32).max if alone else class_count(net.architecture), net.classes)
+
+
 def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
     suit the machine); the last batch is padded.
@@ -250,6 +257,7 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
     >>> saliency.logits(net, x).shape
     (1, 10)
     """
+    net.architecture.require_logits()
     x = check_input(net, x)
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
@@ -275,7 +283,7 @@ def resolve_targets(
     net: Network, x: Float[np.ndarray, "n h w c"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
+    targets = targets_for(net, len(x), score, target)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets

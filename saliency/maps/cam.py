@@ -55,12 +55,13 @@ def grad_cam(
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")
     architecture = net.architecture
+    classes = class_count(architecture)
     layer = architecture.require(layer or architecture.gestalt_layer)
     x = check_input(net, x)
     shape = architecture.map_shape(layer, architecture.shapes(x.shape[1], x.shape[2]))
     if len(shape) != 3:
         raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
-    targets = as_targets(target, len(x), class_count(architecture), net.classes)
+    targets = as_targets(target, len(x), classes, net.classes)
     weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
 
     def maps(i: np.ndarray) -> Array:
@@ -167,6 +168,7 @@ def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture,
 @cache
 def local_head(architecture: Architecture) -> Architecture:
     """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
+    architecture.require_logits()
     *_, before, last = architecture.nodes
     pool = before if last.layer.weighted else last
     if not pool.layer.pools_globally:

@@ -18,7 +18,7 @@ from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, function, kind_of, one_of, whole
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_score, as_targets, class_count
+from saliency.scores import Score, Target, as_score, targets_for
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -68,7 +68,7 @@ def gradient_maps(
     kind_of("net", net, Network, "as load_network gives it")
     score = as_score(score)
     x = check_input(net, x, score.layer_in(net.architecture))
-    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
+    targets = targets_for(net, len(x), score, target)
     weights = net.weights
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 

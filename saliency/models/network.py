@@ -87,6 +87,7 @@ class Network(nnx.Module):
         return self.architecture.layers
 
     def __call__(self, x: ImagesLike) -> Float[jax.Array, "n classes"]:
+        self.architecture.require_logits()
         return self.architecture.upto(self.weights, self._cast(x))
 
     def upto(self, x: ImagesLike, layer: str) -> jax.Array:

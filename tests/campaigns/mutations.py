@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ from saliency.models.checkpoints import exported
 from saliency.models.classes import read_classes
 from saliency.models.from_onnx import from_onnx
 from saliency.models.preprocessing import Preprocessing
+from saliency.models.torch_files import read_torch
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.catalogue import SCHEMES
 from saliency.models.zoo.vgg import vgg16
 from saliency.zeiler_fergus.subjects import placed, read_regions
+from tests import torch_saved
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -186,6 +189,50 @@ def keras(folder: Path) -> None:
             file.create_dataset(f"{layer}/{layer}_{part}:0", data=value, compression="gzip")
 
 
+def torch_files(folder: Path) -> None:
+    net = random_network(SMALL_VGG())
+    tensors = torch_saved.state(exported(net.architecture, SCHEMES["vgg16"][0], net.weights))
+    torch_saved.save_zip(folder / "vgg.pth", {"epoch": 3, "state_dict": tensors})
+    torch_saved.save_zip(folder / "packed.pth", tensors, zipfile.ZIP_DEFLATED)
+    torch_saved.save_legacy(folder / "old.pth", tensors)
+
+
+def hostile_pickles(folder: Path) -> None:
+    """Pickles that would run something, here as the seeds that changes are made to."""
+    bomb: list = []
+    for _ in range(40):
+        bomb = [bomb, bomb]
+    contents = {
+        "system": {"a": torch_saved.Named("os.system")("touch harm")},
+        "nested": {"state_dict": {"a": [torch_saved.Named("builtins.exec")("open('harm', 'w')")]}},
+        "reduce": {"a": torch_saved.Named("torch._utils._rebuild_tensor_v2")(*[torch_saved.Named("os.system")] * 6)},
+        "bomb": {"a": bomb, "b": np.ones(3, np.float32)},
+        "repeated": {"a": torch_saved.Stored(np.ones(9, np.float32)).view((2**30, 2**30), (0, 0))},
+    }
+    for name, content in contents.items():
+        torch_saved.save_zip(folder / f"{name}.pth", content)
+        torch_saved.save_legacy(folder / f"{name}_old.pth", content)
+
+
+def read_hostile(folder: Path) -> None:
+    """Read all; nothing that a file says is run. Refusing is right, and so is finding harmless numbers."""
+    here = Path.cwd()
+    refusals = []
+    for path in sorted(folder.glob("*.pth")):
+        try:
+            read_torch(path)
+        except InputError as error:
+            refusals.append(error)
+    assert not (here / "harm").exists() and not (folder / "harm").exists(), "something was run"
+    raise LeftOut(f"{len(refusals)} refused")
+
+
+def read_vgg(folder: Path, *names: str) -> None:
+    with patch.dict(ARCHITECTURES, {"vgg16": SMALL_VGG}):
+        for name in names:
+            load_network("vgg16", folder / name)
+
+
 def read_keras(folder: Path) -> None:
     with patch.dict(ARCHITECTURES, {"vgg16": SMALL_VGG}):
         load_network("vgg16", folder / "vgg.h5")
@@ -302,6 +349,19 @@ FORMATS = {
         "make_maps --limit 1 --weights {folder}/net.safetensors",
     ),
     "Keras h5": Format(keras, ("vgg.h5",), read_keras, "make_maps --limit 1 --network vgg16 --weights {folder}/vgg.h5"),
+    "PyTorch": Format(
+        torch_files,
+        ("vgg.pth", "packed.pth", "old.pth"),
+        lambda folder: read_vgg(folder, "vgg.pth", "packed.pth", "old.pth"),
+        "make_maps --limit 1 --network vgg16 --weights {folder}/vgg.pth",
+    ),
+    "hostile pickles": Format(
+        hostile_pickles,
+        tuple(
+            f"{name}{old}.pth" for name in ("system", "nested", "reduce", "bomb", "repeated") for old in ("", "_old")
+        ),
+        read_hostile,
+    ),
     "npy and npz maps": Format(maps, MAPS, each(read_map, *MAPS)),
     "npz shards": Format(maps, MAPS[1:], each(read_arrays, *MAPS[1:])),
     "linear map": Format(

@@ -46,6 +46,7 @@ class Operator:
     weighted: ClassVar[bool] = False  # multiplies its input by weights: networks are as deep as they have such layers
     feature: ClassVar[bool] = False  # its output is what is called a feature: that of a convolution or an activation
     one_size: ClassVar[bool] = False  # ties the network to the size of image that it was made for
+    ties: ClassVar[str] = "has a fully connected layer"  # why that is so
 
     def __repr__(self) -> str:
         return described(self)

@@ -216,6 +216,7 @@ class Opaque(Program):
     held: int = 0
 
     one_size: ClassVar[bool] = True
+    ties: ClassVar[str] = "was traced"
 
     def shape(self, *shapes: Shape) -> Shape:
         return canonical_shape(self.out, self.result)
