@@ -147,7 +147,7 @@ def _compare(
     noise = np.random.default_rng(0).normal(size=(2, *architecture.size, architecture.channels))
     x = np.asarray(net.preprocess.normalise((255 * (0.5 + noise / 6)).clip(0, 255)))
     x = x.astype(architecture.nodes[0].layer.dtype)  # type: ignore[attr-defined]
-    mine = published(np.asarray(_jitted(net.weights, x, architecture), float), output)
+    mine = published(np.asarray(forward(net.weights, x, architecture), float), output)
 
     def theirs(x: np.ndarray) -> np.ndarray:
         found = np.asarray(oracle(x), float)
@@ -176,7 +176,7 @@ def _compare(
         )
 
 
-_jitted = jax.jit(lambda weights, x, architecture: architecture.upto(weights, x), static_argnums=2)
+forward = jax.jit(lambda weights, x, architecture: architecture.upto(weights, x), static_argnums=2)
 
 
 def _first_line(error: BaseException) -> str:

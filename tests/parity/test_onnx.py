@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from localization import datasets  # noqa: E402
 from localization.store import open_store  # noqa: E402
 from saliency import Execution, InputError, gradient_maps, load_network, occlusion_maps  # noqa: E402
+from saliency.models.from_jax import forward  # noqa: E402
 from saliency.models.from_onnx import from_onnx, network_of_model, read_model  # noqa: E402
 from saliency.models.preprocessing import Preprocessing  # noqa: E402
 from scripts import cli  # noqa: E402
@@ -39,9 +40,9 @@ NETWORKS = [
 IMAGENET = Preprocessing((224, 224))
 
 
-def with_weights(name: str, seed: int = 0, dtype=np.float32):
+def with_weights(name: str):
     """The model with normal weights (He et al. 2015) and vectors about one half, so that variances are positive."""
-    model, rng = onnx.load(FOLDER / f"light_{name}.onnx"), np.random.default_rng(seed)
+    model, rng = onnx.load(FOLDER / f"light_{name}.onnx"), np.random.default_rng(0)
     graph, kept = model.graph, []
     sizes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
@@ -62,13 +63,50 @@ def network(name: str, dtype=np.float32):
     return network_of_model(model, name, size=None, preprocess=IMAGENET, classes=(), name=name)
 
 
+def runtime(name: str):
+    """Logits `[n, classes]` of images `[n, h, w, c]` by onnxruntime, one image after another as the files ask for."""
+    import onnxruntime
+
+    model = with_weights(name)
+    if (last := model.graph.node[-1]).op_type == "Softmax":
+        model.graph.output[0].name = last.input[0]
+        del model.graph.node[-1]
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    entry = session.get_inputs()[0].name
+
+    def logits(images):
+        images = np.asarray(images, np.float32).transpose(0, 3, 1, 2)
+        return np.concatenate([session.run(None, {entry: image[None]})[0].reshape(1, -1) for image in images])
+
+    return logits
+
+
 def some_slow(*quick: str) -> list:
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 
 
-@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))  # large networks at 224 px: minutes in all
+@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))  # each of the others compiles for a minute
 def test_occlusion_of_every_position(name, rng):
-    """Reading compares the logits with onnxruntime's; here the windows, borders included."""
+    """Incremental scores, borders included, are what onnxruntime gives for each hidden image; so are all logits of the
+    untouched one, which is another than those that reading compares."""
+    net, theirs = network(name), runtime(name)
+    size = net.architecture.size
+    x = rng.normal(size=(1, *size, 3)).astype(np.float32)
+    logits = theirs(x)
+    limit = 1e-4 * np.abs(logits).max()
+    assert_allclose(net(x), logits, atol=limit)
+    fill = rng.normal(size=x.shape).astype(np.float32)
+    found = occlusion_maps(net, x, patch=32, stride=16, fill=fill, target=7, execution=Execution("incremental"))
+    assert len(found.windows.positions) == 169
+    for score, (row, col) in zip(found.scores.ravel(), found.windows.positions):
+        hidden, window = x.copy(), (0, slice(row, row + 32), slice(col, col + 32))
+        hidden[window] = fill[window]
+        assert_allclose(score, theirs(hidden)[0, 7], atol=limit)
+    assert np.ptp(found.scores) > 10 * limit
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "zfnet512"])
+def test_both_engines_at_every_position(name, rng):
     net = network(name)
     x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
     found = [
@@ -79,37 +117,18 @@ def test_occlusion_of_every_position(name, rng):
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(net(x)).max())
 
 
-@pytest.mark.parametrize("name", some_slow("bvlc_alexnet", "densenet121", "inception_v1"))
-def test_logits(name, rng):
-    """Of another image than those that reading compares."""
-    import onnxruntime
-
-    net = network(name)
-    x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
-    model = with_weights(name)
-    if (last := model.graph.node[-1]).op_type == "Softmax":
-        model.graph.output[0].name = last.input[0]
-        del model.graph.node[-1]
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.transpose(0, 3, 1, 2)})
-    assert_allclose(net(x), theirs.reshape(1, -1), atol=1e-4 * np.abs(theirs).max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))
 def test_gradients_are_finite_differences(name, rng):
     with jax.enable_x64(True):
         net = network(name, np.float64)
         x = rng.normal(size=(1, *net.architecture.size, 3))
         signed = gradient_maps(net, x, target=7, aggregate="signed")[0].astype(float)
-        scale = np.abs(signed).max()
         step = 1e-6
         for place in (0, 3, 1), (111, 64, 0), (200, 223, 2):
-            moved = [x.copy(), x.copy()]
-            for sign, image in zip((1, -1), moved):
-                image[0][place] += sign * step
-            up, down = (float(net(image)[0, 7]) for image in moved)
-            assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * scale)
+            moved = np.repeat(x, 2, 0)
+            moved[(slice(None), *place)] += step, -step
+            up, down = np.asarray(forward(net.weights, moved, net.architecture))[:, 7]
+            assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * np.abs(signed).max())
 
 
 def small(**changes):
