@@ -16,8 +16,8 @@ NAMES = ("", "x", "y", "a", "../../x", "a\nb", "\x1b[31m", "x" * 5000, "\u202e",
 UNKNOWN = ("NonMaxSuppression", "Loop", "If", "Scan", "", "Conv\n", "__import__", "x" * 3000)
 
 
-def write(folder: Path) -> None:
-    """A convolution, a ReLU, a mean and a dense layer; once more with its weights in a file of their own."""
+def small(size: tuple[int, int] = (12, 14)) -> ModelProto:
+    """A convolution, a ReLU, a mean and a dense layer."""
     rng = np.random.default_rng(0)
     weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
     nodes = [
@@ -30,13 +30,17 @@ def write(folder: Path) -> None:
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, *size])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    onnx.save(model, folder / "model.onnx")
-    onnx.save(model, folder / "apart.onnx", save_as_external_data=True, location="apart.bin", size_threshold=0)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def write(folder: Path) -> None:
+    """A small model, and once more with its weights in a file of their own."""
+    onnx.save(small(), folder / "model.onnx")
+    onnx.save(small(), folder / "apart.onnx", save_as_external_data=True, location="apart.bin", size_threshold=0)
     (folder / "link").symlink_to("/etc/passwd")
 
 

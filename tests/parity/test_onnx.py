@@ -239,6 +239,43 @@ BAD = {
         ),
         "node bomb unfolds into more than",
     ),
+    "tiling bomb": (
+        then(
+            node("Constant", [], ["s"], "shape", value_ints=[2**40]),
+            node("Constant", [], ["u"], "one", value_ints=[1]),
+            node("Tile", ["u", "s"], ["t"], "bomb"),
+            node("Reshape", ["d", "t"], ["y"], "end"),
+        ),
+        "node bomb .*unfolds|node bomb .*cannot be computed",
+    ),
+    "doubling bomb": (
+        then(
+            node("Constant", [], ["t0"], "shape", value_ints=[1, 4]),
+            *(node("Concat", [f"t{i}"] * 2, [f"t{i + 1}"], axis=0) for i in range(45)),
+            node("Reshape", ["d", "t45"], ["y"], "end"),
+        ),
+        "unfolds into more than",
+    ),
+    "many large constants": (
+        then(
+            node("Constant", [], ["s"], "shape", value_ints=[2**26]),
+            *(node("ConstantOfShape", ["s"], [f"t{i}"]) for i in range(9)),
+            *(node("Add", [f"{'d' if i == 0 else f'u{i}'}", f"t{i}"], [f"u{i + 1}"]) for i in range(9)),
+        ),
+        "unfolds into more than",
+    ),
+    "huge images": (
+        small(inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 2**20, 2**20])]),
+        "takes images of 1048576x1048576x3, which is too large",
+    ),
+    "a name of two lines": (
+        then(node("Thing\n", ["d"], ["y"], "a\nb\x1b[31m")),
+        r"operator Thing\? of node a\?b\?\[31m",
+    ),
+    "a graph within": (
+        then(node("If", ["d"], ["y"], "choice", then_branch=small().graph)),
+        "the operator If of node choice is not known",
+    ),
     "outside the folder": (outside("../../../etc/hostname"), "it must lie beside the ONNX file"),
     "absolute path": (outside("/etc/hostname"), "it must lie beside the ONNX file"),
     "cut weights": (outside("short.bin"), "does not hold all of the weight w"),
