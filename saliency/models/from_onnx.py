@@ -111,7 +111,7 @@ class Model:
     def run(self, weights: Mapping[str, Array], x: Array) -> dict[str, Any]:
         """Every tensor of the graph."""
         done: dict[str, Any] = {**self.known, **weights, self.input: x}
-        held = 0  # bytes of what is known beforehand
+        varying, held = {self.input}, 0.0  # what depends on the image; bytes of what does not
         for node in self.nodes:
             inputs = [_small(done[name]) if name else None for name in node.inputs]
             with jax.named_scope(node.name):
@@ -124,8 +124,12 @@ class Model:
                     ) from error
             results = result if isinstance(result, tuple) else (result,)
             for name, value in zip(node.outputs, results):
-                held += value.nbytes if isinstance(value, np.ndarray) else 0
-                if max(8 * np.prod(np.shape(value), dtype=float), held) > MAX_BYTES:
+                count = np.prod(np.shape(value), dtype=float)
+                if varying.isdisjoint(node.inputs):
+                    held += 4 * count
+                else:
+                    varying.add(name)
+                if 8 * count > MAX_BYTES or held > 2 * MAX_BYTES:
                     raise _refused(self.source, f"node {node.name} unfolds into more than {MAX_BYTES:,} bytes")
                 done[name] = value
         return done
@@ -141,6 +145,8 @@ class Model:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in stated)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # the file as it stands: what is constant would be unfolded, and all of it kept
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with as_input_error(self.source, "onnxruntime does not take it"):
             session = onnxruntime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
