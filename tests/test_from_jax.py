@@ -113,6 +113,24 @@ def test_it_is_traced_twice_and_never_again(parameters, x):
     assert calls == 2
 
 
+def test_nothing_at_all_is_traced_for_another_image(parameters, x):
+    """Not the function alone: JAX itself says whenever it traces anything."""
+    net = from_function(stack, parameters, size=SIZE, channels=2, preprocess=NORMALISED)
+    traces = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: traces.append(event))
+
+    def every_map(images):
+        gradient_maps(net, images)
+        grad_cam(net, images)
+        for engine in ("dense", "incremental"):
+            occlusion_maps(net, images, patch=13, stride=13, execution=Execution(engine))
+        return traces.count("/jax/core/compile/jaxpr_trace_duration")
+
+    first = every_map(x)
+    assert first > 0
+    assert every_map(x + 1) == first
+
+
 def test_weights_are_used_where_they_lie(parameters):
     net = from_function(stack, parameters, size=SIZE, channels=2)
     mine = {a.unsafe_buffer_pointer() for a in jax.tree.leaves(net.weights)}
