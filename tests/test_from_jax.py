@@ -176,6 +176,16 @@ def vision_transformer(p, x, prefix):
     return (x[:, 0] if prefix else x.mean(1)) @ p["w"]
 
 
+def test_auto_takes_the_dense_path_below_a_predicted_1_2(rng, parameters, x):
+    p = weights(rng, k=(6, 2, 3, 3), b=(6,), s=(6,), w=(4, 12))
+    excited = from_function(channels_first, p, size=SIZE, channels=2, preprocess=NORMALISED)
+    local = from_function(stack, parameters, size=SIZE, channels=2, preprocess=NORMALISED)
+    for net, engine in ((excited, "dense"), (local, "incremental")):
+        speedup = plan_for(net.architecture, Windows(SIZE, (3, 3), (11, 13)), Score(), len(x)).speedup
+        assert (speedup >= 1.2) == (engine == "incremental"), speedup
+        assert occlusion_maps(net, x, patch=3, stride=(11, 13)).engine == engine
+
+
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 def test_tokens_are_seen_as_a_grid(rng, x, prefix):
     p = weights(rng, patches=(5, 5, 2, 8), q=(8, 2, 4), k=(8, 2, 4), v=(8, 2, 4), up=(8, 16), down=(16, 8), w=(8, 3))
