@@ -66,10 +66,10 @@ def main(options: Options) -> int:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
     core = sorted(os.sched_getaffinity(0))[-1:]
     networks, loading, shown = [], [], not cli.silent(options.quiet)
-    for name in tqdm((*options.models, *options.planned), desc="networks", disable=not shown):
-        networks.append(alone(core, network, name, options))
     for way in tqdm(options.ways, desc="ways in", disable=not shown):
         loading.append(alone(core, loaded, way, options.seed))
+    for name in tqdm((*options.models, *options.planned), desc="networks", disable=not shown):
+        networks.append(alone(core, network, name, options))
     origin = report.record(options, options.seed, "random weights and images", cli.command())
     load = [round(each, 2) for each in os.getloadavg()]
     report.write_json(options.out, {**origin, "load": load, "networks": networks, "loading": loading})
