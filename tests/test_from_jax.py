@@ -177,10 +177,14 @@ def vision_transformer(p, x, prefix):
 
 
 def test_auto_takes_the_dense_path_below_a_predicted_1_2(rng, parameters, x):
-    p = weights(rng, k=(6, 2, 3, 3), b=(6,), s=(6,), w=(4, 12))
-    excited = from_function(channels_first, p, size=SIZE, channels=2, preprocess=NORMALISED)
-    local = from_function(stack, parameters, size=SIZE, channels=2, preprocess=NORMALISED)
-    for net, engine in ((excited, "dense"), (local, "incremental")):
+    def excited(p, x):
+        x = jax.lax.conv_general_dilated(x, p["k"], (2, 2), "SAME", dimension_numbers=NHWC)
+        x = x * jax.nn.sigmoid(x.mean((1, 2), keepdims=True))
+        return jax.lax.conv_general_dilated(x, p["l"], (1, 1), "SAME", dimension_numbers=NHWC).max((1, 2)) @ p["w"]
+
+    p = weights(rng, k=(3, 3, 2, 8), l=(3, 3, 8, 8), w=(8, 3))
+    for apply, params, engine in ((excited, p, "dense"), (stack, parameters, "incremental")):
+        net = from_function(apply, params, size=SIZE, channels=2, preprocess=NORMALISED)
         speedup = plan_for(net.architecture, Windows(SIZE, (5, 4), (5, 4)), Score(), len(x)).speedup
         assert (speedup >= 1.2) == (engine == "incremental"), speedup
         assert occlusion_maps(net, x, patch=(5, 4), stride=(5, 4)).engine == engine

@@ -69,7 +69,7 @@ class Block(nnx.Module):
 
 
 class VisionTransformer(nnx.Module):
-    """A stem of three convolutions (Xiao et al. 2021: they train in fewer steps than patches), three blocks, a token."""
+    """A stem of three convolutions (Xiao et al. 2021: they train faster than patches), three blocks, a token."""
 
     def __init__(self, rngs: nnx.Rngs, width: int = 48):
         sizes = (1, 16, 32, width)

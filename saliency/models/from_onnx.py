@@ -204,7 +204,7 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
     there = {"", inputs[0].name, *constants}
     nodes = []
     for i, each in enumerate(graph.node):
-        name = _line(each.name or (each.output[0] if each.output else f"node{i}"))
+        name = (each.name or (each.output[0] if each.output else f"node{i}"))[:200]
         if each.domain not in DOMAINS or (each.op_type not in OPERATORS and each.op_type != "Constant"):
             domain = f"{each.domain}." if each.domain else ""
             raise _refused(source, f"the operator {domain}{each.op_type} of node {name} is not known")
@@ -237,13 +237,8 @@ def _small(value: Any) -> Any:
 
 
 def _refused(source: str, message: str) -> InputError:
-    return InputError(f"{source}: {_line(message)}")
-
-
-def _line(text: str, most: int = 500) -> str:
-    """One line of printable characters, whatever the file calls its nodes."""
-    line = "".join(c if c.isprintable() else "?" for c in text[:most])
-    return line if len(text) <= most else f"{line}..."
+    """A file's own words are cut: they may be as long as it likes."""
+    return InputError(f"{source}: {message if len(message) <= 500 else f'{message[:497]}...'}")
 
 
 def _named(name: str) -> str:

@@ -270,7 +270,7 @@ BAD = {
     ),
     "a name of two lines": (
         then(node("Thing\n", ["d"], ["y"], "a\nb\x1b[31m")),
-        r"operator Thing\? of node a\?b\?\[31m",
+        r"operator Thing  of node a b\?\[31m",
     ),
     "a graph within": (
         then(node("If", ["d"], ["y"], "choice", then_branch=small().graph)),
