@@ -24,6 +24,7 @@ from saliency.models.preprocessing import Preprocessing  # noqa: E402
 from scripts import cli  # noqa: E402
 from scripts.make_maps import Options  # noqa: E402
 from scripts.make_maps import main as make_maps  # noqa: E402
+from tests.campaigns import onnx_files  # noqa: E402
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NETWORKS = [
@@ -329,13 +330,13 @@ def test_files_that_are_none(tmp_path, content):
 
 
 def test_altered_files(tmp_path):
-    """Bytes changed, cut and doubled at random: a network or one sentence, never anything else."""
+    """Bytes changed, cut and doubled at random, and the graph itself: a network or one sentence, never anything else."""
     whole, path = small().SerializeToString(), tmp_path / "altered.onnx"
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(150):
         data = bytearray(whole)
-        match rng.integers(3):
+        match rng.integers(4):
             case 0:
                 for place in rng.integers(len(data), size=rng.integers(1, 6)):
                     data[place] = rng.integers(256)
@@ -344,6 +345,8 @@ def test_altered_files(tmp_path):
             case 2:
                 first, last = sorted(rng.integers(len(data), size=2))
                 data[first:first] = data[first:last]
+            case 3:
+                data = bytearray(onnx_files.edited(rng, whole))
         path.write_bytes(bytes(data))
         try:
             from_onnx(path)
