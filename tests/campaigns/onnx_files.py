@@ -16,25 +16,24 @@ NAMES = ("", "x", "y", "a", "../../x", "a\nb", "\x1b[31m", "x" * 5000, "\u202e",
 UNKNOWN = ("NonMaxSuppression", "Loop", "If", "Scan", "", "Conv\n", "__import__", "x" * 3000)
 
 
-def small(size: tuple[int, int] = (12, 14)) -> ModelProto:
-    """A convolution, a ReLU, a mean and a dense layer."""
+def small(size: tuple[int, int] = (12, 14), **changes) -> ModelProto:
+    """Conv, Relu, a mean and a dense layer, of which any part may be changed: nodes, inputs, outputs, initializer."""
     rng = np.random.default_rng(0)
     weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
-    nodes = [
-        node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
-        node("Relu", ["a"], ["b"], "relu"),
-        node("GlobalAveragePool", ["b"], ["c"], "pool"),
-        node("Flatten", ["c"], ["d"], "flatten"),
-        node("MatMul", ["d", "w"], ["y"], "dense"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, *size])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    parts = {
+        "nodes": [
+            node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
+            node("Relu", ["a"], ["b"], "relu"),
+            node("GlobalAveragePool", ["b"], ["c"], "pool"),
+            node("Flatten", ["c"], ["d"], "flatten"),
+            node("MatMul", ["d", "w"], ["y"], "dense"),
+        ],
+        "name": "small",
+        "inputs": [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, *size])],
+        "outputs": [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        "initializer": [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    }
+    return helper.make_model(helper.make_graph(**{**parts, **changes}), opset_imports=[helper.make_opsetid("", 20)])
 
 
 def write(folder: Path) -> None:

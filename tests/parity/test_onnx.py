@@ -24,7 +24,7 @@ from saliency.models.preprocessing import Preprocessing  # noqa: E402
 from scripts import cli  # noqa: E402
 from scripts.make_maps import Options  # noqa: E402
 from scripts.make_maps import main as make_maps  # noqa: E402
-from tests.campaigns import onnx_files  # noqa: E402
+from tests.campaigns.onnx_files import edited, node, small  # noqa: E402
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NETWORKS = [
@@ -132,28 +132,6 @@ def test_gradients_are_finite_differences(name, rng):
             assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * np.abs(signed).max())
 
 
-def small(**changes):
-    """Conv, Relu, a mean and a dense layer, of which any part may be changed."""
-    rng = np.random.default_rng(0)
-    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
-    nodes = [
-        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"], "relu"),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
-        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
-        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
-    ]
-    parts = {
-        "nodes": nodes,
-        "inputs": [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
-        "outputs": [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        "initializer": [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    }
-    parts.update(changes)
-    graph = helper.make_graph(parts["nodes"], "small", parts["inputs"], parts["outputs"], parts["initializer"])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-
-
 def test_a_file(tmp_path, rng):
     path = tmp_path / "small.onnx"
     onnx.save(small(), path)
@@ -195,10 +173,6 @@ def outside(location: str, **entries):
         tensor.external_data.add(key=key, value=str(value))
     kernel = numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "k")
     return small(initializer=[kernel, tensor])
-
-
-def node(*arguments, **attributes):
-    return helper.make_node(*arguments, **attributes)
 
 
 def then(*nodes):
@@ -330,7 +304,7 @@ def test_files_that_are_none(tmp_path, content):
 
 
 def test_altered_files(tmp_path):
-    """Bytes changed, cut and doubled at random, and the graph itself: a network or one sentence, never anything else."""
+    """Bytes changed, cut and doubled at random, and the graph edited: a network or one sentence, never anything else."""
     whole, path = small().SerializeToString(), tmp_path / "altered.onnx"
     rng = np.random.default_rng(0)
     refused = 0
@@ -346,7 +320,7 @@ def test_altered_files(tmp_path):
                 first, last = sorted(rng.integers(len(data), size=2))
                 data[first:first] = data[first:last]
             case 3:
-                data = bytearray(onnx_files.edited(rng, whole))
+                data = bytearray(edited(rng, whole))
         path.write_bytes(bytes(data))
         try:
             from_onnx(path)
