@@ -46,13 +46,13 @@ def with_weights(name: str):
     model, rng = onnx.load(FOLDER / f"light_{name}.onnx"), np.random.default_rng(0)
     graph, kept = model.graph, []
     sizes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "ConstantOfShape":
-            kept.append(node)
+    for each in graph.node:
+        if each.op_type != "ConstantOfShape":
+            kept.append(each)
             continue
-        size = sizes[node.input[0]]
+        size = sizes[each.input[0]]
         values = 0.1 + rng.random(size) if len(size) == 1 else rng.normal(size=size) * np.sqrt(2 / np.prod(size[1:]))
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.output[0]))
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), each.output[0]))
     del graph.node[:]
     graph.node.extend(kept)
     return model
@@ -304,7 +304,7 @@ def test_files_that_are_none(tmp_path, content):
 
 
 def test_altered_files(tmp_path):
-    """Bytes changed, cut and doubled at random, and the graph edited: a network or one sentence, never anything else."""
+    """Bytes changed, cut and doubled at random, the graph edited: a network or one sentence, never anything else."""
     whole, path = small().SerializeToString(), tmp_path / "altered.onnx"
     rng = np.random.default_rng(0)
     refused = 0
