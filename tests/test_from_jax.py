@@ -182,7 +182,7 @@ def test_auto_takes_the_dense_path_below_a_predicted_1_2(rng, parameters, x):
         x = x * jax.nn.sigmoid(x.mean((1, 2), keepdims=True))
         return jax.lax.conv_general_dilated(x, p["l"], (1, 1), "SAME", dimension_numbers=NHWC).max((1, 2)) @ p["w"]
 
-    p = weights(rng, k=(3, 3, 2, 8), l=(3, 3, 8, 8), w=(8, 3))
+    p = weights(rng, k=(3, 3, 2, 8), l=(3, 3, 8, 32), w=(32, 3))
     for apply, params, engine in ((excited, p, "dense"), (stack, parameters, "incremental")):
         net = from_function(apply, params, size=SIZE, channels=2, preprocess=NORMALISED)
         speedup = plan_for(net.architecture, Windows(SIZE, (5, 4), (5, 4)), Score(), len(x)).speedup
