@@ -98,8 +98,8 @@ class EvaluationOptions:
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """`results` is all that is written as JSON. `found` holds boxes float `[n, 4]` in pixels of the photos, by method,
-    of the n `samples` of `data`; empty where maps are scored by thresholds. `right` says whether each sample's predicted
-    class is, where the protocol asks for that."""
+    of the n `samples` of `data`; empty where maps are scored by thresholds. `right` says whether each sample's class
+    is predicted right, where the protocol asks for that."""
 
     results: Mapping[str, Any]
     data: Dataset

@@ -230,9 +230,10 @@ def test_two_files_of_one_map(tmp_path):
 
 def test_weights_of_integers_are_refused(tmp_path):
     """Quantised ones were taken at their face value."""
-    weights = load_network("scenes_cnn").weights
+    layers = load_network("scenes_cnn").weights
+    whole = {f"{layer}.{part}": values for layer, parts in layers.items() for part, values in parts.items()}
     path = tmp_path / "q.safetensors"
-    save_file({name: (np.asarray(part) * 50).astype(np.int8) for name, part in weights.items()}, path)
+    save_file({name: (np.asarray(values) * 50).astype(np.int8) for name, values in whole.items()}, path)
     assert "holds int8: quantised weights" in refused(lambda: load_network("scenes_cnn", path))
 
 

@@ -107,10 +107,12 @@ def _placed(
     """
     meant: dict[str, str] = {}
     for _, name, _ in entries:
-        if FOREIGN.match(name) or ("/" in name and ".." not in name and not _held(folders, name)):
+        elsewhere = "/" in name and ".." not in name and not any((folder / name).is_file() for folder in folders)
+        if FOREIGN.match(name) or elsewhere:
             parts = name.split("/")
             ends = ["/".join(parts[i:]) for i in range(1, len(parts))]
-            there = next((end for end in ends if not FOREIGN.match(end) and _held(folders, end)), None)
+            ends = [end for end in ends if not FOREIGN.match(end)]
+            there = next((end for folder in folders for end in ends if (folder / end).is_file()), None)
             meant[name] = there or (parts[-1] if FOREIGN.match(name) else name)
     taken = Counter(meant.get(name, name) for name in {name for _, name, _ in entries})
     placed = []
@@ -121,10 +123,6 @@ def _placed(
         else:
             reader.note(name, f"path that ends as another: {source}", "left out")
     return placed
-
-
-def _held(folders: Sequence[Path], name: str) -> bool:
-    return any((folder / name).is_file() for folder in folders)
 
 
 def _objects(

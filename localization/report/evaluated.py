@@ -61,8 +61,8 @@ def sentences(results: Mapping[str, Any]) -> Iterator[str]:
         asked = " and whose class is predicted right" if "class_accuracy" in results else ""
         over = ", averaged over classes" if protocol.mean_over == "classes" else ""
         yield (
-            f"Mean: the share of samples, in percent, whose box overlaps a true one by an IoU {by}{asked}{over}, with its"
-            " bootstrap interval; a sample without a box is a miss."
+            f"Mean: the share of samples, in percent, whose box overlaps a true one by an IoU {by}{asked}{over}; its"
+            " interval is a bootstrap's, and a sample without a box is a miss."
         )
     if "route" in results:
         yield f"Maps became boxes by {ROUTES[results['route']]}."
