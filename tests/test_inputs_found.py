@@ -18,8 +18,9 @@ from localization.datasets import load
 from localization.external import external_maps
 from saliency import InputError, load_network
 from saliency._reading import number_in, read_map, read_text
-from saliency.models.classes import read_classes
+from saliency.models.classes import near_names, read_classes
 from saliency.photos import decode_photo
+from saliency.zeiler_fergus.subjects import chosen_class
 from scripts import cli, robustness
 from tests.devkits import write_photo, write_text
 
@@ -235,6 +236,14 @@ def test_weights_of_integers_are_refused(tmp_path):
     path = tmp_path / "q.safetensors"
     save_file({name: (np.asarray(values) * 50).astype(np.int8) for name, values in whole.items()}, path)
     assert "holds int8: quantised weights" in refused(lambda: load_network("scenes_cnn", path))
+
+
+def test_a_class_that_is_nearly_called_so():
+    """analyze_occlusion named none, and a name in capitals met none."""
+    classes = ["kite", "Pekinese", "tench"]
+    with pytest.raises(InputError, match="or a class name, not 'KITES'; near it are kite"):
+        chosen_class("KITES", np.ones(3), classes)
+    assert near_names("zzz", classes) == ""
 
 
 def test_an_options_own_refusal_is_one_sentence(capsys):
