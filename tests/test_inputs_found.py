@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from localization.boxes_file import boxes_of, read_boxes
 from localization.datasets import load
 from localization.external import external_maps
 from saliency import InputError, load_network
 from saliency._reading import number_in, read_map, read_text
+from saliency.models.checkpoints import exported, imported, own
 from saliency.models.classes import near_names, read_classes
 from saliency.photos import decode_photo
 from saliency.zeiler_fergus.subjects import chosen_class
@@ -229,13 +229,15 @@ def test_two_files_of_one_map(tmp_path):
     assert "there is a.npz too" in refused(lambda: external_maps(tmp_path, ["a"], [(6, 6)]))
 
 
-def test_weights_of_integers_are_refused(tmp_path):
+def test_weights_of_integers_are_refused():
     """Quantised ones were taken at their face value."""
-    layers = load_network("scenes_cnn").weights
-    whole = {f"{layer}.{part}": values for layer, parts in layers.items() for part, values in parts.items()}
-    path = tmp_path / "q.safetensors"
-    save_file({name: (np.asarray(values) * 50).astype(np.int8) for name, values in whole.items()}, path)
-    assert "holds int8: quantised weights" in refused(lambda: load_network("scenes_cnn", path))
+    net = load_network("scenes_cnn")
+    scheme = own("scenes_cnn", net.preprocess)
+    whole = exported(net.architecture, scheme, net.weights)
+    imported(net.architecture, scheme, whole, "net.safetensors")
+    quantised = {name: (values * 50).astype(np.int8) for name, values in whole.items()}
+    said = refused(partial(imported, net.architecture, scheme, quantised, "net.safetensors"))
+    assert "holds int8: quantised weights mean nothing without their scales" in said
 
 
 def test_a_class_that_is_nearly_called_so():
