@@ -100,7 +100,7 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
     rows = []
     for line, row in numbered_rows(path, ("image", *called), optional=optional, aliases=_ALIASES):
         cells = [row[name] for name in called]
-        numbers = [np.nan] * 4
+        numbers: list[float | None] = [np.nan] * 4
         if any(cell.lower() not in _NOTHING for cell in cells):
             numbers = [number_in(cell) for cell in cells]
         if any(number is None or np.isinf(number) for number in numbers):
