@@ -99,6 +99,8 @@ def test_several_layers_are_scaled_and_fused(net, x):
         grad_cam(net, x, layer=layers, fuse="sum")
     with pytest.raises(InputError, match="rule must be one of grad-cam"):
         grad_cam(net, x, rule="no-cam")
+    with pytest.raises(InputError, match="layer must be the name of a layer, or a list of names, not 3"):
+        grad_cam(net, x, layer=3)
     with pytest.raises(InputError, match="a Gestalt total knows of no class"):
         grad_cam(net, x, score="gestalt")
 

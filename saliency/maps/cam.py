@@ -15,7 +15,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of, one_of
+from saliency._checks import described, function, kind_of, one_of
 from saliency.errors import InputError
 from saliency.maps.cam_rules import RULES, Rule
 from saliency.maps.gradient import Progress
@@ -72,6 +72,8 @@ def grad_cam(
     one_of("fuse", fuse, get_args(Fuse))
     function("progress", progress, "(done, total)")
     architecture = net.architecture
+    if not (layer is None or isinstance(layer, str | list | tuple)):
+        raise InputError(f"layer must be the name of a layer, or a list of names, not {described(layer)}")
     wanted = [layer or architecture.gestalt_layer] if layer is None or isinstance(layer, str) else list(layer)
     layers = [architecture.require(one) for one in wanted or [architecture.gestalt_layer]]
     if len(layers) > 1 and not resize:

@@ -145,5 +145,5 @@ def _ablated(
 def _weighed(
     weight: Array, activation: Array, *, architecture: Architecture, layer: str, size: tuple[int, int]
 ) -> Float[Array, "h w"]:
-    cam = jax.nn.relu((architecture.as_map(layer, activation)[0] * weight).sum(-1))
+    cam = jax.nn.relu((architecture.as_map(layer, activation)[0] * weight[None, None]).sum(-1))
     return jax.image.resize(cam, size, "bilinear")

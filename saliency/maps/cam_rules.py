@@ -64,7 +64,7 @@ def fem(a: Activation, g: Activation) -> CamMap:
     """How many channels are two deviations above their mean at a place, each as heavy as its mean (Ahmed Asif Fuad et
     al. 2020); it knows of no class."""
     mean, deviation = a.mean((1, 2), keepdims=True), a.std((1, 2), keepdims=True)
-    return (mean * (a > mean + 2 * deviation)).sum(-1)
+    return jnp.where(a > mean + 2 * deviation, mean, 0).sum(-1)
 
 
 RULES: dict[Rule, Callable[[Activation, Activation], CamMap]] = {
@@ -87,7 +87,7 @@ def _away_from_zero(x: Array) -> Array:
 def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
     """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'."""
     rows = values.reshape(-1, values.shape[-1])
-    centred = rows - rows.mean(0)
+    centred = rows - rows.mean(0, keepdims=True)
     if centred.shape[0] <= centred.shape[1]:
         strengths, vectors = jnp.linalg.eigh(centred @ centred.T)
         along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
