@@ -85,8 +85,9 @@ def _away_from_zero(x: Array) -> Array:
 
 
 def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
-    """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'."""
-    rows = values.reshape(-1, values.shape[-1])
+    """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'; there are none in half
+    precision."""
+    rows = values.reshape(-1, values.shape[-1]).astype(jnp.promote_types(values.dtype, jnp.float32))
     centred = rows - rows.mean(0, keepdims=True)
     if centred.shape[0] <= centred.shape[1]:
         strengths, vectors = jnp.linalg.eigh(centred @ centred.T)
@@ -94,4 +95,4 @@ def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
     else:
         along = centred @ jnp.linalg.eigh(centred.T @ centred)[1][:, -1]
     sign = jnp.where((along * centred.sum(-1)).sum() < 0, -1, 1).astype(along.dtype)
-    return (sign * along).reshape(values.shape[:2])
+    return (sign * along).reshape(values.shape[:2]).astype(values.dtype)
