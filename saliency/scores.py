@@ -5,6 +5,8 @@
 - log_probability: its log-softmax; of classes that do not exclude one another, and of one output, its log-sigmoid.
 - probability: the softmax, or the sigmoid, itself.
 - contrast: the target class's logit minus that of another class: why this one and not that one.
+- finer: the target class's logit less 0.6 times the mean of the three logits nearest to it: what tells the class from
+  those it is taken for (Finer-CAM, Zhang et al. 2025, Eq. 7).
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
   convolution's (Fast Object Localization via Sensitivity Analysis, Eq. 3); it knows of no class.
 - function: any function of the logits, `Score(function=f)`.
@@ -32,10 +34,13 @@ from saliency.models.classes import match_labels, near_names
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 
-Kind = Literal["logit", "logit_before_relu", "log_probability", "probability", "contrast", "gestalt", "function"]
+Kind = Literal[
+    "logit", "logit_before_relu", "log_probability", "probability", "contrast", "finer", "gestalt", "function"
+]
 Function = Callable[[Float[Array, "n classes"]], Float[Array, " n"]]
 Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
+NEAREST, SHARE = 3, 0.6  # of a finer score: how many other classes, and how much of their mean logit is taken off
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,19 @@ class Score:
             if not self.against < logits.shape[-1]:  # type: ignore[operator]
                 raise InputError(f"against must lie in 0..{logits.shape[-1] - 1}, not {self.against}")
             return score - logits[:, self.against]
+        if self.kind == "finer":
+            return score - SHARE * _nearest(logits, targets).mean(-1)
         return jnp.exp(score) if self.kind == "probability" else score
+
+
+def _nearest(logits: Float[Array, "n classes"], targets: Int[Array, " n"]) -> Float[Array, "n k"]:
+    """The other classes' logits that are nearest to each target's."""
+    if logits.shape[-1] < 2:
+        raise InputError("a finer score sets a class against others: it takes a network of two classes at least")
+    own = jnp.take_along_axis(logits, targets[:, None], axis=-1)
+    away = jnp.where(jnp.arange(logits.shape[-1])[None] == targets[:, None], jnp.inf, jnp.abs(logits - own))
+    nearest = jnp.argsort(jax.lax.stop_gradient(away), axis=-1)[:, : min(NEAREST, logits.shape[-1] - 1)]
+    return jnp.take_along_axis(logits, nearest, axis=-1)
 
 
 def class_logits(architecture: Architecture, logits: Float[Array, "*n outputs"]) -> Float[Array, "*n classes"]:

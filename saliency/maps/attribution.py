@@ -55,19 +55,20 @@ class InputXGradient:
 
 @dataclass(frozen=True)
 class NoisyGradients:
-    """The mean (SmoothGrad, Smilkov et al. 2017) or variance (VarGrad, Adebayo et al. 2018) of noisy images' gradients.
+    """The mean (SmoothGrad, Smilkov et al. 2017), variance (VarGrad, Adebayo et al. 2018) or mean square (SmoothGrad
+    Squared, Hooker et al. 2019) of noisy images' gradients.
 
     `noise` is the Gaussian's deviation as a share of each image's range. All images get the same draws, so that a map
     does not depend on its neighbours.
     """
 
-    moment: Literal["mean", "variance"]
+    moment: Literal["mean", "variance", "square"]
     samples: int
     noise: float
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("moment", self.moment, ("mean", "variance"))
+        one_of("moment", self.moment, ("mean", "variance", "square"))
         whole("samples", self.samples, least=1)
         number("noise", self.noise, least=0)
         whole("seed", self.seed)
@@ -82,6 +83,8 @@ class NoisyGradients:
         mean = total / self.samples
         if self.moment == "mean":
             return reduce_channels(mean, "max")
+        if self.moment == "square":
+            return reduce_channels(squares / self.samples, "max")
         return reduce_channels(jnp.maximum(squares / self.samples - mean**2, 0), "max")
 
 
