@@ -9,25 +9,33 @@
 The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
 """
 
-from saliency import errors, faithfulness, methods, models
-from saliency.errors import InputError
-from saliency.maps.cam import activation_maps, cam, grad_cam
-from saliency.maps.gradient import gradient_maps
-from saliency.maps.perturbation import finite_difference_maps, rise_maps
-from saliency.maps.status import status
-from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
-from saliency.models.from_flax import from_flax
-from saliency.models.from_jax import from_function
-from saliency.models.from_keras import from_keras
-from saliency.models.from_onnx import from_onnx
-from saliency.models.from_torch import from_torch
-from saliency.models.network import Network
-from saliency.models.preprocessing import Preprocessing
-from saliency.models.weights import load_network, save_network
-from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
-from saliency.pictures import grid, overlay
-from saliency.scores import Score, logits, probabilities
-from saliency.zeiler_fergus import analyze_occlusion
+from typing import TYPE_CHECKING
+
+from saliency._lazy import attached
+
+if TYPE_CHECKING:
+    from saliency import errors, faithfulness, methods, models
+    from saliency.cache import use_cache
+    from saliency.errors import InputError
+    from saliency.maps.cam import activation_maps, cam, grad_cam
+    from saliency.maps.gradient import gradient_maps
+    from saliency.maps.perturbation import finite_difference_maps, rise_maps
+    from saliency.maps.status import status
+    from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
+    from saliency.models.from_flax import from_flax
+    from saliency.models.from_jax import from_function
+    from saliency.models.from_keras import from_keras
+    from saliency.models.from_onnx import from_onnx
+    from saliency.models.from_torch import from_torch
+    from saliency.models.network import Network
+    from saliency.models.preprocessing import Preprocessing
+    from saliency.models.weights import load_network, save_network
+    from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+    from saliency.pictures import grid, overlay
+    from saliency.scores import Score, logits, probabilities
+    from saliency.zeiler_fergus import analyze_occlusion
+
+__getattr__, __dir__ = attached(__name__)
 
 __version__ = "0.1.0"
 
@@ -68,4 +76,5 @@ __all__ = [
     "rise_maps",
     "save_network",
     "status",
+    "use_cache",
 ]
