@@ -5,6 +5,7 @@
     saliency.gradient_maps(net, x)                               # float32 [n, h, w]
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+    saliency.explain(net, "cat.jpg").save("runs/cat")            # classes, maps and their cost, one picture
 
 The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from saliency import errors, faithfulness, methods, models
     from saliency.cache import use_cache
     from saliency.errors import InputError
+    from saliency.explanation import Explanation, explain
     from saliency.maps.cam import activation_maps, cam, grad_cam
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
@@ -44,6 +46,7 @@ __all__ = [
     "METHODS",
     "Cost",
     "Execution",
+    "Explanation",
     "InputError",
     "Method",
     "Network",
@@ -56,6 +59,7 @@ __all__ = [
     "analyze_occlusion",
     "cam",
     "errors",
+    "explain",
     "faithfulness",
     "finite_difference_maps",
     "from_flax",
