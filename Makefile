@@ -1,4 +1,5 @@
 # make compare   the main job, from nothing to a table and an HTML report
+# make explain PHOTO=cat.jpg   one photo: what the classifier says and where it looked
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
@@ -10,10 +11,13 @@ PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: compare test parity real slow docs benchmark clean
+.PHONY: compare explain test parity real slow docs benchmark clean
 
 compare: .venv/.ready
 	.venv/bin/python -m scripts.compare $(ARGS)
+
+explain: .venv/.photos
+	.venv/bin/python -m scripts.explain $(PHOTO) $(ARGS)
 
 test: .venv/.tested
 	.venv/bin/ruff check .
@@ -42,6 +46,10 @@ benchmark: .venv-parity/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv/.photos: .venv/.ready
+	.venv/bin/python $(PIP) --editable ".[photos]"
 	touch $@
 
 .venv/.tested: .venv/.ready

@@ -100,6 +100,19 @@ def unusable(folder: Path) -> str:
     return ""
 
 
+def holds(key: str) -> bool:
+    """Whether `mark` was called with this key, in any process that shares the folder in use."""
+    entries = getattr(jax_cache, "_cache", None)
+    return isinstance(entries, Entries) and entries.get(key) is not None
+
+
+def mark(key: str) -> None:
+    """Say that something was compiled, where a folder of ours is in use."""
+    entries = getattr(jax_cache, "_cache", None)
+    if isinstance(entries, Entries):
+        entries.put(key, b"compiled")
+
+
 class Entries:
     """The entries of a folder, a file each, as JAX asks for them: `get` and `put` by key. Neither ever fails.
 

@@ -93,12 +93,23 @@ class Explained:
             )
             for look in self.looks
         ]
-        return panel_row(panels, aspect, f"explained: {self.target_name} ({self.probability:.1%})")
+        return panel_row(
+            panels,
+            aspect,
+            f"explained: {self.target_name} ({self.probability:.1%}); seconds count compilation, if any was needed",
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What `explain` found: `photos`, one `Explained` each, and `results`, all that is written as JSON."""
+    """What `explain` found: `photos`, one `Explained` each, and `results`, all that is written as JSON.
+
+    >>> import saliency
+    >>> net = saliency.load_network("scenes_cnn")
+    >>> found = saliency.explain(net, [np.zeros((60, 80, 3), np.uint8)], methods=["edges"])
+    >>> found, found.notes
+    (Explanation(1 photos, edges), ['photo-1: edges says nothing (constant)'])
+    """
 
     photos: Sequence[Explained]
     results: Mapping[str, Any] = field(repr=False)
@@ -193,7 +204,7 @@ def explain(
     >>> photo = np.zeros((60, 80, 3), np.uint8)
     >>> found = explain(net, [photo], methods=["gradient-max"], names=["night"])
     >>> found.rows[0]["photo"], found.rows[0]["forwards"], found.photos[0].picture.size
-    ('night', 1, (524, 341))
+    ('night', 1, (676, 402))
     """
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")

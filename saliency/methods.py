@@ -164,7 +164,7 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
             x,
             windows,
             fill=o.fill,
-            execution=Execution(o.engine),
+            execution=Execution(o.engine, steady=True),  # a killed run goes on in the same bits
             score=score(o),
             target=target,
             seed=o.seed,

@@ -11,6 +11,7 @@ from saliency.pictures import overlay
 
 HEIGHT = 240  # pixels of a panel's photo
 WIDTHS = (180, 420)
+STRONG = 0.995  # of a map's absolute values get less than the full colour
 GAP, LINE, FONT, TITLE = 12, 18, 13, 15  # pixels
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 INK, GREY, PAPER = (20, 20, 20), (95, 95, 95), (255, 255, 255)
@@ -32,7 +33,8 @@ class Panel:
             return Image.fromarray(photo)
         scale = np.array([width / self.photo.shape[1], height / self.photo.shape[0]] * 2)
         boxes = [] if self.box is None else [(self.box * scale).tolist()]
-        return Image.fromarray(np.asarray(overlay(photo, self.map, boxes=boxes)))
+        strong = float(np.quantile(np.abs(self.map), STRONG)) or None  # a few pixels would leave all others pale
+        return Image.fromarray(np.asarray(overlay(photo, self.map, boxes=boxes, limit=strong)))
 
 
 def panel_row(panels: Sequence[Panel], aspect: float, foot: str) -> Image.Image:

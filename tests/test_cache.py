@@ -102,7 +102,7 @@ def test_folders_that_cannot_be_used(settings, monkeypatch, tmp_path):
     for wrong in (3, b"x"):
         with pytest.raises(InputError, match="folder must be a path"):
             use_cache(wrong)
-    with pytest.raises(InputError, match="most must be at least 1"):
+    with pytest.raises(InputError, match="most must be"):
         use_cache(tmp_path / "a", most=0)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert cache.unusable(tmp_path) == "nothing can be written there"

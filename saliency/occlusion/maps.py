@@ -26,9 +26,10 @@ from saliency.models.black_box import (
     score_functions,
     scores_of,
 )
-from saliency.models.graph import Weights
+from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion.choice import PAST, Choice, choices, soonest
 from saliency.occlusion.dense import (
     CPU_CHUNK,
     Step,
@@ -210,11 +211,13 @@ def scores_under(
 ) -> tuple[list[np.ndarray], Engine]:
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
     architecture, weights, budget = net.architecture, net.weights, execution.bytes
-    plan = plan_for(architecture, windows, score, len(x))
-    engine = _chosen(execution.engine, plan)
-    if engine == "incremental":
+    choice = _choice(architecture, windows, score, execution, len(x))
+    plan = choice.plan
+    if plan is not None:
         work = jobs(plan, budget, execution.chunk)
-        return _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step), engine
+        scores = _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step)
+        PAST.note(choice, len(x))
+        return scores, "incremental"
     chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
     scores = [
         dense_scores(
@@ -222,7 +225,16 @@ def scores_under(
         )
         for image, filled, target in zip(x, fills, targets)
     ]
-    return scores, engine
+    PAST.note(choice, len(x))
+    return scores, "dense"
+
+
+def _choice(architecture: Architecture, windows: Windows, score: Score, execution: Execution, images: int) -> Choice:
+    """The engine, and the plan for it."""
+    found = choices(architecture, windows, score)
+    past = None if execution.steady else PAST
+    expected = execution.images or images + (past.images(found) if past else 0)
+    return soonest(found, max(1, expected), execution.engine, past)
 
 
 def passes_saved(net: Network, windows: Windows, *, score: str | Score = "logit", engine: Engine = "auto") -> float:
