@@ -93,11 +93,8 @@ class Explained:
             )
             for look in self.looks
         ]
-        return panel_row(
-            panels,
-            aspect,
-            f"explained: {self.target_name} ({self.probability:.1%}); seconds count compilation, if any was needed",
-        )
+        foot = f"explained: {self.target_name} ({self.probability:.1%}); seconds count compilation, if any was needed"
+        return panel_row(panels, aspect, foot)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +115,13 @@ def verdict(table: list[dict[str, Any]], net: str, state: str, options: Options)
         return next(one for one in fitting if one["planned_for"] == count or len(fitting) == 1)["totals"][str(count)]
 
     ratios = {str(n): total("auto", n) / min(total(engine, n) for engine in ENGINES[1:]) for n in options.photos}
-    theirs = [one for one in table if one["network"] == net and one["engine"] == "captum"]
-    first = {"first_over_captum": total("auto", 1) / theirs[0]["first"]} if theirs else {}
-    tenth = (
-        {
-            "tenth_over_captum": next(
-                one["tenth"] for one in own if one["engine"] == "auto" and one["planned_for"] == max(options.photos)
-            )
-            / theirs[0]["tenth"]
-        }
-        if theirs
-        else {}
-    )
-    return {"network": net, "state": state, "auto_over_best": ratios, **first, **tenth}
+    said: dict[str, Any] = {"network": net, "state": state, "auto_over_best": ratios}
+    for theirs in (one for one in table if one["network"] == net and one["engine"] == "captum"):
+        most = max(options.photos)
+        tenth = next(one["tenth"] for one in own if one["engine"] == "auto" and one["planned_for"] == most)
+        said["first_over_captum"] = total("auto", min(options.photos)) / theirs["first"]
+        said["tenth_over_captum"] = tenth / theirs["tenth"]
+    return said
 
 
 def text(table: list[dict[str, Any]], verdicts: list[dict[str, Any]], options: Options) -> str:
@@ -140,7 +135,9 @@ def text(table: list[dict[str, Any]], verdicts: list[dict[str, Any]], options: O
         lines.append(f"{name:<52}{one['ready']:>7.1f}{one['first']:>8.1f}{one['tenth']:>8.2f}  {totals}")
     for one in verdicts:
         ratios = ", ".join(f"{n}: {value:.2f}" for n, value in one["auto_over_best"].items())
-        theirs = f"; first over captum's {one['first_over_captum']:.2f}" if "first_over_captum" in one else ""
+        theirs = ""
+        if "first_over_captum" in one:
+            theirs = f"; over captum's: first {one['first_over_captum']:.2f}, tenth {one['tenth_over_captum']:.2f}"
         lines.append(f"{one['network']}, {one['state']}: auto over the best engine {ratios}{theirs}")
     return "\n".join(lines)
 
@@ -154,7 +151,7 @@ def serve(net: str, engine: str, count: int, patch: int, stride: int, perturbati
     for i in range(1 + LATER):
         maps(i)
         times.append(time.process_time())
-    later = statistics.median(b - a for a, b in zip(times[1:], times[2:]))
+    later = statistics.median(b - a for a, b in pairwise(times[1:]))
     return {"ready": times[0], "first": times[1], "later": later, "ran": ran()}
 
 
