@@ -140,15 +140,15 @@ class DataOptions:
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
     """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code.
 
-    What JAX compiles is kept for the next time, where the options have a `cache` and do not turn it off.
+    What JAX compiles is kept for the next time, where the options have a `compile_cache` and do not turn it off.
     """
 
     def read_and_run(_: None) -> int:
         given = parse(options)
-        if hasattr(given, "cache"):
+        if hasattr(given, "compile_cache"):
             from saliency.cache import use_cache
 
-            use_cache(given.cache)
+            use_cache(given.compile_cache)
         return main(given)
 
     run(read_and_run, None)

@@ -36,9 +36,9 @@ class Options:
     """What the methods share."""
     open: bool = False
     """Show the page in a browser at the end."""
-    cache: cli.Cache = None
-    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     out: Path = Path("runs/explain")
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 

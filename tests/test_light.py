@@ -29,6 +29,16 @@ def test_import_saliency_is_light():
     assert "jax" in everything and not everything & set(HEAVY)
 
 
+LIGHT = ("analyze_occlusion", "convert_weights", "explain", "robustness", "train_classifier")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("words", [["--help"], ["--no-such-option"]])
+def test_a_command_line_is_read_without_jax(name, words):
+    told = loaded(f"from scripts import cli, {name}; sys.argv[1:] = {words}; cli.start({name}.main, {name}.Options)")
+    assert not told & {"jax", *HEAVY}
+
+
 def test_names_are_found_as_before():
     assert saliency.report.page and saliency.InputError is saliency.errors.InputError  # modules too
     assert set(saliency.__all__) <= set(dir(saliency))
