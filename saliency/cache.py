@@ -43,8 +43,8 @@ def use_cache(folder: Path | str | None = None, *, most: int = MOST) -> Path | N
         The folder in use, or None where there is none: it was turned off, or nothing can be written there.
 
     Where JAX has a cache of the user's own (JAX_COMPILATION_CACHE_DIR, `jax.config`), that one stays, as it is set.
-    Scripts call this themselves (`--compile-cache`). Raises InputError for a `folder` that cannot be used, for one that others
-    may write to, and for `most` below 1.
+    Scripts call this themselves (`--compile-cache`). Raises InputError for a `folder` that cannot be used, for one that
+    others may write to, and for `most` below 1.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
