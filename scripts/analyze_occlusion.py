@@ -60,7 +60,8 @@ def main(options: Options) -> int:
             net, photos, target=options.target, regions=regions, options=options.masks,
             folder=options.out, progress=progress, **known,
         )  # fmt: skip
-        found.save(options.out, command=cli.command(), config=replace(options, out=Path(options.out.name), compile_cache=None))
+        config = replace(options, out=Path(options.out.name), compile_cache=None)
+        found.save(options.out, command=cli.command(), config=config)
     if not options.quiet:
         print(*found.conclusion, *listed_notes(found.notes, 5), f"report: {options.out / 'report.html'}", sep="\n")
     return 0
