@@ -88,7 +88,8 @@ def test_it_is_saved_and_shown(net, photos, tmp_path):
     )
     known = json.loads((tmp_path / "out" / "results.json").read_text())
     assert known["rows"] == json.loads(json.dumps(found.rows)) and known["command"] == "explain a.jpg"
-    assert Image.open(tmp_path / "out" / "a.png").size == found.photos[0].picture.size
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        assert picture.size == found.photos[0].picture.size
     assert "data:image/png" in found._repr_html_() and "data:image/png" in page.read_text()
     assert repr(found) == "Explanation(2 photos, gradient-max, grad-cam)"
 

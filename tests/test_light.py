@@ -12,7 +12,7 @@ from saliency.robustness.augment import AUGMENTATIONS
 from saliency.robustness.masks import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("flax", "optax", "scipy", "sklearn", "matplotlib", "PIL.ImageDraw", "keras", "torch", "onnx")
+HEAVY = ("flax", "optax", "scipy", "sklearn", "matplotlib", "keras", "torch", "onnx")
 
 
 def loaded(code: str) -> set[str]:
