@@ -129,7 +129,7 @@ def _compiling(plan: Plan) -> float:
     nodes = [node for node in plan.architecture.ancestors(plan.to) if node.layer.weighted]
     maps = sum(is_map(plan.shapes[node.name]) for node in nodes)
     if not on_cpu():
-        return (len(plan.groups) * maps + len(nodes)) * TUNING / RATE
+        return len(plan.groups) * maps * TUNING / RATE
     special = len(plan.transformed)
     one = (maps - special) * PLAIN_KERNEL + special * WINOGRAD_KERNEL
     return len(plan.groups) * one + len(nodes) * DENSE_KERNEL / 2
