@@ -14,7 +14,7 @@ from threading import Lock
 from saliency import cache
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture
-from saliency.models.operators import is_map
+from saliency.models.operators import Operator, is_map
 from saliency.occlusion.plan import GROUPS, TUNING, Plan, plan_with
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
@@ -22,8 +22,9 @@ from saliency.scores import Score
 RATE = 2.4e10  # multiplications a second, of a dense pass
 INCREMENTAL = 0.46  # of a dense multiplication's time, for one within a window, which stays in the cache
 TRANSFORMED = 0.6  # of a 3x3 convolution's time is left where Winograd's algorithm does it
-OVERHEAD = 0.002  # s for each layer of each group, however little there is to multiply
+OVERHEAD = 0.0008  # s for each layer of each group, however little there is to multiply
 DENSE_KERNEL, PLAIN_KERNEL, WINOGRAD_KERNEL = 0.042, 0.123, 1.05  # s to compile a layer with weights, for each group
+UNROLLED_KERNEL = 0.17  # ... where it is a long loop of its own
 WARM = 0.2  # of compilation is left where the programs lie in the cache: they are traced and loaded all the same
 
 
@@ -61,9 +62,9 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
     first = plan_with(architecture, windows, score, 1)
     problem = (architecture, windows.image, windows.patch, windows.stride, windows.shape, score)
     forward = sum(first.macs_dense.values())
-    layers = sum(architecture.by_name[name].layer.weighted for name in first.macs_dense)
-    kernel = DENSE_KERNEL if on_cpu() else TUNING / RATE
-    found = [Choice(_key(problem, "dense"), None, layers * kernel, (positions + 1) * forward / RATE)]
+    layers = [architecture.by_name[name].layer for name in first.macs_dense]
+    compiling = _kernels(layers, DENSE_KERNEL)
+    found = [Choice(_key(problem, "dense"), None, compiling, (positions + 1) * forward / RATE)]
     for most in range(1, GROUPS + 1):
         plan = first if most == 1 else plan_with(architecture, windows, score, most)
         if found[1:] and len(plan.groups) == len(found[-1].plan.groups):  # type: ignore[union-attr]
@@ -127,13 +128,19 @@ def told(found: Sequence[Choice], counts: Sequence[int] = (1, 3, 10, 30, 1000)) 
 
 def _compiling(plan: Plan) -> float:
     """Seconds until all groups are compiled, and the untouched image's own pass."""
-    nodes = [node for node in plan.architecture.ancestors(plan.to) if node.layer.weighted]
-    maps = sum(is_map(plan.shapes[node.name]) for node in nodes)
+    nodes = plan.architecture.ancestors(plan.to)
+    plain = [n.layer for n in nodes if is_map(plan.shapes[n.name]) and n.name not in plan.transformed]
+    one = _kernels(plain, PLAIN_KERNEL) + len(plan.transformed) * WINOGRAD_KERNEL
+    untouched = _kernels([node.layer for node in nodes], DENSE_KERNEL) if on_cpu() else 0.0
+    return len(plan.groups) * one + untouched
+
+
+def _kernels(layers: Iterable[Operator], each: float) -> float:
+    """Seconds to compile the layers with weights once, `each` for one that is a library's call."""
+    weighted = [layer for layer in layers if layer.weighted]
     if not on_cpu():
-        return len(plan.groups) * maps * TUNING / RATE
-    special = len(plan.transformed)
-    one = (maps - special) * PLAIN_KERNEL + special * WINOGRAD_KERNEL
-    return len(plan.groups) * one + len(nodes) * DENSE_KERNEL
+        return len(weighted) * TUNING / RATE
+    return sum(UNROLLED_KERNEL if layer.unrolled else each for layer in weighted)
 
 
 def _each(plan: Plan, positions: int, forward: int) -> float:

@@ -46,6 +46,10 @@ class Conv(Operator):
         return plain and max(max(pair) for pair in self.padding) <= 2
 
     @property
+    def unrolled(self) -> bool:  # type: ignore[override]
+        return self.groups == self.features > 1 and on_cpu()
+
+    @property
     def selectable(self) -> bool:  # type: ignore[override]
         return self.groups == 1
 
