@@ -12,7 +12,7 @@ four give has `.rows`, `.table()`, `.notes` and shows itself in a notebook; `.sa
 `[n, 4]`, `x0 y0 x1 y1` in continuous pixel edges, half-open. Bad input raises `saliency.InputError`.
 """
 
-from localization import datasets, heuristics, protocols
+from localization import boxes, datasets, heuristics, protocols
 from localization.comparison import CompareOptions, Comparison, compare
 from localization.datasets import Dataset, load, scenes
 from localization.datasets.moving_digits import moving_digits
@@ -49,6 +49,7 @@ __all__ = [
     "MapOptions",
     "best_iou",
     "bootstrap",
+    "boxes",
     "compare",
     "corloc",
     "corloc_by_class",

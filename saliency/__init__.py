@@ -5,15 +5,21 @@
     saliency.gradient_maps(net, x)                               # float32 [n, h, w]
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+    saliency.show(photos, {"Grad-CAM": maps}, preprocess=net.preprocess).savefig("maps.pdf")
+
+`overlay` makes one picture of one map, `show` a figure of many; `map_to_photo` brings a map to a photo's own pixels.
+Boxes from maps, data sets and figures are the package `localization`'s.
 
 The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
 """
 
 from saliency import errors, faithfulness, methods, models
 from saliency.errors import InputError
+from saliency.gallery import show
 from saliency.maps.cam import activation_maps, cam, grad_cam
 from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.maps.placement import map_to_photo
 from saliency.maps.status import status
 from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
 from saliency.models.from_flax import from_flax
@@ -25,7 +31,7 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import load_network, save_network
 from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
-from saliency.pictures import grid, overlay
+from saliency.pictures import overlay
 from saliency.scores import Score, logits, probabilities
 from saliency.zeiler_fergus import analyze_occlusion
 
@@ -57,9 +63,9 @@ __all__ = [
     "from_torch",
     "grad_cam",
     "gradient_maps",
-    "grid",
     "load_network",
     "logits",
+    "map_to_photo",
     "methods",
     "models",
     "occlusion_maps",
@@ -67,5 +73,6 @@ __all__ = [
     "probabilities",
     "rise_maps",
     "save_network",
+    "show",
     "status",
 ]
