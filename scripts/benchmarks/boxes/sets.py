@@ -1,0 +1,141 @@
+"""What is compared on each set of photos."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, voc_photos
+from scripts.benchmarks.boxes.routes import (
+    FINER,
+    NO_PHOTO,
+    Route,
+    a_class,
+    by_coverage,
+    equation_4,
+    flip_equivariant,
+    heuristic,
+    of_map,
+    profiles,
+)
+from scripts.benchmarks.boxes.sources import MAPS, SCENES_MAPS
+
+S, E, C, V = "squeezenet1_1", "efficientnet_lite0", "scenes_cnn", "vgg16_features"
+E_CHANNELS = (f"{E}:block10", f"{E}:block15")
+S_CHANNELS = (f"{S}:fire7", f"{S}:fire9")
+E_ASKED = tuple(f"{E}-asked:asked-{name}" for name in ("gxa", "odds", "cam"))
+S_ASKED = tuple(f"{S}-asked:asked-{name}" for name in ("gradient", "gxa", "odds", "cam"))
+C_CHANNELS = (f"{C}:relu3_2", f"{C}:relu4_2")
+C_MAPS = tuple(f"{C}:{name}" for name in SCENES_MAPS)
+S_MAPS = tuple(f"{S}:{name}" for name in MAPS)
+
+
+@dataclass(frozen=True)
+class Set:
+    """`photos(shared)`, `routes`, and which samples are learned from and scored, of all."""
+
+    photos: Callable[[Path], Photos]
+    routes: Sequence[Route]
+    learned: Callable[[Photos], np.ndarray] | None = None
+    scored: Callable[[Photos], np.ndarray] | None = None
+
+
+def _raccoon(shared: Path) -> Photos:
+    return voc_photos("raccoon", shared / "data" / "raccoon_voc")
+
+
+def _voc(shared: Path, lists: bool = False, each: str = "class") -> Photos:
+    return voc_photos("voc", shared / "data" / "voc2012_animals", lists=lists, each=each)
+
+
+def _animal(photos: Photos) -> np.ndarray:
+    return np.isin(photos.label, ANIMALS)
+
+
+def _alone(photos: Photos) -> np.ndarray:
+    return _animal(photos) & (photos.objects == 1)
+
+
+def _among_others(photos: Photos) -> np.ndarray:
+    return _animal(photos) & (photos.objects > 1)
+
+
+def _maps(names: Sequence[str], linear, cells=None) -> list[Route]:
+    return [route for name in names for route in of_map(name, linear, cells)]
+
+
+SETS = {
+    "scenes": Set(
+        lambda _: scenes_photos(),
+        [
+            NO_PHOTO,
+            *_maps(C_MAPS, profiles),
+            by_coverage(*C_MAPS, cells=None),
+            by_coverage(*C_CHANNELS, cells=None),
+            by_coverage(*C_CHANNELS, *C_MAPS, cells=None),
+        ],
+    ),
+    "raccoon": Set(
+        _raccoon,
+        [
+            NO_PHOTO,
+            *_maps(S_MAPS, flip_equivariant),
+            by_coverage(*S_MAPS, cells=None),
+            by_coverage(*E_CHANNELS),
+            by_coverage(*S_CHANNELS),
+            by_coverage(*E_CHANNELS, *S_MAPS),
+        ],
+    ),
+    "voc_animals": Set(
+        _voc,
+        [
+            NO_PHOTO,
+            *_maps(S_MAPS, flip_equivariant, FINER[:1]),
+            by_coverage(*S_MAPS),
+            by_coverage(*E_CHANNELS),
+            by_coverage(*S_CHANNELS),
+        ],
+        _alone,
+        _alone,
+    ),
+    "voc_several": Set(
+        lambda shared: _voc(shared, lists=True),
+        [
+            NO_PHOTO,
+            *_maps((S_MAPS[0], S_MAPS[2], *S_ASKED[:3], *E_ASKED[:2]), profiles, FINER[:1]),
+            by_coverage(*S_ASKED),
+            by_coverage(*E_CHANNELS),
+            a_class(by_coverage(*E_CHANNELS)),
+            by_coverage(*E_CHANNELS, *E_ASKED),
+            by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
+            a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
+        ],
+        _animal,
+        _among_others,
+    ),
+    "voc_other": Set(
+        lambda shared: _voc(shared, lists=True),
+        [
+            NO_PHOTO,
+            *_maps((*S_ASKED[:1], *E_ASKED[:1]), profiles, FINER[:1]),
+            by_coverage(*E_CHANNELS),
+            by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
+            a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
+        ],
+        None,
+        lambda photos: ~_animal(photos),
+    ),
+    "voc_vgg": Set(
+        lambda shared: _voc(shared, lists=True, each="object"),
+        [
+            NO_PHOTO,
+            Route("heuristic", (f"{V}:gestalt-max",), heuristic),
+            Route("Eq. 4", (f"{V}:gestalt-max",), equation_4),
+            Route("linear map", (f"{V}:gestalt-max",), profiles, "profiles"),
+            by_coverage(f"{V}:gestalt-max", cells=None),
+            by_coverage(f"{V}:relu5_3"),
+            a_class(by_coverage(f"{V}:relu5_3")),
+        ],
+    ),
+}
