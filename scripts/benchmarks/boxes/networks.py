@@ -1,4 +1,4 @@
-"""Networks whose activations and maps the benchmark reads: EfficientNet-Lite0, and VGG16's convolutions by themselves."""
+"""Networks that only the benchmark reads: EfficientNet-Lite0, and VGG16's convolutions by themselves."""
 
 from functools import partial
 from pathlib import Path

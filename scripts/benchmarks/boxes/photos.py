@@ -16,7 +16,10 @@ ANIMALS = ("cat", "cow", "dog", "horse", "sheep")
 @dataclass(frozen=True)
 class Photos:
     """`images[i]` are pixels; a sample is a photo (`of[j]`), the class that is asked for (`label[j]`), the box that is
-X
+    learned (`target[j]`) and the boxes of which one has to be hit (`true[j]`; `any[j]`, if it is scored both ways).
+    `folds[j]` is its fold, which all samples of a photo share; those of the folds `scored` are scored, all others are
+    learned from only. `objects[j]` counts the photo's objects. `classes`: whether figures of each class are wanted."""
+
     name: str
     ids: Sequence[str]
     images: Sequence[np.ndarray] | np.ndarray
@@ -71,7 +74,8 @@ def voc_photos(name: str, root: Path, *, lists: bool = False, each: str = "class
             if each == "object":
                 chosen = [(box, box[None]) for box in own] if label in animals else []
             else:
-                chosen = [(own[area(own).argmax()], own)] if not animals or label in animals or label == largest else []
+                wanted = not animals or label in animals or label == largest
+                chosen = [(own[area(own).argmax()], own)] if wanted else []
             for box, hit in chosen:
                 of.append(i)
                 labels.append(str(label))

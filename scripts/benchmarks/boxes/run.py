@@ -1,8 +1,8 @@
 """Boxes by coverage beside the other routes, on real photos and on scenes: CorLoc, intervals, paired tests, one table.
 
 Every choice (penalties, cells, thresholds) is made inside the training folds, and all routes of a set share the folds.
-Photos are stretched. Activations and maps are made once and kept in `--cache` as float16, as are the routes' boxes; each
-set's figures are written as soon as they are there, so a run that was stopped goes on.
+Photos are stretched. Activations and maps are made once and kept in `--cache` as float16, as are the routes' boxes;
+each set's figures are written as soon as they are there, so a run that was stopped goes on.
 """
 
 import os

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from localization.features import pooled
 from localization.published import VOC as CLASSES
@@ -33,7 +33,8 @@ LAYERS = {"squeezenet1_1": ("fire7", "fire9"), "scenes_cnn": ("relu3_2", "relu4_
 IMAGENET = {
     "aeroplane": (404, 895), "bicycle": (444, 671), "bird": (*range(7, 25), *range(80, 101), *range(127, 147)),
     "boat": (472, 484, 554, 576, 625, 724, 780, 814, 833, 871, 914), "bottle": (440, 720, 737, 898, 899, 907),
-    "bus": (654, 779, 874), "car": (436, 468, 511, 609, 627, 656, 661, 717, 751, 817, 864), "cat": tuple(range(281, 286)),
+    "bus": (654, 779, 874), "car": (436, 468, 511, 609, 627, 656, 661, 717, 751, 817, 864),
+    "cat": tuple(range(281, 286)),
     "chair": (423, 559, 765, 857), "cow": (345, 346), "diningtable": (532,), "dog": tuple(range(151, 269)),
     "horse": (339,), "motorbike": (665, 670), "person": (), "pottedplant": (738,), "sheep": (348, 349), "sofa": (831,),
     "train": (466, 547, 705, 820, 829), "tvmonitor": (664, 782, 851),
@@ -143,7 +144,7 @@ def efficient_asked(weights: Path) -> Make:
 
 
 def vgg(weights: Path) -> Make:
-    """VGG16's Gestalt gradient (the mean of relu5_3, largest absolute derivative of the channels), and its last layers."""
+    """VGG16's last layers, and its Gestalt gradient: of relu5_3's mean, the largest of the channels' derivatives."""
     net = vgg16_features(weights)
 
     @jax.jit

@@ -12,7 +12,7 @@ PART = 64  # photos in a file, and in memory at once
 
 
 class Store:
-    """Arrays by name, float16 `[n, ...]`; `make(rows)` gives those of some rows. Nothing is read before it is asked for."""
+    """Arrays by name, float16 `[n, ...]`; `make(rows)` gives those of some rows. Read when asked for."""
 
     def __init__(
         self, folder: Path, n: int, make: Callable[[Sequence[int]], dict[str, np.ndarray]], quiet: bool
