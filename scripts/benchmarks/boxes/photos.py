@@ -54,6 +54,21 @@ def scenes_photos(n_train: int = 1000, n_test: int = 500) -> Photos:
     return Photos("scenes", ids, images, np.arange(len(boxes)), labels, boxes, list(boxes[:, None]), folds, (0,), one)
 
 
+def tiny_photos(root: Path, n_train: int = 3000, n_test: int = 1000) -> Photos:
+    """Tiny ImageNet, one object a photo: some photos of train taught, some of val are scored."""
+    parts = [load("tiny_imagenet", root, split=name, limit=n) for name, n in (("train", n_train), ("val", n_test))]
+    annotations = [annotation for data in parts for annotation in data.annotations]
+    images = [image for data in parts for image in data.images]
+    boxes = np.array([a.boxes[0] / np.tile(a.size[::-1], 2) for a in annotations])
+    folds = np.repeat([1, 0], [len(data) for data in parts])
+    labels = np.array([a.labels[0] for a in annotations])
+    n = len(boxes)
+    return Photos(
+        "tiny", [a.source for a in annotations], images, np.arange(n), labels, boxes, list(boxes[:, None]), folds, (0,),
+        np.ones(n, int),
+    )  # fmt: skip
+
+
 def voc_photos(name: str, root: Path, *, lists: bool = False, each: str = "class") -> Photos:
     """VOC's layout, in ten folds, or with `lists` the photos of val scored by what those of train taught.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, voc_photos
+from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, tiny_photos, voc_photos
 from scripts.benchmarks.boxes.routes import (
     FINER,
     NO_PHOTO,
@@ -63,6 +63,11 @@ def _among_others(photos: Photos) -> np.ndarray:
 
 def _maps(names: Sequence[str], linear, cells=None) -> list[Route]:
     return [route for name in names for route in of_map(name, linear, cells)]
+
+
+def _scale(side: int, *blocks: int | str) -> tuple[str, ...]:
+    """EfficientNet-Lite0's blocks of photos of that side."""
+    return tuple(f"{E}-{side}:{block if isinstance(block, str) else f'block{block}'}" for block in blocks)
 
 
 SETS = {
@@ -125,6 +130,17 @@ SETS = {
         ],
         None,
         lambda photos: ~_animal(photos),
+    ),
+    "tiny": Set(
+        lambda shared: tiny_photos(shared / "data" / "tiny-imagenet-200"),
+        [
+            NO_PHOTO,
+            *_maps((f"{E}-224:cam",), profiles, FINER[:1]),
+            by_coverage(*_scale(224, 10, 15)),
+            by_coverage(*_scale(224, 4, 10, 15, "cam"), cells=FINER[1:]),
+            by_coverage(*_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
+            by_coverage(*_scale(224, 10, 15, "cam"), *_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
+        ],
     ),
     "voc_vgg": Set(
         lambda shared: _voc(shared, lists=True, each="object"),

@@ -103,13 +103,15 @@ def squeezenet_asked(weights: Path) -> Make:
 
 
 def efficient(weights: Path, side: int = 224, blocks: Sequence[int] = (10, 15)) -> Make:
-    """EfficientNet-Lite0's blocks."""
+    """EfficientNet-Lite0's blocks, and the logits at each place, weighed by the classes' probabilities ("cam")."""
     tensors = _tensors(weights)
 
     @jax.jit
     def forward(tensors, x: Array) -> dict[str, Array]:
         found = efficient_forward(tensors, x)
-        return {f"block{i}": found[f"block{i}"] for i in blocks}
+        weight = jax.nn.softmax(found["logits"]) @ tensors["_fc.weight"]
+        cam = jax.nn.relu((found["head"] * weight[:, None, None]).sum(-1))
+        return {"cam": cam, **{f"block{i}": found[f"block{i}"] for i in blocks}}
 
     def make(images: Sequence[np.ndarray], asked: Sequence[int]) -> dict[str, np.ndarray]:
         x = efficient_input(list(images), side)
@@ -198,11 +200,15 @@ def _in_batches(function: Callable, n: int, size: int = BATCH) -> dict[str, np.n
     return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
 
 
-SOURCES: dict[str, Callable[[Path | None], Make]] = {
+FINE = (4, 7, 10, 15)  # blocks, from 28x28 cells at 224 px on
+SOURCES: dict[str, Callable[..., Make]] = {  # of weights
     "scenes_cnn": partial(zoo, "scenes_cnn"),
     "squeezenet1_1": partial(zoo, "squeezenet1_1"),
     "squeezenet1_1-asked": squeezenet_asked,
     "efficientnet_lite0": efficient,
     "efficientnet_lite0-asked": efficient_asked,
+    "efficientnet_lite0-224": partial(efficient, side=224, blocks=FINE),
+    "efficientnet_lite0-320": partial(efficient, side=320, blocks=FINE),
+    "efficientnet_lite0-448": partial(efficient, side=448, blocks=(10, 15)),
     "vgg16_features": vgg,
 }

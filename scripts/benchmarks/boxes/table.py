@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from localization.boxes import below_half
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou
 from localization.statistics import bootstrap, mcnemar_exact, paired_difference
 from saliency import report
 from saliency._files import write_arrays
+from saliency.report.record import plain
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import Route, Samples
 
@@ -96,6 +98,10 @@ def _row(route: Route, found: tuple, photos: Photos, tested: np.ndarray, seed: i
         "predict_cpu_ms": milliseconds,
         "chosen": chosen,
     }
+    small = below_half(photos.target[tested], np.ones((len(tested), 2)))
+    if small.any() and not small.all():
+        some = [box for box, chosen in zip(true, small) if chosen]
+        row["small"] = plain(corloc(boxes[tested][small], some, images=of[small], seed=seed))
     if photos.classes:
         row |= _by_class(boxes[tested], true, photos.label[tested], of, seed)
         if photos.any is not None:
@@ -152,6 +158,7 @@ def _cached(
 def line(name: str, row: Mapping[str, Any]) -> str:
     """One row of the table as text."""
     share = f"{row['corloc']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+    small = f"  small {row['small']['value']:.1%}" if "small" in row else ""
     mean = f"  classes {row['class_mean']['corloc']:.1%}" if "class_mean" in row else ""
     mean += f" any {row['any']['class_mean']['corloc']:.1%}" if "any" in row else ""
-    return f"{name:12} {row['features']:50} {row['route']:20} {share:24} n {row['n']}{mean}"
+    return f"{name:12} {row['features']:50} {row['route']:20} {share:24} n {row['n']}{small}{mean}"
