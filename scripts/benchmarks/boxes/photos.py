@@ -69,15 +69,23 @@ def tiny_photos(root: Path, n_train: int = 3000, n_test: int = 1000) -> Photos:
     )  # fmt: skip
 
 
-def voc_photos(name: str, root: Path, *, lists: bool = False, each: str = "class") -> Photos:
+def voc_photos(
+    name: str, root: Path, *, lists: bool = False, each: str = "class", limits: tuple[int, int] | None = None
+) -> Photos:
     """VOC's layout, in ten folds, or with `lists` the photos of val scored by what those of train taught.
 
     Of `each` "class": a sample for each photo and class that is one of ANIMALS, and for the largest object's class if
     it is not; of raccoons and the like all classes. The box that is learned is the class's largest, any of the class's
     is a hit. Of "object": a sample for each object of ANIMALS, as in the paper, scored by itself and by any of its
-    class.
+    class. With `limits` so many photos of train and of val, drawn at random.
     """
     data = load("voc", root, split="all")
+    val = {a.source for a in load("voc", root, split="val").annotations}
+    if limits is not None:
+        in_val = np.array([a.source in val for a in data.annotations])
+        rng = np.random.default_rng(0)
+        parts = [np.flatnonzero(own) for own in (~in_val, in_val)]
+        data = data.select(np.concatenate([np.sort(rng.permutation(p)[:n]) for p, n in zip(parts, limits)]))
     animals = set(data.classes) & set(ANIMALS)
     of, labels, target, true, every = [], [], [], [], []
     for i, annotation in enumerate(data.annotations):
@@ -100,7 +108,6 @@ def voc_photos(name: str, root: Path, *, lists: bool = False, each: str = "class
     ids = [a.source for a in data.annotations]
     folds = np.random.default_rng(0).permutation(len(data)) % 10
     if lists:
-        val = {a.source for a in load("voc", root, split="val").annotations}
         folds = np.array([0 if one in val else 1 for one in ids])
     rows = np.array(of)
     return Photos(

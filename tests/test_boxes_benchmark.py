@@ -1,0 +1,155 @@
+"""The boxes' benchmark: stores that go on, networks of its own, samples, the chooser and the rows of its table."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from localization.boxes import iou
+from localization.regression.cells import Cells, covered
+from scripts.benchmarks.boxes.chooser import chosen, small_network
+from scripts.benchmarks.boxes.crossed import crossed
+from scripts.benchmarks.boxes.networks import EFFICIENT_STAGES, _depthwise, efficient_forward
+from scripts.benchmarks.boxes.photos import Photos
+from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, of_map, profiles
+from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
+from scripts.benchmarks.boxes.store import Store
+from scripts.benchmarks.boxes.table import compared
+
+
+def samples(n: int, seed: int = 0, side: int = 12) -> Samples:
+    """A noisy map that is bright inside of the box, and activations `[side, side, 3]` that tell of it too."""
+    rng = np.random.default_rng(seed)
+    low, size = rng.uniform(0, 0.4, (n, 2)), rng.uniform(0.3, 0.6, (n, 2))
+    boxes = np.concatenate([low, low + size], 1)
+    inside = covered(boxes, (side, side))
+    map = inside + 0.2 * rng.random(inside.shape)
+    channels = np.stack([inside, 1 - inside, rng.random(inside.shape)], -1) + 0.3 * rng.random((*inside.shape, 3))
+    return Samples([map, channels], boxes, np.array(["cat", "dog"])[np.arange(n) % 2], np.arange(n))
+
+
+def photos(data: Samples, scored: tuple[int, ...] = (0, 1)) -> Photos:
+    n = len(data)
+    return Photos(
+        "drawn", [str(i) for i in range(n)], np.zeros(n), np.arange(n), data.labels, data.boxes,
+        list(data.boxes[:, None]), np.arange(n) % 2, scored, np.ones(n, int), classes=True,
+    )  # fmt: skip
+
+
+def test_a_store_that_was_stopped_goes_on(tmp_path):
+    asked: list[list[int]] = []
+
+    def make(rows):
+        asked.append(list(rows))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {"a": np.array(rows, np.float32)[:, None]}
+
+    store = Store(tmp_path / "a", 150, make, quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        store.complete()
+    np.testing.assert_array_equal(store.complete()["a"][:, 0], np.arange(150))
+    assert [one[0] for one in asked] == [0, 64, 64, 128]  # what was there is not made again
+    assert store.names == ["a"]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("k", [3, 5])
+def test_the_depthwise_convolution_is_that_of_xla(k, stride):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((2, 13, 10, 4), np.float32), rng.standard_normal((k, k, 4), np.float32)
+    wanted = jax.lax.conv_general_dilated(
+        x, kernel[:, :, None], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=4,
+    )  # fmt: skip
+    np.testing.assert_allclose(_depthwise(jnp.asarray(x), jnp.asarray(kernel), stride), wanted, atol=1e-5)
+
+
+def test_efficientnet_goes_on_from_any_block():
+    rng = np.random.default_rng(0)
+    tensors: dict[str, jax.Array] = {}
+
+    def drawn(name: str, out: int, into: int, k: int, norm: str) -> None:
+        tensors[f"{name}.weight"] = jnp.asarray(rng.standard_normal((out, into, k, k)) / k, jnp.float32)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            tensors[f"{norm}.{part}"] = jnp.asarray(rng.uniform(0.5, 1, out), jnp.float32)
+
+    drawn("_conv_stem", 32, 3, 3, "_bn0")
+    width, number = 32, 0
+    for repeats, k, _, expansion, out in EFFICIENT_STAGES:
+        for _ in range(repeats):
+            own = f"_blocks.{number}."
+            if expansion > 1:
+                drawn(f"{own}_expand_conv", width * expansion, width, 1, f"{own}_bn0")
+            drawn(f"{own}_depthwise_conv", width * expansion, 1, k, f"{own}_bn1")
+            drawn(f"{own}_project_conv", out, width * expansion, 1, f"{own}_bn2")
+            width, number = out, number + 1
+    drawn("_conv_head", 64, width, 1, "_bn1")
+    tensors |= {"_fc.weight": jnp.ones((5, 64)), "_fc.bias": jnp.zeros(5)}
+    whole = efficient_forward(tensors, jnp.asarray(rng.standard_normal((1, 32, 32, 3)), jnp.float32))
+    assert whole["block10"].shape == (1, 2, 2, 112) and number == 16
+    again = efficient_forward(tensors, whole["block10"], start=11)
+    np.testing.assert_allclose(again["logits"], whole["logits"], rtol=1e-5)
+    assert "block10" not in again
+
+
+def test_a_class_that_imagenet_has_none_of_is_all_of_them():
+    members = _members([CLASSES.index("cat"), CLASSES.index("person"), -1])
+    assert np.flatnonzero(members[0]).tolist() == list(IMAGENET["cat"])
+    assert (members[1:] == 1).all()
+
+
+def test_the_odds_of_a_place_are_those_of_its_softmax():
+    rng = np.random.default_rng(0)
+    local = jnp.asarray(rng.standard_normal((1, 2, 3, 1000)), jnp.float32)
+    members = _members([CLASSES.index("dog")])
+    wanted = (jax.nn.softmax(local) * members[:, None, None]).sum(-1)
+    found = _places(local, jnp.asarray(members))
+    np.testing.assert_allclose(found["asked-odds"], wanted, atol=1e-4)
+    top = np.asarray(local)[..., list(IMAGENET["dog"])].max(-1)
+    np.testing.assert_allclose(found["asked-cam"], np.maximum(top, 0), atol=1e-6)
+
+
+def test_left_out_maps_are_not_learned_from_their_own_photo():
+    train, test = samples(60), samples(20, seed=1)
+    cells = Cells((8, 8))
+    left_out, _ = crossed(train, test, cells)
+    changed = Samples([one.copy() for one in train.arrays], train.boxes.copy(), train.labels, train.photos)
+    changed.boxes[0] = [0.9, 0.9, 1, 1]
+    again, _ = crossed(changed, test, cells)
+    np.testing.assert_array_equal(left_out[0], again[0])
+    assert np.abs(left_out - again).max() > 0
+
+
+def test_the_chooser_and_the_small_network_find_boxes():
+    train, test = samples(80), samples(20, seed=1)
+    for learn in (lambda s: chosen(s, maps=(0,), cells=Cells((8, 8))), lambda s: small_network(s, Cells((8, 8)))):
+        boxes = learn(train)[0](test)
+        assert iou(boxes, test.boxes).mean() > 0.6
+
+
+def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
+    data = samples(60)
+    calls: list[str] = []
+
+    def arrays(name: str, rows: np.ndarray) -> np.ndarray:
+        calls.append(name)
+        return data.arrays[["map", "layer"].index(name)][rows]
+
+    cells = (Cells((8, 8)),)
+    routes = [NO_PHOTO, *of_map("map", profiles, cells), Route("Eq. 4", ("map",), equation_4),
+              by_coverage("map", "layer", cells=cells), a_class(by_coverage("layer", cells=cells))]  # fmt: skip
+    said: list[str] = []
+    found = compared(photos(data), arrays, routes, tmp_path, say=said.append)
+    rows = {(row["features"], row["route"]): row for row in found["rows"]}
+    assert len(said) == len(routes) and found["folds"] == 2 and found["n"] == 60
+    own = rows["map", "coverage"]
+    assert [one["against"] for one in own["paired"]] == ["map, heuristic", "map, linear map", "map, Eq. 4"]
+    difference = own["corloc"] - rows["map", "heuristic"]["corloc"]
+    assert own["paired"][0]["difference"] == pytest.approx(difference)
+    assert [one["against"] for one in rows["map, layer", "coverage"]["paired"]] == ["map, heuristic"]
+    assert "paired" not in rows["no photo", "median box"]
+    assert own["corloc"] > rows["no photo", "median box"]["corloc"]
+    assert rows["layer", "coverage, a class"]["by_class"].keys() == {"cat", "dog"}
+    calls.clear()
+    assert compared(photos(data), arrays, routes, tmp_path, say=said.append) == found and not calls  # kept
