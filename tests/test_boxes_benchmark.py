@@ -9,6 +9,7 @@ from localization.boxes import iou
 from localization.regression.cells import Cells, covered
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.crossed import crossed
+from scripts.benchmarks.boxes.markdown import table
 from scripts.benchmarks.boxes.networks import EFFICIENT_STAGES, _depthwise, efficient_forward
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, of_map, profiles
@@ -65,6 +66,7 @@ def test_the_depthwise_convolution_is_that_of_xla(k, stride):
     np.testing.assert_allclose(_depthwise(jnp.asarray(x), jnp.asarray(kernel), stride), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_efficientnet_goes_on_from_any_block():
     rng = np.random.default_rng(0)
     tensors: dict[str, jax.Array] = {}
@@ -121,11 +123,23 @@ def test_left_out_maps_are_not_learned_from_their_own_photo():
     assert np.abs(left_out - again).max() > 0
 
 
+@pytest.mark.slow
 def test_the_chooser_and_the_small_network_find_boxes():
     train, test = samples(80), samples(20, seed=1)
     for learn in (lambda s: chosen(s, maps=(0,), cells=Cells((8, 8))), lambda s: small_network(s, Cells((8, 8)))):
         boxes = learn(train)[0](test)
         assert iou(boxes, test.boxes).mean() > 0.6
+
+
+def test_a_table_of_markdown_names_the_map_of_another_route():
+    row = {"features": "squeezenet1_1:grad-cam, efficientnet_lite0-320:cam", "route": "coverage", "corloc": 0.5}
+    row |= {"low": 0.4, "high": 0.6, "paired": [{"against": "squeezenet1_1:grad-cam, heuristic", "difference": -0.01}]}
+    row["paired"][0] |= {"low": -0.02, "high": 0.03}
+    last = table([row]).splitlines()[-1]
+    assert last == (
+        "| SqueezeNet grad-cam; EfficientNet-Lite0 at 320 px cam | coverage | 50.0 [40.0, 60.0] |"
+        " SqueezeNet grad-cam, heuristic -1.0 [-2.0, +3.0] |"
+    )
 
 
 def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):

@@ -122,8 +122,8 @@ def _statistics(map: np.ndarray, boxes: np.ndarray, corrected: np.ndarray) -> np
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
     with_all = iou(boxes[:, None], boxes[None])
     return np.column_stack(
-        [overlap, overlap**2, *means, means[0] - means[3], size, size**2, centre[:, 0] ** 2, centre[:, 1], centre[:, 1] ** 2,
-         with_all.mean(1), iou(boxes, corrected[None])]
+        [overlap, overlap**2, *means, means[0] - means[3], size, size**2, centre[:, 0] ** 2, centre[:, 1],
+         centre[:, 1] ** 2, with_all.mean(1), iou(boxes, corrected[None])]
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from saliency._reading import read_json
 from saliency.errors import InputError
 from scripts import cli
 from scripts.benchmarks.boxes import others
+from scripts.benchmarks.boxes.markdown import tables
 from scripts.benchmarks.boxes.sets import SETS
 from scripts.benchmarks.boxes.stores import features
 from scripts.benchmarks.boxes.table import compared
@@ -53,6 +54,9 @@ def main(options: Options) -> int:
         origin = report.record(options, options.seed, report.content_hash(name), cli.command())
         report.write_json(options.out, {**results, name: {**found, "origin": origin}})
         print(f"wrote {options.out}: {name}", flush=True)
+    if options.out.exists():
+        for name, table in tables(read_json(options.out)).items():
+            print(f"\n{name}\n\n{table}", flush=True)
     return 0
 
 
