@@ -4,6 +4,7 @@ Both read coverage maps of samples that were left out of the ridge (`crossed`).
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -153,7 +154,7 @@ def _trained(train: Samples, cells: Cells, rng: np.random.Generator) -> Callable
     sizes = [x.shape[1], WIDTH, WIDTH, 1]
     weights = [
         (jnp.asarray(rng.standard_normal((a, b)) * np.sqrt(2 / a), jnp.float32), jnp.zeros(b))
-        for a, b in zip(sizes, sizes[1:])
+        for a, b in pairwise(sizes)
     ]
 
     def network(weights, x: Array) -> Array:

@@ -69,7 +69,7 @@ def _kept(net: Network, data: Dataset, method: str, numbers: dict[str, int], fol
         x = net.preprocess([data.images[i] for i in rows])
         target = [numbers[data.annotations[i].source] for i in rows]
         for i, map in zip(rows, METHODS[method].maps(net, x, target=target)):
-            with atomic_write(folder / f"{data.annotations[i].source}.npy") as temporary:
-                with open(temporary, "wb") as file:
-                    np.save(file, map)
+            path = folder / f"{data.annotations[i].source}.npy"
+            with atomic_write(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, map)
     return folder
