@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from localization.regression.cells import Cells
+from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, tiny_photos, voc_photos
 from scripts.benchmarks.boxes.routes import (
     FINER,
@@ -85,6 +88,8 @@ SETS = {
             by_coverage(*C_MAPS, cells=None),
             by_coverage(*C_CHANNELS, cells=None),
             by_coverage(*C_CHANNELS, *C_MAPS, cells=None),
+            Route("chooser", C_MAPS[:1], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
+            Route("chooser", C_MAPS[1:2], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
         ],
     ),
     "raccoon": Set(
@@ -110,6 +115,17 @@ SETS = {
         _alone,
         _alone,
     ),
+    "chooser": Set(  # and what linearity costs
+        lambda shared: _voc(shared, lists=True),
+        [
+            NO_PHOTO,
+            by_coverage(*E_CHANNELS),
+            Route("chooser", E_CHANNELS, chosen),
+            Route("small network", E_CHANNELS, small_network),
+        ],
+        _alone,
+        _alone,
+    ),
     "voc_several": Set(
         lambda shared: _voc(shared, lists=True),
         [
@@ -121,6 +137,7 @@ SETS = {
             by_coverage(*E_CHANNELS, *E_ASKED),
             by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
             a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
+            Route("chooser", (*E_CHANNELS, *E_ASKED), partial(chosen, maps=(2, 3))),
         ],
         _animal,
         _among_others,

@@ -18,7 +18,13 @@ from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import Route, Samples
 
 SOLVERS = 3  # of the boxes in the cache: another number where other ones would be found
-LEARNED = ("coverage", "linear map")
+OTHERS = {  # routes of the same features that a route is paired with
+    "coverage": ("heuristic", "linear map", "Eq. 4"),
+    "linear map": ("heuristic",),
+    "Eq. 4": ("heuristic",),
+    "chooser": ("coverage",),
+    "small network": ("coverage",),
+}
 
 
 def compared(
@@ -35,8 +41,9 @@ def compared(
     """A row for each route. `arrays(name, rows)` are features of samples; `learned` and `scored` say which samples may
     be learned from and which are scored (default: all), always of other folds.
 
-    What is learned is paired with the heuristic and the linear map of the same map, or with the best of all heuristics
-    where it reads several arrays; that one is chosen on the scored photos, in its favour.
+    Coverage is paired with the heuristic and the linear maps of the same map, or with the best of all heuristics where
+    it reads several arrays; that one is chosen on the scored photos, in its favour. OTHERS says with what other routes
+    are paired.
     """
     everything = np.ones(len(photos), bool)
     learned, scored = everything if learned is None else learned, everything if scored is None else scored
@@ -53,13 +60,12 @@ def compared(
     heuristics = [route for route in routes if route.name == "heuristic"]
     strongest = max(heuristics, key=lambda route: right[route].mean()) if heuristics else None
     for route, row in zip(routes, rows):
-        others = [one for one in routes if one.features == route.features and one is not route and one.name in
-                  ("heuristic", "linear map", "Eq. 4")]  # fmt: skip
-        if route.name.partition(",")[0] not in LEARNED or not route.features:
-            continue
-        if len(route.features) > 1 or not others:
-            others = [strongest] if strongest else []
-        row["paired"] = [_paired(route, other, right, photos.of[tested], seed) for other in others]
+        others = [one for one in routes if one is not route and one.features == route.features and one.name in
+                  OTHERS.get(route.name.partition(",")[0], ())]  # fmt: skip
+        if route.name.startswith("coverage") and strongest is not None and (len(route.features) > 1 or not others):
+            others = [strongest]
+        if others and route.features:
+            row["paired"] = [_paired(route, other, right, photos.of[tested], seed) for other in others]
     return {
         "n": len(tested),
         "photos": len(np.unique(photos.of[tested])),
