@@ -50,8 +50,7 @@ def title(features: str) -> str:
     for feature in features.split(", "):
         network, _, array = feature.rpartition(":")
         of.setdefault(network, []).append(array.removeprefix("asked-"))
-    network = {name: NETWORKS.get(name, _scaled(name)) for name in of}
-    return "; ".join(f"{network[name]} {', '.join(arrays)}".strip() for name, arrays in of.items())
+    return "; ".join(f"{NETWORKS.get(name, _scaled(name))} {', '.join(arrays)}".strip() for name, arrays in of.items())
 
 
 def _scaled(network: str) -> str:

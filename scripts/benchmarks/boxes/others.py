@@ -1,4 +1,4 @@
-"""What is no table of routes: how few boxes are enough, what it costs, and ILSVRC by its protocols."""
+"""What is no table of routes: how few boxes are enough, and what it costs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,6 @@ import numpy as np
 from localization.metrics import corloc
 from localization.regression.coverage import fit_coverage_blocks
 from saliency._memory import peak_memory, reset_peak_memory
-from scripts.benchmarks.boxes.ilsvrc import ilsvrc_dogs
 from scripts.benchmarks.boxes.routes import DEFAULT, Samples, coverage, median
 from scripts.benchmarks.boxes.sets import E_CHANNELS, SETS
 from scripts.benchmarks.boxes.stores import features
@@ -71,8 +70,4 @@ def speed(shared: Path, cache: Path, quiet: bool, c: int = 432, side: int = 14) 
     return found
 
 
-OTHERS: dict[str, Callable[[Path, Path, bool], dict[str, Any]]] = {
-    "few": few,
-    "speed": speed,
-    "ilsvrc_dogs": ilsvrc_dogs,
-}
+OTHERS: dict[str, Callable[[Path, Path, bool], dict[str, Any]]] = {"few": few, "speed": speed}
