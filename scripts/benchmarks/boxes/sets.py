@@ -110,16 +110,16 @@ SETS = {
             *_maps(S_MAPS, flip_equivariant, FINER[:1]),
             by_coverage(*S_MAPS),
             by_coverage(*E_CHANNELS),
-            by_coverage(*S_CHANNELS),
         ],
         _alone,
         _alone,
     ),
-    "chooser": Set(  # and what linearity costs
+    "voc_lists": Set(  # the same photos by the lists of train and val: what takes long
         lambda shared: _voc(shared, lists=True),
         [
             NO_PHOTO,
             by_coverage(*E_CHANNELS),
+            by_coverage(*S_CHANNELS),
             Route("chooser", E_CHANNELS, chosen),
             Route("small network", E_CHANNELS, small_network),
         ],
