@@ -12,7 +12,7 @@ from scripts.benchmarks.boxes.crossed import crossed
 from scripts.benchmarks.boxes.markdown import table
 from scripts.benchmarks.boxes.networks import EFFICIENT_STAGES, _depthwise, efficient_forward
 from scripts.benchmarks.boxes.photos import Photos
-from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, of_map, profiles
+from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, lad, of_map
 from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
 from scripts.benchmarks.boxes.store import Store
 from scripts.benchmarks.boxes.table import compared
@@ -151,14 +151,14 @@ def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
         return data.arrays[["map", "layer"].index(name)][rows]
 
     cells = (Cells((8, 8)),)
-    routes = [NO_PHOTO, *of_map("map", profiles, cells), Route("Eq. 4", ("map",), equation_4),
+    routes = [NO_PHOTO, *of_map("map", lad, cells), Route("Eq. 4", ("map",), equation_4),
               by_coverage("map", "layer", cells=cells), a_class(by_coverage("layer", cells=cells))]  # fmt: skip
     said: list[str] = []
     found = compared(photos(data), arrays, routes, tmp_path, say=said.append)
     rows = {(row["features"], row["route"]): row for row in found["rows"]}
     assert len(said) == len(routes) and found["folds"] == 2 and found["n"] == 60
     own = rows["map", "coverage"]
-    assert [one["against"] for one in own["paired"]] == ["map, heuristic", "map, linear map", "map, Eq. 4"]
+    assert [one["against"] for one in own["paired"]] == ["map, heuristic", "map, lad", "map, Eq. 4"]
     difference = own["corloc"] - rows["map", "heuristic"]["corloc"]
     assert own["paired"][0]["difference"] == pytest.approx(difference)
     assert [one["against"] for one in rows["map, layer", "coverage"]["paired"]] == ["map, heuristic"]

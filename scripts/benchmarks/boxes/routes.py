@@ -84,7 +84,7 @@ def flip_equivariant(samples: Samples) -> tuple[Predict, str]:
     return lambda other: fit.predict(other.arrays[0].astype(np.float32)) / side, f"smooth {fit.features.smooth:.3g}"
 
 
-def profiles(samples: Samples) -> tuple[Predict, str]:
+def lad(samples: Samples) -> tuple[Predict, str]:
     """Each place its own weights, of a map's profiles, by least absolute deviations: for many photos."""
     side = samples.arrays[0].shape[1]
     fit = fit_linear_map(samples.arrays[0].astype(np.float32), samples.boxes * side)
@@ -129,10 +129,10 @@ def a_class(route: Route) -> Route:
 
 
 def of_map(feature: str, linear: Learn, cells: Sequence[Cells] | None = DEFAULT) -> list[Route]:
-    """All three routes of one map."""
+    """The heuristic of one map, the linear map in which each place has weights of its own, and coverage."""
     return [
         Route("heuristic", (feature,), heuristic),
-        Route("linear map", (feature,), linear, linear.__name__),
+        Route("lad" if linear is lad else "flip-equivariant", (feature,), linear),
         by_coverage(feature, cells=cells),
     ]
 

@@ -19,8 +19,8 @@ from scripts.benchmarks.boxes.routes import (
     equation_4,
     flip_equivariant,
     heuristic,
+    lad,
     of_map,
-    profiles,
 )
 from scripts.benchmarks.boxes.sources import MAPS, SCENES_MAPS
 
@@ -84,7 +84,7 @@ SETS = {
         lambda _: scenes_photos(),
         [
             NO_PHOTO,
-            *_maps(C_MAPS, profiles),
+            *_maps(C_MAPS, lad),
             by_coverage(*C_MAPS, cells=None),
             by_coverage(*C_CHANNELS, cells=None),
             by_coverage(*C_CHANNELS, *C_MAPS, cells=None),
@@ -130,7 +130,7 @@ SETS = {
         lambda shared: _voc(shared, lists=True),
         [
             NO_PHOTO,
-            *_maps((S_MAPS[0], S_MAPS[2], *S_ASKED[:3], *E_ASKED[:2]), profiles, FINER[:1]),
+            *_maps((S_MAPS[0], S_MAPS[2], *S_ASKED[:3], *E_ASKED[:2]), lad, FINER[:1]),
             by_coverage(*S_ASKED),
             by_coverage(*E_CHANNELS),
             a_class(by_coverage(*E_CHANNELS)),
@@ -146,7 +146,7 @@ SETS = {
         lambda shared: _voc(shared, lists=True),
         [
             NO_PHOTO,
-            *_maps((*S_ASKED[:1], *E_ASKED[:1]), profiles, FINER[:1]),
+            *_maps((*S_ASKED[:1], *E_ASKED[:1]), lad, FINER[:1]),
             by_coverage(*E_CHANNELS),
             by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
             a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
@@ -158,7 +158,7 @@ SETS = {
         lambda shared: tiny_photos(shared / "data" / "tiny-imagenet-200"),
         [
             NO_PHOTO,
-            *_maps((f"{E}-224:cam",), profiles, FINER[:1]),
+            *_maps((f"{E}-224:cam",), lad, FINER[:1]),
             by_coverage(*_scale(224, 10, 15)),
             by_coverage(*_scale(224, 4, 10, 15, "cam"), cells=FINER[1:]),
             by_coverage(*_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
@@ -171,7 +171,7 @@ SETS = {
             NO_PHOTO,
             Route("heuristic", (f"{V}:gestalt-max",), heuristic),
             Route("Eq. 4", (f"{V}:gestalt-max",), equation_4),
-            Route("linear map", (f"{V}:gestalt-max",), profiles, "profiles"),
+            Route("lad", (f"{V}:gestalt-max",), lad),
             by_coverage(f"{V}:gestalt-max", cells=None),
             by_coverage(f"{V}:relu5_3"),
             a_class(by_coverage(f"{V}:relu5_3")),

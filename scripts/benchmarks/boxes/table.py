@@ -19,8 +19,9 @@ from scripts.benchmarks.boxes.routes import Route, Samples
 
 SOLVERS = 3  # of the boxes in the cache: another number where other ones would be found
 OTHERS = {  # routes of the same features that a route is paired with
-    "coverage": ("heuristic", "linear map", "Eq. 4"),
-    "linear map": ("heuristic",),
+    "coverage": ("heuristic", "lad", "flip-equivariant", "Eq. 4"),
+    "lad": ("heuristic",),
+    "flip-equivariant": ("heuristic",),
     "Eq. 4": ("heuristic",),
     "chooser": ("coverage",),
     "small network": ("coverage",),
@@ -41,7 +42,7 @@ def compared(
     """A row for each route. `arrays(name, rows)` are features of samples; `learned` and `scored` say which samples may
     be learned from and which are scored (default: all), always of other folds.
 
-    Coverage is paired with the heuristic and the linear maps of the same map, or with the best of all heuristics where
+    Coverage is paired with the heuristic and the other linear maps of the same map, or with the best of all heuristics where
     it reads several arrays; that one is chosen on the scored photos, in its favour. OTHERS says with what other routes
     are paired.
     """
