@@ -42,9 +42,9 @@ def compared(
     """A row for each route. `arrays(name, rows)` are features of samples; `learned` and `scored` say which samples may
     be learned from and which are scored (default: all), always of other folds.
 
-    Coverage is paired with the heuristic and the other linear maps of the same map, or with the best of all heuristics where
-    it reads several arrays; that one is chosen on the scored photos, in its favour. OTHERS says with what other routes
-    are paired.
+    Coverage is paired with the heuristic and the other linear maps of the same map, or with the best of all heuristics
+    where it reads several arrays; that one is chosen on the scored photos, in its favour. OTHERS says with what other
+    routes are paired.
     """
     everything = np.ones(len(photos), bool)
     learned, scored = everything if learned is None else learned, everything if scored is None else scored
