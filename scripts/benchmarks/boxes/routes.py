@@ -20,6 +20,8 @@ from localization.regression.flip_equivariant import fit_flip_equivariant
 
 DEFAULT = (Cells(),)  # nothing chosen: the recipe's grid, for channels of photos
 FINER = (Cells(), Cells((24, 24)))
+SMALL = (*FINER, Cells((24, 24), (0.0, 0.03, 0.06, 0.11)), Cells((24, 24), (0.0, 0.02, 0.04, 0.07, 0.11, 0.16, 0.23)))
+CONTEXT = (Cells((24, 24), context=(0.1,)), Cells((24, 24), context=(0.06, 0.15)))
 LEAST = 20  # samples of a class that is learned by itself
 
 

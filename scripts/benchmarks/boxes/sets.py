@@ -11,8 +11,10 @@ from localization.regression.cells import Cells
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, tiny_photos, voc_photos
 from scripts.benchmarks.boxes.routes import (
+    CONTEXT,
     FINER,
     NO_PHOTO,
+    SMALL,
     Route,
     a_class,
     by_coverage,
@@ -84,10 +86,10 @@ SETS = {
         lambda _: scenes_photos(),
         [
             NO_PHOTO,
-            *_maps(C_MAPS, lad),
-            by_coverage(*C_MAPS, cells=None),
-            by_coverage(*C_CHANNELS, cells=None),
-            by_coverage(*C_CHANNELS, *C_MAPS, cells=None),
+            *_maps(C_MAPS[:4], lad, SMALL),
+            by_coverage(*C_MAPS, cells=SMALL[1:]),
+            by_coverage(*C_CHANNELS, cells=SMALL[1:2] + CONTEXT),
+            by_coverage(*C_CHANNELS, *C_MAPS, cells=SMALL[1:2] + CONTEXT),
             Route("chooser", C_MAPS[:1], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
             Route("chooser", C_MAPS[1:2], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
         ],
