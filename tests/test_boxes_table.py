@@ -10,7 +10,6 @@ from localization.regression.cells import Cells, covered
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.crossed import crossed
 from scripts.benchmarks.boxes.markdown import table
-from scripts.benchmarks.boxes.networks import EFFICIENT_STAGES, _depthwise, efficient_forward
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, lad, of_map
 from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
@@ -52,47 +51,6 @@ def test_a_store_that_was_stopped_goes_on(tmp_path):
     np.testing.assert_array_equal(store.complete()["a"][:, 0], np.arange(150))
     assert [one[0] for one in asked] == [0, 64, 64, 128]  # what was there is not made again
     assert store.names == ["a"]
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("k", [3, 5])
-def test_the_depthwise_convolution_is_that_of_xla(k, stride):
-    rng = np.random.default_rng(0)
-    x, kernel = rng.standard_normal((2, 13, 10, 4), np.float32), rng.standard_normal((k, k, 4), np.float32)
-    wanted = jax.lax.conv_general_dilated(
-        x, kernel[:, :, None], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=4,
-    )  # fmt: skip
-    np.testing.assert_allclose(_depthwise(jnp.asarray(x), jnp.asarray(kernel), stride), wanted, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_efficientnet_goes_on_from_any_block():
-    rng = np.random.default_rng(0)
-    tensors: dict[str, jax.Array] = {}
-
-    def drawn(name: str, out: int, into: int, k: int, norm: str) -> None:
-        tensors[f"{name}.weight"] = jnp.asarray(rng.standard_normal((out, into, k, k)) / k, jnp.float32)
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            tensors[f"{norm}.{part}"] = jnp.asarray(rng.uniform(0.5, 1, out), jnp.float32)
-
-    drawn("_conv_stem", 32, 3, 3, "_bn0")
-    width, number = 32, 0
-    for repeats, k, _, expansion, out in EFFICIENT_STAGES:
-        for _ in range(repeats):
-            own = f"_blocks.{number}."
-            if expansion > 1:
-                drawn(f"{own}_expand_conv", width * expansion, width, 1, f"{own}_bn0")
-            drawn(f"{own}_depthwise_conv", width * expansion, 1, k, f"{own}_bn1")
-            drawn(f"{own}_project_conv", out, width * expansion, 1, f"{own}_bn2")
-            width, number = out, number + 1
-    drawn("_conv_head", 64, width, 1, "_bn1")
-    tensors |= {"_fc.weight": jnp.ones((5, 64)), "_fc.bias": jnp.zeros(5)}
-    whole = efficient_forward(tensors, jnp.asarray(rng.standard_normal((1, 32, 32, 3)), jnp.float32))
-    assert whole["block10"].shape == (1, 2, 2, 112) and number == 16
-    again = efficient_forward(tensors, whole["block10"], start=11)
-    np.testing.assert_allclose(again["logits"], whole["logits"], rtol=1e-5)
-    assert "block10" not in again
 
 
 def test_a_class_that_imagenet_has_none_of_is_all_of_them():

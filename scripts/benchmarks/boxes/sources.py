@@ -18,10 +18,10 @@ from jaxtyping import Float
 from localization.features import pooled
 from localization.published import VOC as CLASSES
 from saliency._batches import batches
-from saliency._reading import read_tensors
 from saliency.methods import METHODS
+from saliency.models.network import Network
 from saliency.models.weights import load_network
-from scripts.benchmarks.boxes.networks import efficient_forward, efficient_input, vgg16_features
+from scripts.benchmarks.boxes.networks import vgg16_features
 
 Make = Callable[[Sequence[np.ndarray], Sequence[int]], dict[str, np.ndarray]]
 SIDE = 56  # pixels of the maps that are kept
@@ -104,45 +104,51 @@ def squeezenet_asked(weights: Path) -> Make:
 
 def efficient(weights: Path, side: int = 224, blocks: Sequence[int] = (10, 15)) -> Make:
     """EfficientNet-Lite0's blocks, and the logits at each place, weighed by the classes' probabilities ("cam")."""
-    tensors = _tensors(weights)
+    net = _efficient(weights, side)
 
     @jax.jit
-    def forward(tensors, x: Array) -> dict[str, Array]:
-        found = efficient_forward(tensors, x)
-        weight = jax.nn.softmax(found["logits"]) @ tensors["_fc.weight"]
-        cam = jax.nn.relu((found["head"] * weight[:, None, None]).sum(-1))
+    def forward(weights, x: Array) -> dict[str, Array]:
+        found = net.architecture.activations(weights, x)
+        weight = jax.nn.softmax(found["fc"]) @ weights["fc"]["kernel"].T
+        cam = jax.nn.relu((found["relu_head"] * weight[:, None, None]).sum(-1))
         return {"cam": cam, **{f"block{i}": found[f"block{i}"] for i in blocks}}
 
     def make(images: Sequence[np.ndarray], asked: Sequence[int]) -> dict[str, np.ndarray]:
-        x = efficient_input(list(images), side)
-        return _in_batches(lambda rows: forward(tensors, x[rows]), len(x))
+        x = net.preprocess(images)
+        return _in_batches(lambda rows: forward(net.weights, x[rows]), len(x))
 
     return make
 
 
 def efficient_asked(weights: Path) -> Make:
-    """Maps of the class that is asked for, by EfficientNet-Lite0: gradient times activation at block 10 and at the last
-    convolution (Grad-CAM's), and the scores at each place."""
-    tensors = _tensors(weights)
+    """Maps of the class that is asked for, by EfficientNet-Lite0: gradient times activation at block 10, and the scores
+    at each place."""
+    net = _efficient(weights)
+    architecture = net.architecture
 
     @jax.jit
-    def forward(tensors, x: Array, members: Array) -> dict[str, Array]:
-        block = efficient_forward(tensors, x)["block10"]
+    def forward(weights, x: Array, members: Array) -> dict[str, Array]:
+        found = architecture.activations(weights, x)
+        block, fc = found["block10"], weights["fc"]
 
-        def total(block: Array) -> tuple[Array, Array]:
-            found = efficient_forward(tensors, block, start=11)
-            return logsumexp(found["logits"], axis=-1, b=members).sum(), found["head"]
+        def total(block: Array) -> Array:
+            return logsumexp(architecture.after(weights, block, "block10"), axis=-1, b=members).sum()
 
-        gradient, head = jax.grad(total, has_aux=True)(block)
-        local = head @ tensors["_fc.weight"].T + tensors["_fc.bias"]
-        return {"asked-gxa": (gradient * block).sum(-1), **_places(local, members)}
+        local = found["relu_head"] @ fc["kernel"] + fc["bias"]
+        return {"asked-gxa": (jax.grad(total)(block) * block).sum(-1), **_places(local, members)}
 
     def make(images: Sequence[np.ndarray], asked: Sequence[int]) -> dict[str, np.ndarray]:
-        x, members = efficient_input(list(images)), _members(asked)
-        made = _in_batches(lambda rows: forward(tensors, x[rows], members[rows]), len(x))
+        x, members = net.preprocess(images), _members(asked)
+        made = _in_batches(lambda rows: forward(net.weights, x[rows], members[rows]), len(x))
         return made | {"asked-gxa": scaled(made["asked-gxa"], made["asked-gxa"].shape[1])}
 
     return make
+
+
+def _efficient(weights: Path, side: int = 224) -> Network:
+    net = load_network("efficientnet_lite0", weights)
+    net.preprocess = net.preprocess.changed("stretch", side)
+    return net
 
 
 def vgg(weights: Path) -> Make:
@@ -166,10 +172,6 @@ def vgg(weights: Path) -> Make:
         return made | {"gestalt-max": scaled(made["gestalt-max"], SIDE)}
 
     return make
-
-
-def _tensors(weights: Path) -> dict[str, Array]:
-    return {name: jnp.asarray(value) for name, value in read_tensors(weights)[0].items()}
 
 
 def _members(asked: Sequence[int]) -> Float[np.ndarray, "n 1000"]:
