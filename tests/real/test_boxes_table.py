@@ -52,5 +52,5 @@ def test_samples_are_those_that_boxes_md_states(shared: Path):
     lists = sets.SETS["voc_several"].photos(shared)
     assert len(np.unique(lists.of[lists.folds == 0])) == 1071 and len(np.unique(lists.of[lists.folds == 1])) == 1497
     objects = sets._voc_objects(shared)
-    assert len(objects.ids) == 640 + 448 and objects.any is not None
+    assert len(objects.ids) == 384 + 256 and objects.any is not None
     assert all(len(one) == 1 for one in objects.true)

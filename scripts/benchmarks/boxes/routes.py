@@ -65,7 +65,10 @@ def coverage(samples: Samples, cells: Sequence[Cells] | None = DEFAULT) -> tuple
     own, penalty = fit.cells, fit.record["correction_penalty"]
     layers = "all" if own.layers is None else " ".join(map(str, own.layers))
     said = f"grid {own.grid[0]}x{own.grid[1]}, scales {own.scales}, context {own.context}, layers {layers}"
-    return lambda other: fit.predict(other.arrays), f"{said}, {'corrected' if penalty else 'as it is'}"
+    left_out = fit.record["left_out_iou"]
+    return lambda other: fit.predict(other.arrays), (
+        f"{said}, {'corrected' if penalty else 'as it is'}, mean IoU of left-out training boxes {left_out:.3f}"
+    )
 
 
 def median(samples: Samples) -> tuple[Predict, str]:
@@ -117,7 +120,7 @@ def by_class(learn: Learn, samples: Samples) -> tuple[Predict, str]:
                 boxes[rows] = fit(other.select(rows))
         return boxes
 
-    return predict, f"{len(own)} classes by themselves"
+    return predict, "; ".join(f"{label}: {said}" for label, (_, said) in sorted(own.items()))
 
 
 def by_coverage(*features: str, cells: Sequence[Cells] | None = DEFAULT, key: str = "") -> Route:

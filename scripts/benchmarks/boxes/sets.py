@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from localization.regression.cells import Cells
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, tiny_photos, voc_photos
 from scripts.benchmarks.boxes.routes import (
@@ -30,7 +29,6 @@ S, E, C, V = "squeezenet1_1", "efficientnet_lite0", "scenes_cnn", "vgg16_feature
 E_CHANNELS = (f"{E}:block10", f"{E}:block15")
 S_CHANNELS = (f"{S}:fire7", f"{S}:fire9")
 E_ASKED = tuple(f"{E}-asked:asked-{name}" for name in ("gxa", "odds", "cam"))
-S_ASKED = tuple(f"{S}-asked:asked-{name}" for name in ("gradient", "gxa", "odds", "cam"))
 C_CHANNELS = (f"{C}:relu3_2", f"{C}:relu4_2")
 C_MAPS = tuple(f"{C}:{name}" for name in SCENES_MAPS)
 S_MAPS = tuple(f"{S}:{name}" for name in MAPS)
@@ -55,9 +53,9 @@ def _voc(shared: Path, lists: bool = False) -> Photos:
 
 
 def _voc_objects(shared: Path) -> Photos:
-    """VGG16 takes long: 640 photos of train and 448 of val."""
+    """VGG16 takes long: 384 photos of train and 256 of val."""
     root = shared / "data" / "voc2012_animals"
-    return voc_photos("voc_objects", root, lists=True, each="object", limits=(640, 448))
+    return voc_photos("voc_objects", root, lists=True, each="object", limits=(384, 256))
 
 
 def _animal(photos: Photos) -> np.ndarray:
@@ -87,11 +85,8 @@ SETS = {
         [
             NO_PHOTO,
             *_maps(C_MAPS[:4], lad, SMALL),
-            by_coverage(*C_MAPS, cells=SMALL[1:]),
             by_coverage(*C_CHANNELS, cells=SMALL[1:2] + CONTEXT),
             by_coverage(*C_CHANNELS, *C_MAPS, cells=SMALL[1:2] + CONTEXT),
-            Route("chooser", C_MAPS[:1], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
-            Route("chooser", C_MAPS[1:2], partial(chosen, maps=(0,), cells=Cells((24, 24)))),
         ],
     ),
     "raccoon": Set(
@@ -132,13 +127,12 @@ SETS = {
         lambda shared: _voc(shared, lists=True),
         [
             NO_PHOTO,
-            *_maps((S_MAPS[0], S_MAPS[2], *S_ASKED[:3], *E_ASKED[:2]), lad, FINER[:1]),
-            by_coverage(*S_ASKED),
+            *_maps(E_ASKED[:2], lad, FINER[:1]),
+            by_coverage(*E_ASKED),
             by_coverage(*E_CHANNELS),
             a_class(by_coverage(*E_CHANNELS)),
             by_coverage(*E_CHANNELS, *E_ASKED),
-            by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
-            a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
+            a_class(by_coverage(*E_CHANNELS, *E_ASKED)),
             Route("chooser", (*E_CHANNELS, *E_ASKED), partial(chosen, maps=(2, 3))),
         ],
         _animal,
@@ -148,10 +142,10 @@ SETS = {
         lambda shared: _voc(shared, lists=True),
         [
             NO_PHOTO,
-            *_maps((*S_ASKED[:1], *E_ASKED[:1]), lad, FINER[:1]),
+            *_maps(E_ASKED[:1], lad, FINER[:1]),
             by_coverage(*E_CHANNELS),
-            by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED),
-            a_class(by_coverage(*E_CHANNELS, *E_ASKED, *S_ASKED)),
+            by_coverage(*E_CHANNELS, *E_ASKED),
+            a_class(by_coverage(*E_CHANNELS, *E_ASKED)),
         ],
         None,
         lambda photos: ~_animal(photos),
