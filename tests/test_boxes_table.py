@@ -1,5 +1,8 @@
 """The boxes' benchmark: stores that go on, networks of its own, samples, the chooser and the rows of its table."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,7 @@ from localization.boxes import iou
 from localization.regression.cells import Cells, covered
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.crossed import crossed
-from scripts.benchmarks.boxes.markdown import table
+from scripts.benchmarks.boxes.markdown import table, tables
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, lad, of_map
 from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
@@ -125,3 +128,12 @@ def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
     assert rows["layer", "coverage, a class"]["by_class"].keys() == {"cat", "dog"}
     calls.clear()
     assert compared(photos(data), arrays, routes, tmp_path, say=said.append) == found and not calls  # kept
+
+
+def test_the_docs_tables_are_those_of_the_figures():
+    root = Path(__file__).resolve().parents[1]
+    text = (root / "docs" / "boxes.md").read_text()
+    made = tables(json.loads((root / "data" / "benchmarks" / "boxes.json").read_text()))
+    assert made
+    for name, one in made.items():
+        assert one in text, f"docs/boxes.md lacks the table of {name}, or shows another one"

@@ -14,8 +14,18 @@ NETWORKS = {
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """A table for each set that has rows."""
-    return {name: table(one["rows"]) for name, one in results.items() if "rows" in one}
+    """A table for each set that has one."""
+    found = {name: table(one["rows"]) for name, one in results.items() if "rows" in one}
+    return found | ({"few": few_table(results["few"])} if "few" in results else {})
+
+
+def few_table(few: Mapping[str, Any]) -> str:
+    """The mean of the draws, and the lowest and highest of them."""
+    lines = [["boxes", "coverage", "median box"], ["---"] * 3]
+    for count, shares in few["boxes"].items():
+        drawn = [[100 * value for value in shares[name]] for name in ("coverage", "median box")]
+        lines.append([count, *(f"{sum(one) / len(one):.1f} ({min(one):.1f} to {max(one):.1f})" for one in drawn)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
