@@ -18,7 +18,7 @@ from saliency._lazy import attached
 
 if TYPE_CHECKING:
     from localization import datasets, heuristics, protocols
-    from localization.comparison import CompareOptions, Comparison, compare
+    from localization.comparison import CompareOptions, Comparison, NetworkComparison, compare, compare_networks
     from localization.datasets import Dataset, load, scenes
     from localization.datasets.moving_digits import moving_digits
     from localization.evaluation import Evaluation, EvaluationOptions, evaluate
@@ -54,9 +54,11 @@ __all__ = [
     "LinearMap",
     "MadeMaps",
     "MapOptions",
+    "NetworkComparison",
     "best_iou",
     "bootstrap",
     "compare",
+    "compare_networks",
     "corloc",
     "corloc_by_class",
     "datasets",

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from saliency.cache import use_cache
     from saliency.errors import InputError
     from saliency.explanation import Explanation, explain
+    from saliency.maps.attention import attention_maps, class_attention_maps
     from saliency.maps.cam import activation_maps, cam, grad_cam
+    from saliency.maps.cam_passes import ablation_cam, score_cam
+    from saliency.maps.full_grad import full_grad
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.status import status
@@ -55,9 +58,12 @@ __all__ = [
     "Preprocessing",
     "Score",
     "Windows",
+    "ablation_cam",
     "activation_maps",
     "analyze_occlusion",
+    "attention_maps",
     "cam",
+    "class_attention_maps",
     "errors",
     "explain",
     "faithfulness",
@@ -67,6 +73,7 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_torch",
+    "full_grad",
     "grad_cam",
     "gradient_maps",
     "grid",
@@ -79,6 +86,7 @@ __all__ = [
     "probabilities",
     "rise_maps",
     "save_network",
+    "score_cam",
     "status",
     "use_cache",
 ]
