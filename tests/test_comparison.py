@@ -13,7 +13,8 @@ from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
-from localization.regression import fit_coverage, status
+from localization.features import Features
+from localization.regression import fit_coverage, fit_linear_map, status
 from saliency import InputError
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
@@ -23,7 +24,7 @@ from tests.devkits import voc_object, write_photo, write_text, write_voc
 
 NET = random_network(scenes_cnn(((4,), (6,)), size=(24, 32)))
 NAMES = tuple(f"class {k}" for k in range(10))
-OPTIONS = CompareOptions(quality=0, folds=4)
+OPTIONS = CompareOptions(quality=0, folds=4, fit="lad")  # the quickest
 EDGES = ("edges",)
 
 
@@ -279,7 +280,8 @@ def test_without_training_photos_the_data_are_cross_fitted_in_ten_folds(tmp_path
 
 def test_the_page_says_which_class_is_explained_and_which_folds_map_is_drawn(tmp_path):
     data = voc(tmp_path, n=8, label="wombat")
-    found = compare(network(), data, methods=EDGES, options=replace(OPTIONS, folds=2))
+    options = replace(OPTIONS, folds=2, routes=("Eq. 4", "heuristic"))
+    found = compare(network(), data, methods=EDGES, options=options)
     page = found.files["report.html"].decode()
     assert "Each of the 2 folds has its own: shown is their mean" in page
     assert "explained: class" in page and "wombat" in page
@@ -375,7 +377,7 @@ def test_bad_arguments_are_one_sentence_and_leave_nothing(tmp_path, change, says
         ({"quality": -1}, "quality must be a whole number of at least 0"),
         ({"target": "dog"}, "target must be one of predicted, label"),
         ({"each": "photo"}, "each must be one of class, object"),
-        ({"fit": "svm"}, "fit must be one of auto, lad, flip-equivariant"),
+        ({"fit": "svm"}, "fit must be one of coverage, lad, flip-equivariant"),
         ({"settings": {}}, "settings must be a Options"),
         ({"occlusion_strides": (0,)}, "occlusion_strides must be a whole number of at least 1"),
         ({"occlusion_strides": 8}, "occlusion_strides must be a tuple"),
@@ -449,8 +451,8 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
 
 
-def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
-    """Objects of one photo stay in one fold, of the solver's own too; the other routes' rows are what they were."""
+def test_the_linear_map_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
+    """Objects of one photo stay in one fold, of the solver's own too; other routes' rows do not hang on it."""
     rng, objects = np.random.default_rng(3), {}
     for i in range(12):
         x, y = rng.integers(1, 40, 2).tolist()
@@ -464,42 +466,49 @@ def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     np.save(folder / "000.npy", np.full((60, 80), np.nan))
     np.save(folder / "001.npy", np.zeros((60, 80)))
     given = {"methods": (), "maps": {"theirs": folder}}
-    options = replace(OPTIONS, folds=3, routes=("linear map", "heuristic", "coverage"))
+    options = replace(OPTIONS, folds=3, fit="coverage", routes=("linear map", "Eq. 4", "heuristic"))
     found = compare(network(), data, **given, options=options, folder=tmp_path / "out")
-    plain = compare(network(), data, **given, options=replace(OPTIONS, folds=3))
+    other = replace(options, routes=("heuristic", "Eq. 4", "linear map"), fit="lad")
+    plain = compare(network(), data, **given, options=other)
 
     samples = gathered(network(), data, folds=3, seed=options.settings.seed)
     maps = np.stack([np.load(folder / f"{name}.npy") for name in samples.ids]).astype(np.float32)
     known, said = samples.largest, status(maps)
+    by_pixel = np.full((len(samples), 4), np.nan)
     expected, why = np.full((len(samples), 4), np.nan), np.full(len(samples), "", "<U20")
     for train, test in samples.parts:
         train = train[said[train] == "ok"]
         assert not set(samples.images[train]) & set(samples.images[test])
         fit = fit_coverage(maps[train], known[train], photos=samples.images[train])
         expected[test], why[test] = fit.predict(maps[test]), fit.status(maps[test])
-    rows = [row for row in found.images if row["route"] == "coverage" and row["method"] == "theirs"]
+        eq4 = fit_linear_map(maps[train], known[train], method="ridge", features=Features.raw())
+        by_pixel[test] = np.where((said[test] == "ok")[:, None], eq4.predict(maps[test]), np.nan)
+    rows = [row for row in found.images if row["route"] == "linear map" and row["method"] == "theirs"]
     assert [row["image"] for row in rows] == list(samples.ids) and len(rows) == 24
     np.testing.assert_allclose([[row[k] for k in ("x0", "y0", "x1", "y1")] for row in rows], expected, atol=2e-3)
     assert [row["status"] for row in rows] == why.tolist()
+    rows = [row for row in found.images if row["route"] == "Eq. 4"]
+    np.testing.assert_allclose([[row[k] for k in ("x0", "y0", "x1", "y1")] for row in rows], by_pixel, atol=2e-3)
     assert {"not finite", "constant", "ok"} <= set(why)
-    own = next(row for row in found.rows if row["route"] == "coverage")
+    own = next(row for row in found.rows if row["route"] == "linear map")
     assert own["no_box"] == np.isnan(expected).any(1).sum() >= 4
-    assert any(one["route"] == "coverage" for one in found.results["paired"])
-    assert [row for row in found.rows if row["route"] != "coverage"] == plain.rows
-    assert not any(row["route"] == "coverage" for row in plain.rows)
-    assert "pictures/coverage-1.png" in found.files and "pictures/coverage-1.png" not in plain.files
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "What coverage sees" in page and "coverage learns weights from the training boxes too" in page
-    assert "coverage" not in plain.files["report.html"].decode().partition("<script")[0].replace("hatched", "")
+    assert {one["route"] for one in found.results["paired"]} == {"linear map", "Eq. 4", "heuristic", "none"}
+    rest = [[row for row in one.rows if row["route"] != "linear map"] for one in (found, plain)]
+    assert rest[0] == rest[1] and len(rest[0]) == 6
+    page, text = (one.files["report.html"].decode().partition("<script")[0] for one in (found, plain))
+    assert "Beside a map what the linear map reads in it" in page and "covered" not in text
+    assert "the same for all places of the map; Eq. 4 learns a weight for each pixel" in page
+    assert "The linear map learns a weight for each of a map&#39;s profiles" in text
+    assert [name for name in found.files if "weights" in name] == ["pictures/weights-theirs-Eq. 4.png"]
 
 
 def test_routes_are_those_that_are_asked_for(tmp_path):
-    """Coverage alone, of stacked methods too; of the heuristic alone nothing is stacked."""
+    """Eq. 4 alone, of stacked methods too; of the heuristic alone nothing is stacked."""
     data = voc(tmp_path / "VOC", n=12)
-    options = replace(OPTIONS, folds=2, stack=("edges", "centre-gaussian"), routes=("coverage",))
+    options = replace(OPTIONS, folds=2, stack=("edges", "centre-gaussian"), routes=("Eq. 4",))
     found = compare(network(), data, methods=options.stack, options=options)
     ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
-    assert ours == {(name, "coverage") for name in (*options.stack, "stacked")}
+    assert ours == {(name, "Eq. 4") for name in (*options.stack, "stacked")}
     assert found.files["report.html"]
     found = compare(network(), data, methods=options.stack, options=replace(options, routes=("heuristic",)))
     ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from localization.comparison.boxes import DEFAULT_ROUTES, Fitting, Route
+from localization.comparison.boxes import DEFAULT_ROUTES
+from localization.routes import Fitting, Route
 from saliency._checks import kind_of, one_of, whole
 from saliency.errors import InputError
 from saliency.methods import Options as MethodOptions
@@ -27,13 +28,14 @@ class CompareOptions:
     there are no training data)."""
     n_test: int | None = None
     """So many photos are scored, drawn with the seed (default: all)."""
-    fit: Fitting = "auto"
-    """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
-    ("flip-equivariant"); auto takes the latter below 1000 training boxes."""
+    fit: Fitting = "coverage"
+    """The linear map: one set of weights for all places ("coverage"), least absolute deviations on profiles ("lad"), or
+    a ridge on pixels that treats left and right alike ("flip-equivariant")."""
     routes: tuple[Route, ...] = DEFAULT_ROUTES
-    """How maps become boxes: the linear map, the heuristic, and coverage, a ridge shared by all places."""
+    """How maps become boxes: the linear map; Eq. 4, the paper's, in which each pixel has its own weights; the
+    heuristic."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
-    """Methods whose maps one more linear map (or coverage) sees together, where all of them are compared."""
+    """Methods whose maps one more linear map sees together, where all of them are compared."""
     occlusion_strides: tuple[int, ...] = ()
     """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     quality: int = 10

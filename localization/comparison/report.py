@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
-from localization.comparison.boxes import COVERAGE, EXTERNAL, HEURISTIC, LINEAR, NONE, Fit
+from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, right
 from localization.comparison.samples import Samples
@@ -15,25 +15,29 @@ from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
+from localization.routes import EQ4, HEURISTIC, LINEAR
 from localization.statistics import in_percent
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
-from saliency.models.preprocessing import Placement
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
-SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
+SHOWN, ABREAST = 12, 8  # images in the gallery, and columns in one of its pictures
 MAPS = 100  # in the gallery ...
 DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
-INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
+INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps ...
+COVERED_SIDE = 28  # ... and of their coverage
 MAPPED = 24, 300  # of these images have maps, but so many maps in all
 CHARTS = "corloc", "cost", "agreement"
 CASES = 16  # best and worst cases each
 CLASSES = 20  # at most, in the table of classes
 PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
-LEARNS = {
-    LINEAR: "The linear map learns its weights from the training boxes;",
-    COVERAGE: "coverage learns weights from the training boxes too, the same for all places of the map;",
-    HEURISTIC: "the heuristic learns only its settings from them.",
+LEARNS = {  # by route, and what fits the linear map
+    (LINEAR, "coverage"): "The linear map learns weights from the training boxes, the same for all places of the map;",
+    (LINEAR, "lad"): "The linear map learns a weight for each of a map's profiles from the training boxes;",
+    (LINEAR, "flip-equivariant"): "The linear map learns a weight for each pixel from the training boxes;",
+    (EQ4, ""): "Eq. 4 learns a weight for each pixel and box edge, as in Fast Object Localization via Sensitivity"
+    " Analysis;",
+    (HEURISTIC, ""): "the heuristic learns only its settings from them.",
 }
 PASSES = (
     "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
@@ -53,7 +57,7 @@ def rendered(
     files, figures_ = {}, {}
     titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
     for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
-        image = png(plot, DENSE if name.startswith(("gallery-", "coverage-")) else 110)
+        image = png(plot, DENSE if name.startswith("gallery-") else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
     return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
@@ -67,7 +71,7 @@ def _plots(
     titles: Sequence[str],
 ) -> dict[str, tuple[Plot, str]]:
     """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots = _galleries(results, samples, made, fits, titles) | _coverage(results, samples, made, fits, titles)
+    plots = _galleries(results, samples, made, fits, titles)
     if results["quality"] and len(made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -96,9 +100,12 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
             f"The {len(chosen)} {name} boxes of {best['method']} through the {best['route']}; above each its IoU.",
         )
     for name, fit in fits.items():
-        if fit.weights is not None:
+        for route, weights in fit.weights.items():
             mean = f", the mean of the {results['folds']} folds' maps" if results["folds"] else ""
-            plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), f"{name}{mean}")
+            plots[f"weights-{name}-{route}"] = (
+                figures.linear_weights(weights, CORNERS),
+                f"{name} through the {route}{mean}",
+            )
     return plots
 
 
@@ -115,6 +122,7 @@ def inspected(
     most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
     mapped, rest = np.sort(at[:most]), np.sort(at[most:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
+    covered = {f"{name} · {LINEAR}": fit.covered for name, fit in fits.items() if fit.covered}
     overlaps = {
         f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
         for fit in fits.values()
@@ -131,7 +139,11 @@ def inspected(
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
                 true=samples.true[i] if samples.true else np.empty((0, 4)),
-                maps={name: _small(own[number], made[name].placement(samples.sizes[i])) for name, own in maps.items()}
+                maps={
+                    name: _small(map_to_photo(own[number], made[name].placement(samples.sizes[i])))
+                    for name, own in maps.items()
+                }
+                | {label: _small(own.over_photo(k, samples.sizes[i]), COVERED_SIDE) for label, own in covered.items()}
                 if with_maps
                 else {},
                 boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
@@ -140,10 +152,9 @@ def inspected(
     return found
 
 
-def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
-    """A map over the photo, averaged to at most MAP_SIDE pixels a side."""
-    whole = map_to_photo(own, placement)
-    return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
+def _small(own: np.ndarray, side: int = MAP_SIDE) -> np.ndarray:
+    """A map averaged to at most so many pixels a side."""
+    return pooled(own, [min(size, side) for size in own.shape])
 
 
 def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Sequence[InspectedImage]) -> bytes:
@@ -152,7 +163,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
         Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
-        *([Section("The same images under every method", figures=_named(pictures, "gallery-"))] if pictures else ()),
+        *_gallery_sections(pictures, results["config"]["fit"] == "coverage" and _has(results, LINEAR)),
         *_quality_sections(results["quality"], pictures),
         *(_case_sections(results, pictures) if "rows" in results else ()),
         *_method_sections(results["methods"]),
@@ -186,7 +197,8 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
     if any(row["base"] for row in results["methods"]):
         yield "Every method of ours saw the same images and explains the same class of each."
     if results["methods"]:
-        yield " ".join(said for route, said in LEARNS.items() if any(row["route"] == route for row in results["rows"]))
+        routes, fitting = {row["route"] for row in results["rows"]}, results["config"]["fit"]
+        yield " ".join(said for (route, how), said in LEARNS.items() if route in routes and how in ("", fitting))
         if results["folds"]:
             yield (
                 f"The images are scored in {results['folds']} folds by photo, each by what everything outside of it"
@@ -296,6 +308,22 @@ def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     )
 
 
+def _has(results: Mapping[str, Any], route: str) -> bool:
+    return any(row["route"] == route for row in results.get("rows", ()))
+
+
+def _gallery_sections(pictures: Mapping[str, Figure], covered: bool) -> Iterator[Section]:
+    if pictures:
+        yield Section(
+            "The same images under every method",
+            "Beside a map what the linear map reads in it: for each cell of the photo the share of it that the box is"
+            " expected to cover, as it was learned on other photos. The best rectangle in that is the box."
+            if covered
+            else "",
+            figures=_named(pictures, "gallery-"),
+        )
+
+
 def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
     if not quality:
         return
@@ -320,20 +348,13 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
 def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
     if "best" in pictures:
         yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
-    if _named(pictures, "coverage-"):
-        yield Section(
-            "What coverage sees",
-            "For each cell of the photo the share of it that the box is expected to cover, as it was learned on other"
-            " photos; the best rectangle in it is the box. Each is drawn from 0 (dark) to its own largest share.",
-            figures=_named(pictures, "coverage-"),
-        )
     if not _named(pictures, "weights-"):
         return
     folds = results["folds"]
     which = f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
     yield Section(
-        "What the linear map learned",
-        "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
+        "What was learned for each pixel",
+        "One image a box edge: how a pixel of the map, about the typical map, moves that edge."
         f" Red pushes it right or down, blue left or up.{which}",
         figures=_named(pictures, "weights-"),
         wide=False,
@@ -401,73 +422,46 @@ def _galleries(
     fits: Mapping[str, Fit],
     titles: Sequence[str],
 ) -> dict[str, tuple[Plot, str]]:
-    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its best route."""
-    if not made:
+    """A fixed draw of test images, ABREAST columns a picture: a method's map with the box of the best route that reads
+    it, and beside it what the linear map expects the box to cover, with the box of that."""
+    columns: list[tuple[str, Covered | None]] = []
+    for name in dict.fromkeys([*made, *fits]):
+        columns += [(name, None)] if name in made else []
+        columns += [(name, fits[name].covered)] if name in fits and fits[name].covered else []
+    if not columns:
         return {}
-    at = _shown(results, samples, made)
+    rng = np.random.default_rng(results["seed"])
+    shown = max(4, min(SHOWN, MAPS // len(columns)))
+    at = np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False)).tolist()
     chosen = samples.test[at]
     routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
+
+    def column(name: str, shown: Covered | None) -> list[np.ndarray]:
+        if shown:
+            return [shown.over_photo(k, samples.sizes[i]) for k, i in zip(at, chosen.tolist())]
+        placements = (made[name].placement(samples.sizes[i]) for i in chosen.tolist())
+        return [map_to_photo(*pair) for pair in zip(made[name].maps(chosen), placements)]
+
     plots: dict[str, tuple[Plot, str]] = {}
-    names = list(made)
-    for first in range(0, len(names), ABREAST):
-        some = names[first : first + ABREAST]
+    for first in range(0, len(columns), ABREAST):
+        some = {f"{name}\ncovered" if covered else name: (name, covered) for name, covered in columns[first:][:ABREAST]}
         plot = figures.gallery(
             [samples.photo(i) for i in chosen],
-            {
-                name: [
-                    map_to_photo(own, made[name].placement(samples.sizes[i]))
-                    for own, i in zip(made[name].maps(chosen), chosen.tolist())
-                ]
-                for name in some
-            },
+            {title: column(*one) for title, one in some.items()},
             [samples.true[i] for i in chosen] if samples.true else [],
-            {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
+            {
+                title: list(fits[name].boxes[name, LINEAR if covered else routes[name]][at])
+                for title, (name, covered) in some.items()
+                if name in fits
+            },
             [titles[i] for i in chosen],
         )
+        names = ", ".join(dict.fromkeys(name for name, _ in some.values()))
         boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
-        plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
+        if any(covered for _, covered in some.values()):
+            boxes += " Covered: from 0 to its largest share of a cell; red: the linear map's boxes."
+        plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}"
     return plots
-
-
-def _coverage(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
-    """Coverage maps of the galleries' images with the boxes that come from them, ABREAST methods a picture."""
-    names = [name for name in made if name in fits and len(fits[name].covered)]
-    if not names:
-        return {}
-    at = _shown(results, samples, made).tolist()
-    chosen = [int(samples.test[k]) for k in at]
-    plots: dict[str, tuple[Plot, str]] = {}
-    for first in range(0, len(names), ABREAST):
-        some = names[first : first + ABREAST]
-        covered = {
-            name: [
-                map_to_photo(np.nan_to_num(fits[name].covered[k]).clip(0, 1), made[name].placement(samples.sizes[i]))
-                for k, i in zip(at, chosen)
-            ]
-            for name in some
-        }
-        plot = figures.gallery(
-            [samples.photo(i) for i in chosen],
-            covered,
-            [samples.true[i] for i in chosen],
-            {name: list(fits[name].boxes[name, COVERAGE][at]) for name in some},
-            [titles[i] for i in chosen],
-        )
-        plots[f"coverage-{len(plots) + 1}"] = plot, f"{', '.join(some)}. Green: true boxes; red: those of coverage."
-    return plots
-
-
-def _shown(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made]) -> np.ndarray:
-    """Positions among the test images of those in the galleries."""
-    rng = np.random.default_rng(results["seed"])
-    shown = max(4, min(SHOWN, MAPS // len(made)))
-    return np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:

@@ -18,7 +18,6 @@ import numpy as np
 from localization.boxes_file import FORMATS, FoundBoxes
 from localization.comparison.boxes import (
     BASELINES,
-    HEURISTIC,
     STACKED,
     Fit,
     baselines,
@@ -36,6 +35,7 @@ from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
+from localization.routes import HEURISTIC
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
@@ -47,7 +47,7 @@ from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
 from saliency.scores import logits
 
-SCHEMA = 2  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 3  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
