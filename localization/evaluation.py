@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -27,9 +27,10 @@ from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle, status
+from localization.regression import CoverageMap, LinearMap, fit_coverage, load_bundle, status
 from localization.regression.coverage import of_methods
 from localization.report import evaluated
+from localization.routes import EQ4, HEURISTIC, Route, fit_eq4
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
@@ -39,7 +40,7 @@ from saliency.models.classes import ClassList, Match, match_labels, read_classes
 from saliency.models.network import Network
 from saliency.report.entry import entry_words
 from saliency.report.record import content_hash, plain, record
-from saliency.scores import predicted, require_classes
+from saliency.scores import class_count, predicted, require_classes
 
 CHUNK = 32  # photos decoded at once
 Classes = Path | str | Sequence[str] | ClassList
@@ -62,8 +63,9 @@ class EvaluationOptions:
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
     """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
-    route: Literal["linear", "heuristic", "coverage"] = "linear"
-    """Without a saved map to boxes: what is learned on the training photos."""
+    route: Route | None = None
+    """What is learned on the training photos, where no saved map to boxes is given: the linear map, Eq. 4 (each pixel
+    its own weights, as in the paper) or the heuristic (default: the protocol's)."""
     map_size: tuple[int, int] = (56, 56)
     """Rows and columns that maps are pooled to before anything is learned from them."""
     settings: MethodOptions = field(default_factory=MethodOptions)
@@ -76,7 +78,8 @@ class EvaluationOptions:
     def check(self) -> None:
         """InputError for a value that is none."""
         one_of("protocol", self.protocol, PROTOCOLS)
-        one_of("route", self.route, ("linear", "heuristic", "coverage"))
+        if self.route is not None:
+            one_of("route", self.route, get_args(Route))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
         whole("folds", self.folds)
@@ -89,10 +92,8 @@ class EvaluationOptions:
             whole("map_size", side, least=1)
         kind_of("settings", self.settings, MethodOptions, "the options of the methods")
         several = len(known_methods(self.method)) > 1 if self.method else False
-        if several and (self.protocol in MAP_PROTOCOLS or self.route == "heuristic"):
-            raise InputError(
-                f"`method` {self.method}: only a linear map and coverage take several methods at once; give one"
-            )
+        if several and (self.protocol in MAP_PROTOCOLS or self.route == HEURISTIC):
+            raise InputError(f"`method` {self.method}: only a linear map takes several methods at once; give one")
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +205,9 @@ def evaluate(
     inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
-    match = _match(net, known, photos.samples) if net and protocol.name == "top1-loc" else None
+    match = _match(net, known, photos.samples) if net else None
+    if net is not None and match is not None and protocol.name == "top1-loc":
+        require_classes(net)
     source = None
     if maps is not None:
         source, inputs["maps"] = folder_maps(Path(maps), [(photos.data, photos.samples), *photos.training])
@@ -229,10 +232,11 @@ def evaluate(
             results["boxes_notes"] = list(read.notes)
         elif source is not None:
             found[source.name] = _boxes_of_maps(source, options, photos, linear, progress)
-        if protocol.name == "top1-loc":
-            assert net is not None and match is not None  # checked
-            right = _predicted_right(net, match.indices, photos, progress)
-            results["class_accuracy"] = bootstrap(right, clusters=photos.samples.images, seed=options.seed)
+        if net is not None and match is not None and (protocol.name == "top1-loc" or _classifies(net, match)):
+            said = _predicted_right(net, match.indices, photos, progress)
+            results["class_accuracy"] = bootstrap(said, clusters=photos.samples.images, seed=options.seed)
+            results["labels"] = match.describe()
+            right = said if protocol.name == "top1-loc" else None
         results |= _box_figures(found, protocol, photos, small, right, options.seed)
     origin = record({"options": options, "strict": strict}, options.seed, content_hash(inputs))
     return Evaluation(
@@ -246,7 +250,7 @@ def evaluate(
             "source": dict(source.record) if source is not None else {},
             "notes": [str(note) for note in photos.data.notes],
             "summary": photos.data.summary(),
-            "labels": match.describe() if match else "",
+            "labels": "",
             "entry": entry_words(net.preprocess, [a.size for a in photos.data.annotations]) if net else "",
             "boxes_notes": [],
             "cropped_away": cropped_away(net, photos.data, photos.samples) if net else 0,
@@ -368,6 +372,11 @@ def _match(net: Network, classes: ClassList | None, of: Samples) -> Match:
     return match_labels(of.labels, net.classes if classes is None else classes)
 
 
+def _classifies(net: Network, match: Match) -> bool:
+    """Whether the network can be right or wrong: it has several classes, of which one is a label of the samples."""
+    return class_count(net.architecture) > 1 and bool((match.indices >= 0).any())
+
+
 def _index_of(net: Network, classes: ClassList | None, photos: _Photos) -> dict[str, int]:
     """The network's class of every label; InputError where one has none, for then there is no map to make."""
     index_of: dict[str, int] = {}
@@ -437,10 +446,11 @@ def _boxes_of_maps(
 
 def _learned(maps: np.ndarray, boxes: np.ndarray, alike: np.ndarray, options: EvaluationOptions) -> Predict:
     """What takes maps to boxes by the route of the options; `alike` numbers the photos, copies with one number."""
-    if options.route == "heuristic":
+    route = options.route or PROTOCOLS[options.protocol].route
+    if route == HEURISTIC:
         return fit_heuristic(maps, boxes, seed=options.seed).predict
-    if options.route == "linear":
-        return fit_linear_map(maps, boxes, seed=options.seed).predict
+    if route == EQ4:
+        return fit_eq4(maps, boxes, options.seed).predict
     size = (maps.shape[-2], maps.shape[-1])
     coverage = fit_coverage(of_methods(maps), boxes, size=size, photos=alike, seed=options.seed)
     return lambda new: coverage.predict(of_methods(new))
@@ -504,7 +514,6 @@ def _predicted_right(
     net: Network, indices: Int[np.ndarray, " n"], photos: _Photos, progress: Progress | None
 ) -> Bool[np.ndarray, " n"]:
     """Whether the class of the largest logit is the sample's label; no class is right for a label that is none."""
-    require_classes(net)
     images = photos.samples.images
     shown = np.unique(images)
     said = np.full(len(photos.data), -2)
