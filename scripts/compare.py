@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tyro
 
+from localization.channels import READERS
 from localization.comparison import DEFAULT_METHODS, CompareOptions, compare
 from localization.datasets import Dataset
 from saliency._checks import whole
@@ -35,7 +36,7 @@ class Options:
     n_train: int | None = None
     """Training photos, drawn with the seed (default: 1000 scenes, all of another data set)."""
     methods: tuple[str, ...] = DEFAULT_METHODS
-    """Names from --list; all: every one that suits the network."""
+    """Names from --list; all: every method with maps that suits the network."""
     maps: tuple[str, ...] = ()
     """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id, over the whole photo."""
     boxes: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class Options:
 def main(options: Options) -> int:
     if options.list:
         print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
+        print("\n\n".join(["", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)

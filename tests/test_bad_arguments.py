@@ -563,7 +563,7 @@ BAD_OPTIONS = {
         "truncated": ("no", "truncated must be a bool"),
         "folds": (1, "folds must be 0 or at least 2, not 1"),
         "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
-        "route": ("scenic", "route must be one of linear, heuristic, coverage"),
+        "route": ("scenic", "route must be one of linear map, Eq. 4, heuristic"),
         "map_size": ((8, 0), "map_size must be a whole number of at least 1, not 0"),
         "settings": ("few", "settings must be a Options"),
     },

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from localization.boxes import map_to_photo
+from localization.channels import read_channels
 from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
@@ -513,3 +514,76 @@ def test_routes_are_those_that_are_asked_for(tmp_path):
     found = compare(network(), data, methods=options.stack, options=replace(options, routes=("heuristic",)))
     ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
     assert ours == {(name, "heuristic") for name in options.stack}
+
+
+def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
+    """Channels by themselves, of the class, and beside the maps: what fit_coverage gives on the same folds."""
+    data = voc(tmp_path / "VOC", n=14, label="7")
+    folder = truth(tmp_path / "maps", data)
+    np.save(folder / "001.npy", np.full((60, 80), np.nan))
+    names = ("edges", "channels", "class channels", "channels + maps")
+    options = replace(OPTIONS, folds=2, fit="coverage", target="label", quality=1)
+    found = compare(
+        network(), data, methods=names, maps={"theirs": folder}, options=options, folder=tmp_path / "out"
+    )  # fmt: skip
+    rows = {(row["method"], row["route"]): row for row in found.rows}
+    assert {route for method, route in rows if "channels" in method} == {"linear map"}
+    assert [rows[name, "linear map"]["backwards"] for name in names] == [0, 0, 1, None]  # of theirs nothing is known
+    assert rows["channels", "linear map"]["forwards"] == 1 and rows["channels", "linear map"]["no_box"] == 0
+    assert rows["channels + maps", "linear map"]["no_box"] == 1
+
+    net = network()
+    samples = gathered(net, data, folds=2, seed=options.settings.seed)
+    x = samples.input(range(len(samples)))
+    layers = read_channels(net, x)
+    assert all(samples.targets == 7)
+    by_class = read_channels(net, x, target=samples.targets)
+    entry = net.preprocess
+    over = [
+        external_maps(folder, samples.ids, samples.sizes).over(entry, name, size)
+        for name, size in zip(samples.ids, samples.sizes)
+    ]
+    maps = [METHODS["edges"].maps(net, x), np.stack(over).astype(np.float32)]
+    for name, features in (("channels", layers), ("class channels", by_class), ("channels + maps", [*layers, *maps])):
+        own = [row for row in found.images if row["method"] == name]
+        for train, test in samples.parts:
+            train = train[np.isfinite(features[-1][train]).all(tuple(range(1, features[-1].ndim)))]
+            known, photos = samples.target_boxes(entry)[train], samples.images[train]
+            fit = fit_coverage([one[train] for one in features], known, size=entry.size, photos=photos)
+            expected = fit.predict([one[test] for one in features])
+            boxes = [[own[i][key] for key in ("x0", "y0", "x1", "y1")] for i in test]
+            scale = np.array([entry.size[1] / 80, entry.size[0] / 60] * 2)
+            np.testing.assert_allclose(np.array(boxes) * scale, expected, atol=0.01)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "They read a network&#39;s features and explain nothing" in page
+    assert [row["method"] for row in found.results["quality"]["rows"]] == ["edges", "theirs"]
+    assert not list((tmp_path / "out").glob("maps"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"options": OPTIONS},
+            "channels has no map, .* keep routes 'linear map' and fit 'coverage', or leave",
+        ),
+        ({"methods": ("channels + maps",)}, "channels \\+ maps reads the maps of other methods too: name one"),
+        ({"layers": ("relu9",)}, "has no layer 'relu9'"),
+    ],
+)
+def test_readers_that_do_not_suit_are_refused(tmp_path, change, says):
+    options = change.get("options", CompareOptions(folds=2, quality=0, layers=change.get("layers", ())))
+    with pytest.raises(InputError, match=says):
+        compare(
+            network(), voc(tmp_path / "VOC", n=4), methods=change.get("methods", ("channels",)), options=options,
+            folder=tmp_path / "out",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_readers_without_boxes_are_left_out_and_said(tmp_path):
+    write_photo(tmp_path / "one.png", (50, 70))
+    options = CompareOptions(quality=0)
+    found = compare(network(), load("folder", tmp_path), methods=("edges", "channels"), options=options)
+    assert [row["method"] for row in found.rows] == ["edges"]
+    assert found.notes == ["channels: left out, for there is no box to learn from"]

@@ -130,7 +130,7 @@ def localize(
             own_boxes = np.where((said[test] == "ok")[:, None], boxes[route], np.nan)
             found[name, route] |= zip(test.tolist(), own_boxes / scale)
     return Fit(
-        {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
+        {label: to_photos(boxes, entry, samples) for label, boxes in found.items()},
         said[samples.test],
         settings,
         {route: np.mean(own, axis=0)[:, 0] for route, own in images.items() if own and len(names) == 1},
@@ -150,19 +150,20 @@ def _maps(
     """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`, averaged to at most SIDE pixels a side, which
     no box needs finer; the entry over which they lie; and what takes boxes of that input there."""
     entry, indices = made[names[0]].entry, np.arange(len(samples))
-    maps = [
-        made[name].maps(indices) if made[name].entry == entry else made[name].over(entry, indices, samples)
-        for name in names
-    ]
-    height, width = maps[0].shape[1:]
-    shrink = -(-max(height, width) // SIDE)
-    rows, columns = (-(-size // shrink) for size in (height, width))
-    small = [pooled(own, (rows, columns)) for own in maps] if shrink > 1 else maps
-    scale = np.array([columns / width, rows / height] * 2)
-    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), entry, scale
+    maps = [made[name].lying_over(entry, indices, samples) for name in names]
+    shapes = maps[0].shape[1:]
+    maps = [small(own, SIDE) for own in maps]
+    scale = np.array([maps[0].shape[2] / shapes[1], maps[0].shape[1] / shapes[0]] * 2)
+    return (maps[0] if len(maps) == 1 else np.stack(maps, axis=1)), entry, scale
 
 
-def _to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
+def small(maps: Float[np.ndarray, "n h w"], side: int) -> Float[np.ndarray, "n rows columns"]:
+    """Maps averaged by the whole number of pixels that makes them at most `side` a side."""
+    shrink = -(-max(maps.shape[1:]) // side)
+    return pooled(maps, [-(-size // shrink) for size in maps.shape[1:]]) if shrink > 1 else maps
+
+
+def to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
     """Boxes of the input, by sample, in the photos' pixels."""
     placed = [to_photo(boxes[i], entry.placement(samples.sizes[i])) for i in samples.test.tolist()]
     return np.array(placed).reshape(-1, 4)

@@ -34,6 +34,8 @@ class CompareOptions:
     routes: tuple[Route, ...] = DEFAULT_ROUTES
     """How maps become boxes: the linear map; Eq. 4, the paper's, in which each pixel has its own weights; the
     heuristic."""
+    layers: tuple[str, ...] = ()
+    """Layers whose channels are read (default: the last of the last two sizes of activations)."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
     """Methods whose maps one more linear map sees together, where all of them are compared."""
     occlusion_strides: tuple[int, ...] = ()
@@ -62,6 +64,7 @@ class CompareOptions:
             one_of("routes", route, get_args(Route))
         if not self.routes or len(set(self.routes)) < len(self.routes):
             raise InputError(f"routes must be one or more, each once, not {self.routes}")
+        kind_of("layers", self.layers, tuple, "names of layers")
         kind_of("stack", self.stack, tuple, "names of methods")
         kind_of("occlusion_strides", self.occlusion_strides, tuple, "strides in pixels")
         for stride in self.occlusion_strides:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
+from localization.channels import READERS
 from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, right
@@ -194,7 +195,7 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
     """What may be concluded from the rows, as far as the data of this run allow it."""
     theirs = [row["method"] for row in results["methods"] if row["base"] is None]
     theirs += [row["method"] for row in results["rows"] if row["route"] == EXTERNAL]
-    if any(row["base"] for row in results["methods"]):
+    if any(row["base"] in METHODS for row in results["methods"]):
         yield "Every method of ours saw the same images and explains the same class of each."
     if results["methods"]:
         routes, fitting = {row["route"] for row in results["rows"]}, results["config"]["fit"]
@@ -212,13 +213,27 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
-    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"]]
+    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"] in METHODS]
     if methods:
         yield Section("The methods", tables=[Table(("method", "what it shows", "sign", "source"), methods)])
+    readers = [READERS[row["base"]] for row in rows if row["base"] in READERS]
+    if readers:
+        yield Section(
+            "Learned readers",
+            "They read a network's features and explain nothing: what they find says where the object is, not why the"
+            " class was given. They have no map, so the linear map alone makes their boxes.",
+            tables=[
+                Table(("reader", "what it reads", "source"), [(r.name, _line(r.summary), r.source) for r in readers])
+            ],
+        )
 
 
 def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
-    return row["method"], " ".join(method.summary.split()), method.sign, method.source
+    return row["method"], _line(method.summary), method.sign, method.source
+
+
+def _line(summary: str) -> str:
+    return " ".join(summary.split())
 
 
 def _lead(results: Mapping[str, Any]) -> str:
@@ -272,7 +287,7 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
 
 def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
-    asked = [row for row in rows if row["base"] and row["base"] not in CONTROLS]
+    asked = [row for row in rows if row["base"] in METHODS and row["base"] not in CONTROLS]
     best = next((row for row in rows if row["base"] in CONTROLS), None)
     if not best or not asked:
         return ""

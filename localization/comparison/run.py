@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from localization.boxes_file import FORMATS, FoundBoxes
+from localization.channels import READERS
 from localization.comparison.boxes import (
     BASELINES,
     STACKED,
@@ -28,14 +29,15 @@ from localization.comparison.boxes import (
     paired,
     rows,
 )
-from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, shards, tasks
+from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, readings, shards, tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
+from localization.comparison.reading import localize_channels
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
-from localization.routes import HEURISTIC
+from localization.routes import HEURISTIC, LINEAR
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
@@ -73,7 +75,8 @@ def compare(
         predictions alone.
     train: the photos boxes are learned from, less those that are scored too, by their pixels. Without it, the data are
         cross-fitted: each fold's boxes are learned on everything outside of it.
-    methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network.
+    methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network; and readers, which have
+        no maps: names in `localization.channels.READERS`.
     maps: another tool's maps to compare, by a name of your own: a folder as `localization.external` reads it.
     boxes: another tool's boxes, by name: a CSV with image,x0,y0,x1,y1 and perhaps label and score, in photo pixels.
     box_format: what the four numbers of these are, one of `localization.boxes_file.FORMATS` (default: xyxy in pixels).
@@ -117,9 +120,11 @@ def compare(
         seed=options.settings.seed,
     )
     wanted = tasks(net, methods, options.settings, options.occlusion_strides)
-    _check_names(wanted, their_maps, their_boxes)
+    readers = [name for name in dict.fromkeys(methods) if name in READERS]
+    _check_names([*wanted, *readers], their_maps, their_boxes)
+    _check_readers(readers, [*wanted, *their_maps], options)
     _check_kept(samples, options, their_maps)
-    job = _job(net, samples, wanted, options, their_maps, their_boxes, box_format, command)
+    job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, command)
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -144,6 +149,7 @@ class _Job:
     net: Network
     samples: Samples
     wanted: Mapping[str, Task]
+    readers: Sequence[str]
     options: CompareOptions
     maps: Mapping[str, ExternalMaps]
     boxes: Mapping[str, FoundBoxes]
@@ -167,6 +173,7 @@ def _job(
     net: Network,
     samples: Samples,
     wanted: Mapping[str, Task],
+    readers: Sequence[str],
     options: CompareOptions,
     their_maps: Mapping[str, Path],
     their_boxes: Mapping[str, Path],
@@ -177,7 +184,7 @@ def _job(
     given = {name: external_boxes(path, samples, box_format) for name, path in their_boxes.items()}
     key = content_hash(
         SCHEMA,
-        list(wanted),
+        [*wanted, *readers],
         options,
         samples.digest,
         samples.name,
@@ -190,7 +197,7 @@ def _job(
         {name: one.digest for name, one in theirs.items()},
         *(part for name, one in given.items() for part in (name, one.boxes)),
     )
-    return _Job(net, samples, wanted, options, theirs, given, command, key)
+    return _Job(net, samples, wanted, readers, options, theirs, given, command, key)
 
 
 def _check(
@@ -206,9 +213,9 @@ def _check(
     function("progress", progress, "(done, total)")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
-    unknown = [name for name in methods if name not in METHODS and name != "all"]
+    unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
     if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join(METHODS)}")
+        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join((*METHODS, *READERS))}")
 
 
 def _path(name: str, value: object) -> Path:
@@ -226,9 +233,21 @@ def _paths(name: str, given: object) -> dict[str, Path]:
     return {key: _path(f"{name}[{key!r}]", value) for key, value in given.items()}
 
 
-def _check_names(wanted: Mapping[str, Task], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:
+def _check_readers(readers: Sequence[str], with_maps: Sequence[str], options: CompareOptions) -> None:
+    """A reader has no map, so one route fits."""
+    for name in readers:
+        if LINEAR not in options.routes or options.fit != "coverage":
+            raise InputError(
+                f"methods: {name} has no map, and its boxes come from the linear map by coverage alone: keep routes"
+                f" {LINEAR!r} and fit 'coverage', or leave {name} out"
+            )
+        if READERS[name].maps and not with_maps:
+            raise InputError(f"methods: {name} reads the maps of other methods too: name one or more")
+
+
+def _check_names(wanted: Sequence[str], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:
     """Every row of the result has a name of its own."""
-    taken = {*METHODS, *wanted, *BASELINES.values(), STACKED, "baseline"}
+    taken = {*METHODS, *READERS, *wanted, *BASELINES.values(), STACKED, "baseline"}
     for kind, names in (("maps", maps), ("boxes", boxes)):
         for name in names:
             if not re.fullmatch(r"[^/\\:\x00-\x1f.][^/\\:\x00-\x1f]{0,79}", name):
@@ -258,7 +277,13 @@ def _warm_up(job: _Job) -> None:
     several = default_batch(job.net.architecture, (SHARD, *preprocess.size), job.net.architecture.last)
     first = job.samples.input(range(min(several, len(job.samples))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda one: one.method.maps(job.net, first, target=0, options=one.settings), job.wanted.values()))
+        list(pool.map(lambda one: one.run(job.net, first, np.zeros(len(first), int)), _tasks(job).values()))
+
+
+def _tasks(job: _Job) -> dict[str, Task]:
+    """Maps, and where boxes can be learned from them the channels that are read."""
+    read = readings(job.net, job.readers, job.options.layers) if job.samples.true else {}
+    return {**job.wanted, **read}
 
 
 def _reusable(folder: Path, key: str) -> None:
@@ -277,11 +302,22 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     predicted = outputs.argmax(-1)
     known = samples.targets >= 0
     targets = np.where(known, samples.targets, predicted) if options.target == "label" else predicted
-    made = make(job.wanted, samples, targets, folder, progress)
+    everything = make(_tasks(job), samples, targets, folder, progress)
+    read = {name: one for name, one in everything.items() if name not in job.wanted}
+    made = {name: one for name, one in everything.items() if name in job.wanted}
     made |= {name: external(name, theirs, samples, folder) for name, theirs in job.maps.items()}
-    fits = _fits(job, made) if samples.true else {}
+    fits = _fits(job, made, read) if samples.true else {}
+    costs = {name: one.record(name) for name, one in made.items()}
+    for name in job.readers if samples.true else ():
+        own = read[_read_by(name)].record(name) | {"base": name}
+        costs[name] = own | _together([own, *(costs[one] for one in made)]) if READERS[name].maps else own
     results: dict[str, Any] = {
-        **record({"methods": list(job.wanted), **plain(options)}, options.settings.seed, samples.digest, job.command),
+        **record(
+            {"methods": [*job.wanted, *job.readers], **plain(options)},
+            options.settings.seed,
+            samples.digest,
+            job.command,
+        ),
         "key": job.key,
         "network": {
             "name": net.name,
@@ -297,16 +333,15 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "notes": [*samples.notes, *_notes(job, known)],
         "left_out": samples.left_out,
         "entry": entry_words(net.preprocess, [samples.sizes[i] for i in samples.test]),
-        "methods": [one.record(name) for name, one in made.items()],
+        "methods": list(costs.values()),
         "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
     }
     if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())
         results["unknown_labels"] = int((~known[samples.test]).sum())
     if samples.true:
-        costs = {name: one.record(name) for name, one in made.items()}
         if STACKED in fits:
-            costs[STACKED] = _together([costs[name] for name in options.stack])
+            costs = costs | {STACKED: _together([costs[name] for name in options.stack])}
         results["cut_away"] = samples.cut_away()
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
@@ -323,24 +358,32 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
 
         return rendered(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
-    return Comparison(results, images, draw, made)
+    return Comparison(results, images, draw, made | read)
 
 
-def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
-    """Boxes of every method and route."""
+def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict[str, Fit]:
+    """Boxes of every method, reader and route."""
     samples, options = job.samples, job.options
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         own = pool.map(lambda name: localize((name,), made, samples, options.fit, options.routes), made)
-        found = dict(zip(made, own))
+        theirs = pool.map(lambda name: localize_channels(name, read[_read_by(name)], made, samples), job.readers)
+        found = dict(zip((*made, *job.readers), (*own, *theirs)))
     if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
         found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes)
-    theirs = {name: given(name, own) for name, own in job.boxes.items()}
-    return found | theirs | {"baseline": baselines(samples)}
+    foreign = {name: given(name, own) for name, own in job.boxes.items()}
+    return found | foreign | {"baseline": baselines(samples)}
+
+
+def _read_by(reader: str) -> str:
+    """The name of the channels that it reads."""
+    return "class channels" if READERS[reader].by_class else "channels"
 
 
 def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
     """What a reader of the figures has to know beside what the samples say."""
     scored = job.samples.test
+    if job.readers and not job.samples.true:
+        yield f"{', '.join(job.readers)}: left out, for there is no box to learn from"
     for name, theirs in job.boxes.items():
         yield from (f"{name}: {note}" for note in theirs.notes)
     if job.options.target == "label" and not known[scored].all():
