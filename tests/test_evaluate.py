@@ -8,8 +8,10 @@ import pytest
 
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
+from localization.channels import read_channels
 from localization.contents import read_contents
 from localization.datasets import load, scenes
+from localization.detection import average_precision, recall_at
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.features import pooled
 from localization.protocols import Samples
@@ -619,3 +621,57 @@ def test_boxes_in_another_format_are_refused_until_it_is_named(devkit, tmp_path)
         run(devkit, tmp_path, boxes=tmp_path / "shares.csv")
     row = run(devkit, tmp_path, boxes=tmp_path / "shares.csv", box_format="normalised-xyxy")["rows"][-1]
     assert {name: figure["value"] for name, figure in row["classes"].items()} == {"cat": 1.0, "dog": 0.0}
+
+
+def test_channels_and_several_boxes_in_folds(tmp_path):
+    """Channels beside a map, of the class asked for; two boxes each, scored by recall and average precision."""
+    net = load_network("scenes_cnn")
+    data = load("scenes", split="test", limit=24)
+    options = EvaluationOptions("gt-known", folds=2, method="class channels+edges", several=2, layers=("relu4_2",))
+    result = evaluate(data, net=net, options=options)
+    samples = protocols.samples(data)
+    x = net.preprocess([data.images[i] for i in samples.images])
+    classes = np.array([net.classes.index(label) for label in samples.labels])
+    features = [*read_channels(net, x, ("relu4_2",), target=classes), pooled(METHODS["edges"].maps(net, x), (56, 56))]
+    hashes = read_contents(data).hashes
+    alike = np.unique(np.array([hashes[i] for i in samples.images]), return_inverse=True)[1]
+    fold = np.random.default_rng(0).permutation(np.arange(alike.max() + 1) % 2)[alike]
+    found, several = np.empty((24, 4)), [None] * 24
+    for k in range(2):
+        own, test = fold != k, np.flatnonzero(fold == k)
+        fit = fit_coverage([one[own] for one in features], samples.largest[own], size=(96, 96), photos=alike[own])
+        found[test] = fit.predict([one[test] for one in features])
+        for i, more in zip(test, fit.detected([one[test] for one in features], most=2)):
+            several[i] = more
+    np.testing.assert_allclose(result.found["class channels+edges"], found, atol=0.05)
+    stated = result.results["several"]
+    boxes = [own for own, _ in several]
+    assert stated["recall_at_2"] == pytest.approx(recall_at(boxes, samples.true, 2))
+    for row in stated["classes"]:
+        own = [i for i in range(24) if samples.labels[i] == row["class"]]
+        parts = [boxes[i] for i in own], [several[i][1] for i in own], [samples.true[i] for i in own]
+        assert row["ap"] == pytest.approx(average_precision(*parts))
+    assert "mean average precision over classes" in result.table()
+    assert "Several boxes a sample" in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "channels", "route": "heuristic"}, "--method channels has channels, whose boxes come by --route"),
+        ({"method": "channels", "protocol": "paper-voc07"}, "--route 'linear map', not by 'Eq. 4'"),
+        (
+            {"method": "channels", "protocol": "maxboxacc"},
+            "--protocol maxboxacc scores maps, and --method channels has",
+        ),
+        ({"method": "channels+class channels"}, "--method channels\\+class channels: class channels hold the channels"),
+        ({"method": "channels + maps"}, "unknown method 'channels '; choose from gradient-max, .*, class channels"),
+        ({"several": 3, "protocol": "paper-voc07"}, "--several boxes are for protocols whose samples are a photo and"),
+        ({"several": 3, "route": "heuristic"}, "--several boxes are found by --route 'linear map', not by 'heuristic'"),
+    ],
+)
+def test_channels_and_several_that_do_not_suit(devkit, tmp_path, options, says):
+    given = {"network": "scenes_cnn", "train_split": "trainval", **options}
+    with pytest.raises(InputError, match=says):
+        run(devkit, tmp_path, **given)
+    assert not (tmp_path / "out").exists()
