@@ -27,7 +27,7 @@ from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import CoverageMap, LinearMap, load_bundle
+from localization.regression import CoverageMap, LinearMap, bundle_hash, load_bundle
 from localization.report import evaluated
 from localization.routes import HEURISTIC, LINEAR, Route
 from localization.source_boxes import CHUNK, Bundle, Photos, Several, boxes_of_source, map_size_of, size_of, sizes_of
@@ -197,7 +197,7 @@ def evaluate(
         source = network_maps(net, recipe, protocol.target, index_of)
         inputs["network"] = net.digest
     if linear is not None:
-        inputs["linear"] = _bundle_hash(linear)
+        inputs["linear"] = bundle_hash(linear)
     if protocol.name in MAP_PROTOCOLS:
         assert source is not None  # checked
         results |= _threshold_figures(source, options, photos, progress)
@@ -414,14 +414,6 @@ def _index_of(net: Network, classes: ClassList | None, photos: Photos) -> dict[s
                 )
             index_of |= {label: int(i) for label, i in zip(own.labels, match.indices)}
     return index_of
-
-
-def _bundle_hash(bundle: Bundle) -> str:
-    if isinstance(bundle, LinearMap):
-        return content_hash(bundle.weights, bundle.intercept, bundle.typical)
-    own = bundle.correction
-    learned = [bundle.solution, own.mean, own.deviation, *(() if own.weights is None else (own.weights,))]
-    return content_hash(*learned, own.best, plain(bundle.cells), bundle.size, bundle.shapes)
 
 
 def _boxes_of_file(path: Path, photos: Photos, box_format: str | None) -> tuple[FoundBoxes, str]:

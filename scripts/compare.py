@@ -43,6 +43,8 @@ class Options:
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1 and perhaps label, score."""
     box_format: str | None = None
     """The numbers of --boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
+    bundle: tuple[Path, ...] = ()
+    """Files of what was learned on another data set, from features compared here (--keep-bundles, fit_boxes)."""
     compare: tyro.conf.OmitArgPrefixes[CompareOptions] = field(default_factory=CompareOptions)
     out: Path = Path("runs/compare")
     quiet: bool = False
@@ -63,8 +65,8 @@ def main(options: Options) -> int:
     with cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
-            box_format=options.box_format, classes=options.network.classes, options=options.compare,
-            folder=options.out, progress=progress, command=cli.command(),
+            box_format=options.box_format, bundles=options.bundle, classes=options.network.classes,
+            options=options.compare, folder=options.out, progress=progress, command=cli.command(),
         )  # fmt: skip
     if found.reused:
         print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")

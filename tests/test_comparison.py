@@ -587,3 +587,61 @@ def test_readers_without_boxes_are_left_out_and_said(tmp_path):
     found = compare(network(), load("folder", tmp_path), methods=("edges", "channels"), options=options)
     assert [row["method"] for row in found.rows] == ["edges"]
     assert found.notes == ["channels: left out, for there is no box to learn from"]
+
+
+def test_what_is_learned_elsewhere_is_carried_over(tmp_path):
+    """Bundles of one comparison, of a map, of stacked maps, of channels and of channels beside maps, in another."""
+    first, second = voc(tmp_path / "first", n=14), voc(tmp_path / "second", n=10, sides=(24, 20))
+    for i in range(10):
+        write_photo(tmp_path / "second" / "JPEGImages" / f"{i:03d}.jpg", (60, 80), seed=70 + i)
+    names = ("edges", "centre-gaussian", "channels", "channels + maps")
+    options = CompareOptions(folds=2, quality=0, stack=("edges", "centre-gaussian"), routes=("linear map",))
+    kept = compare(
+        network(), first, methods=names, options=replace(options, keep_bundles=True), folder=tmp_path / "out"
+    )
+    paths = [tmp_path / "out" / "bundles" / f"{name}.safetensors" for name in (*names, "stacked")]
+    assert sorted((tmp_path / "out" / "bundles").iterdir()) == sorted(paths) and set(kept.bundles) == {
+        *names,
+        "stacked",
+    }
+    samples = gathered(network(), first, folds=2, seed=0)
+    maps = METHODS["edges"].maps(network(), samples.input(range(14)))
+    known = samples.target_boxes(network().preprocess)
+    expected = fit_coverage(maps, known, photos=samples.images)  # of both folds
+    np.testing.assert_array_equal(kept.bundles["edges"].solution, expected.solution)
+
+    found = compare(network(), second, methods=("edges", "centre-gaussian"), bundles=paths, options=options)
+    rows = {(row["method"], row["route"]): row for row in found.rows}
+    assert {label for label in rows if label[1] == "from VOC"} == {(name, "from VOC") for name in (*names, "stacked")}
+    x, sizes = gathered(network(), second, folds=2, seed=0).input(range(10)), np.array([80 / 32, 60 / 24] * 2)
+    own = [METHODS[name].maps(network(), x) for name in ("edges", "centre-gaussian")]
+    layers = read_channels(network(), x)
+    features = (own[0], own[1], layers, [*layers, *own], own)
+    for name, one in zip((*names, "stacked"), features):
+        boxes = [row for row in found.images if (row["method"], row["route"]) == (name, "from VOC")]
+        boxes = np.array([[row[key] for key in ("x0", "y0", "x1", "y1")] for row in boxes])
+        np.testing.assert_allclose(boxes, kept.bundles[name].predict(one) * sizes, atol=0.01)
+    stated = {(one["method"], one["against"]): one for one in found.results["carried"]}
+    assert set(stated) == {(name, "median box, none") for name in (*names, "stacked")} | {
+        (name, f"{name}, linear map") for name in ("edges", "centre-gaussian", "stacked")
+    }
+    one = stated["edges", "edges, linear map"]
+    assert one["difference"] == pytest.approx(
+        rows["edges", "from VOC"]["corloc"] - rows["edges", "linear map"]["corloc"]
+    )
+    assert "without one box of this one" in found.files["report.html"].decode()
+    assert found.table().count("from VOC") == 5
+
+    with pytest.raises(InputError, match=r"edges.safetensors: was learned from maps of edges, which is not compared"):
+        compare(network(), second, methods=("random",), bundles=paths[:1], options=options)
+    with pytest.raises(InputError, match="bundles: two are of the same features and data set"):
+        compare(network(), second, methods=("edges",), bundles=paths[:1] * 2, options=options)
+    with pytest.raises(InputError, match="bundles must be a list of paths"):
+        compare(network(), second, methods=("edges",), bundles=str(paths[0]), options=options)
+    with pytest.raises(InputError, match="fitted to features of preprocessing"):
+        compare(network("letterbox"), second, methods=("edges",), bundles=paths[:1], options=options)
+    expected.save(tmp_path / "silent.safetensors")
+    with pytest.raises(InputError, match="a bundle to compare is a coverage map that says what it was learned from"):
+        compare(network(), second, methods=("edges",), bundles=[tmp_path / "silent.safetensors"], options=options)
+    with pytest.raises(InputError, match="keep_bundles keeps what coverage has learned"):
+        CompareOptions(keep_bundles=True, fit="lad")

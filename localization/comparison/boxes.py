@@ -15,7 +15,7 @@ from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import fit_coverage, fit_linear_map, status
+from localization.regression import CoverageMap, fit_coverage, fit_linear_map, status
 from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
 from localization.routes import EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
@@ -57,13 +57,14 @@ class Covered:
 class Fit:
     """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in each
     part's training; the weights of each pixel as images float `[4, h, w]`, by route that has such; what the linear map
-    covers, where it is fitted so."""
+    covers, where it is fitted so, and the coverage map of all that may be learned from, where it is to be kept."""
 
     boxes: Mapping[Label, np.ndarray]
     status: np.ndarray
     settings: Sequence[Mapping[str, Any]]
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     covered: Covered | None = None
+    learned: CoverageMap | None = None
 
     def status_of(self, route: str) -> np.ndarray:
         """Why a box of this route is none, where it is none."""
@@ -76,8 +77,10 @@ def localize(
     samples: Samples,
     fitting: Fitting = "coverage",
     routes: Sequence[Route] = DEFAULT_ROUTES,
+    source: Mapping[str, Any] | None = None,
 ) -> Fit:
-    """The box routes of one method, or those but the heuristic of several methods' maps side by side."""
+    """The box routes of one method, or those but the heuristic of several methods' maps side by side. `source` says
+    what the maps are, where what is learned is to be kept."""
     name = names[0] if len(names) == 1 else STACKED
     routes = [route for route in routes if len(names) == 1 or route != HEURISTIC]
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
@@ -94,13 +97,16 @@ def localize(
     parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
     flip = LINEAR in routes and fitting == "flip-equivariant"
     halves = {one: even_odd(maps, one) for one in candidates(maps.shape[-2:])} if flip else {}
+
+    def cover(train: np.ndarray) -> CoverageMap:
+        size, photos = (maps.shape[-2], maps.shape[-1]), samples.images[train]
+        return fit_coverage(of_methods(maps[train]), known[train], size=size, photos=photos, source=source)
+
     for train, test in parts:
         boxes: dict[str, np.ndarray] = {}
         chosen: dict[str, Any] = {}
         if LINEAR in routes and fitting == "coverage":
-            coverage = fit_coverage(
-                of_methods(maps[train]), known[train], size=maps.shape[-2:], photos=samples.images[train]
-            )
+            coverage = cover(train)
             boxes[LINEAR], shown, why = coverage.located(of_methods(maps[test]))
             covered |= zip(test.tolist(), shown)
             covered_status |= zip(test.tolist(), why.tolist())
@@ -141,6 +147,7 @@ def localize(
         )
         if covered
         else None,
+        None if source is None else coverage if not samples.folds else cover(np.flatnonzero(said == "ok")),
     )
 
 
@@ -258,6 +265,34 @@ def paired(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: 
             }
         )
     return compared
+
+
+def carried(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: Samples) -> list[dict[str, Any]]:
+    """Each row learned elsewhere against what the same features teach here, and against the median box of here."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    right = {label: hits(best_iou(boxes, true)) for label, boxes in _labelled(fits).items()}
+    corlocs = {(row["method"], row["route"]): row["corloc"] for row in rows}
+    found = []
+    for label in right:
+        if not label[1].startswith("from "):
+            continue
+        for other in ((label[0], LINEAR), ("median box", NONE)):
+            if other in right:
+                difference = paired_difference(right[label], right[other], clusters=images)
+                found.append(
+                    {
+                        "method": label[0],
+                        "route": label[1],
+                        "corloc": corlocs[label],
+                        "against": ", ".join(other),
+                        "against_corloc": corlocs[other],
+                        "difference": difference.value,
+                        "low": difference.low,
+                        "high": difference.high,
+                        "mcnemar_p": mcnemar_exact(right[label], right[other]).p,
+                    }
+                )
+    return found
 
 
 def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from localization.comparison.boxes import DEFAULT_ROUTES
-from localization.routes import Fitting, Route
+from localization.routes import LINEAR, Fitting, Route
 from saliency._checks import kind_of, one_of, whole
 from saliency.errors import InputError
 from saliency.methods import Options as MethodOptions
@@ -46,6 +46,8 @@ class CompareOptions:
     """What the methods share."""
     keep_maps: bool = False
     """Keep every map, FOLDER/maps/METHOD/IMAGE.npy, with the placement beside them."""
+    keep_bundles: bool = False
+    """Keep what each linear map has learned, FOLDER/bundles/METHOD.safetensors: of folds, from all of them."""
     strict: bool = False
     """A photo that cannot be decoded is an error; otherwise it is left out and noted."""
 
@@ -58,6 +60,9 @@ class CompareOptions:
         whole("quality", self.quality)
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
+        kind_of("keep_bundles", self.keep_bundles, bool, "whether what is learned is kept")
+        if self.keep_bundles and (self.fit != "coverage" or LINEAR not in self.routes):
+            raise InputError(f"keep_bundles keeps what coverage has learned: keep routes {LINEAR!r} and fit 'coverage'")
         kind_of("strict", self.strict, bool, "whether nothing may be left out")
         kind_of("routes", self.routes, tuple, "names of routes")
         for route in self.routes:

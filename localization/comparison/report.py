@@ -269,6 +269,13 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
         tables=[_paired(results["paired"])],
     )
+    if results.get("carried"):
+        yield Section(
+            "Learned elsewhere",
+            "What was learned on another data set, without one box of this one, beside what the same features teach"
+            " here and beside the box that looks at no photo. Whether photos of that set are among these is not known.",
+            tables=[_carried(results["carried"])],
+        )
     classes = list(rows[0]["classes"])
     if 1 < len(classes) <= CLASSES:
         published = list(published_rows(PRINTED.get(results["dataset"], ""), classes))
@@ -428,6 +435,16 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
         ],
         decimals=(None, None, 1, 1, 1, None),
     )
+
+
+def _carried(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shares = ("corloc", "against_corloc", "difference", "low", "high")
+    return Table(
+        ("method", "learned", "against", "CorLoc", "the other's", "difference", "low", "high", "McNemar p"),
+        [(row["method"], row["route"], row["against"], *(100 * row[key] for key in shares), row["mcnemar_p"])
+         for row in rows],
+        decimals=(None, None, None, 1, 1, 1, 1, 1, None),
+    )  # fmt: skip
 
 
 def _galleries(

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from localization.boxes_file import FORMATS, FoundBoxes
-from localization.channels import READERS
+from localization.channels import READERS, layers_of
 from localization.comparison.boxes import (
     BASELINES,
     STACKED,
     Fit,
     baselines,
+    carried,
     external_boxes,
     given,
     image_rows,
@@ -32,11 +33,12 @@ from localization.comparison.boxes import (
 from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, readings, shards, tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
-from localization.comparison.reading import localize_channels
+from localization.comparison.reading import carried_over, localize_channels, needs, read_bundle, source_of
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
+from localization.regression import CoverageMap, bundle_hash
 from localization.routes import HEURISTIC, LINEAR
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
@@ -61,6 +63,7 @@ def compare(
     maps: Mapping[str, Path | str] | None = None,
     boxes: Mapping[str, Path | str] | None = None,
     box_format: str | None = None,
+    bundles: Sequence[Path | str] = (),
     classes: ClassList | Sequence[str] | Path | str | None = None,
     options: CompareOptions | None = None,
     folder: Path | str | None = None,
@@ -80,6 +83,8 @@ def compare(
     maps: another tool's maps to compare, by a name of your own: a folder as `localization.external` reads it.
     boxes: another tool's boxes, by name: a CSV with image,x0,y0,x1,y1 and perhaps label and score, in photo pixels.
     box_format: what the four numbers of these are, one of `localization.boxes_file.FORMATS` (default: xyxy in pixels).
+    bundles: files of coverage maps that were learned on another data set, from features that are compared here; each
+        gets a row of its own, and its difference to what is learned here is stated.
     classes: what the network's outputs are called in the data's labels, as `read_classes` takes it (default: as the
         network says itself). Labels and names meet whatever their case, spaces and underscores.
     folder: where maps lie while the run goes on, and the result's files in the end: a run that was killed goes on
@@ -123,8 +128,9 @@ def compare(
     readers = [name for name in dict.fromkeys(methods) if name in READERS]
     _check_names([*wanted, *readers], their_maps, their_boxes)
     _check_readers(readers, [*wanted, *their_maps], options)
+    elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
-    job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, command)
+    job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -153,6 +159,7 @@ class _Job:
     options: CompareOptions
     maps: Mapping[str, ExternalMaps]
     boxes: Mapping[str, FoundBoxes]
+    bundles: Sequence[CoverageMap]
     command: str
     key: str
 
@@ -178,6 +185,7 @@ def _job(
     their_maps: Mapping[str, Path],
     their_boxes: Mapping[str, Path],
     box_format: str | None,
+    bundles: Sequence[CoverageMap],
     command: str,
 ) -> _Job:
     theirs = {name: external_maps(path, samples.ids, samples.sizes) for name, path in their_maps.items()}
@@ -196,8 +204,9 @@ def _job(
         samples.targets,
         {name: one.digest for name, one in theirs.items()},
         *(part for name, one in given.items() for part in (name, one.boxes)),
+        [(bundle_hash(one), plain(one.source)) for one in bundles],
     )
-    return _Job(net, samples, wanted, readers, options, theirs, given, command, key)
+    return _Job(net, samples, wanted, readers, options, theirs, given, bundles, command, key)
 
 
 def _check(
@@ -245,6 +254,22 @@ def _check_readers(readers: Sequence[str], with_maps: Sequence[str], options: Co
             raise InputError(f"methods: {name} reads the maps of other methods too: name one or more")
 
 
+def _bundles(given: object, with_maps: Sequence[str]) -> list[CoverageMap]:
+    """Read, each with a row of its own, of features that are there."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(f"bundles must be a list of paths, not {given!r}")
+    found = [read_bundle(_path("bundles", one)) for one in given]
+    for path, bundle in zip(given, found):
+        if missing := [name for name in needs(bundle)[1] if name not in with_maps]:
+            raise InputError(
+                f"{path}: was learned from maps of {missing[0]}, which is not compared: name it in methods"
+            )
+    labels = [(one.source.get("name", one.source["method"]), one.source["dataset"]) for one in found]
+    if len(set(labels)) < len(labels):
+        raise InputError("bundles: two are of the same features and data set, so that their rows would be one")
+    return found
+
+
 def _check_names(wanted: Sequence[str], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:
     """Every row of the result has a name of its own."""
     taken = {*METHODS, *READERS, *wanted, *BASELINES.values(), STACKED, "baseline"}
@@ -282,7 +307,8 @@ def _warm_up(job: _Job) -> None:
 
 def _tasks(job: _Job) -> dict[str, Task]:
     """Maps, and where boxes can be learned from them the channels that are read."""
-    read = readings(job.net, job.readers, job.options.layers) if job.samples.true else {}
+    readers = [*job.readers, *(name for bundle in job.bundles for name in needs(bundle)[0])]
+    read = readings(job.net, readers, job.options.layers) if job.samples.true else {}
     return {**job.wanted, **read}
 
 
@@ -345,6 +371,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         results["cut_away"] = samples.cut_away()
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
+        if job.bundles:
+            results["carried"] = carried(results["rows"], fits, samples)
         results["settings"] = {name: fit.settings for name, fit in fits.items()}
     else:
         results["predictions"] = _top5(samples, net, outputs)
@@ -358,18 +386,35 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
 
         return rendered(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
 
-    return Comparison(results, images, draw, made | read)
+    bundles = {name: fit.learned for name, fit in fits.items() if fit.learned is not None}
+    return Comparison(results, images, draw, made | read, bundles)
 
 
 def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict[str, Fit]:
     """Boxes of every method, reader and route."""
     samples, options = job.samples, job.options
+
+    def source(name: str, methods: Sequence[str], **more: Any) -> dict[str, Any] | None:
+        settings = plain(options.settings)
+        return source_of(name, methods, made, samples, options=settings, **more) if options.keep_bundles else None
+
+    def of_method(name: str) -> Fit:
+        return localize((name,), made, samples, options.fit, options.routes, source(name, [name]))
+
+    def of_reader(name: str) -> Fit:
+        layers = list(options.layers or layers_of(job.net))
+        stated = source(name, [_read_by(name), *(made if READERS[name].maps else ())], layers=layers)
+        return localize_channels(name, read[_read_by(name)], made, samples, stated)
+
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        own = pool.map(lambda name: localize((name,), made, samples, options.fit, options.routes), made)
-        theirs = pool.map(lambda name: localize_channels(name, read[_read_by(name)], made, samples), job.readers)
+        own, theirs = pool.map(of_method, made), pool.map(of_reader, job.readers)
         found = dict(zip((*made, *job.readers), (*own, *theirs)))
     if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
-        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes)
+        stated = source(STACKED, options.stack)
+        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes, stated)
+    for bundle in job.bundles:
+        fit = carried_over(bundle, made, read, samples)
+        found[" ".join(next(iter(fit.boxes)))] = fit
     foreign = {name: given(name, own) for name, own in job.boxes.items()}
     return found | foreign | {"baseline": baselines(samples)}
 
