@@ -13,7 +13,7 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 @pytest.fixture(scope="module")
 def net():
-    return random_network(scenes_cnn((40, 56)))
+    return random_network(scenes_cnn(size=(40, 56)))
 
 
 def test_layers_are_the_last_narrow_ones_of_the_last_two_sizes():
@@ -60,7 +60,7 @@ def test_what_is_read_does_not_hang_on_other_photos(net, rng):
 
 def test_a_layer_without_places_is_refused(net, rng):
     x = rng.normal(size=(1, 40, 56, 3)).astype(np.float32)
-    with pytest.raises(InputError, match="channels are of layers with height and width, which fc"):
+    with pytest.raises(InputError, match="channels are of layers with height and width, which logits"):
         read_channels(net, x, (net.architecture.last,))
     with pytest.raises(InputError, match="has no layer 'relu9'"):
         read_channels(net, x, ("relu9",))
