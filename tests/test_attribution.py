@@ -25,14 +25,14 @@ PAD = ((1, 1), (1, 1))
 SMOOTH = NoisyGradients("mean", samples=4, noise=0.5, seed=5)
 
 
-def small_network(linear: bool = False) -> Network:
+def small_network(linear: bool = False, most: float | None = None) -> Network:
     build = Builder()
     build.add("conv1", Conv(4, (3, 3), padding=PAD))
     if not linear:
-        build.add("relu1", Relu())
+        build.add("relu1", Relu(most))
         build.add("pool1", MaxPool((2, 2), (2, 2)))
     build.add("conv2", Conv(5, (3, 2)))
-    gestalt = "conv2" if linear else build.add("relu2", Relu())
+    gestalt = "conv2" if linear else build.add("relu2", Relu(most))
     build.add("pool", GlobalAvgPool())
     return random_network(Architecture("small", tuple(build.nodes), gestalt, SIZE))
 
@@ -109,14 +109,17 @@ def test_the_class_stays_that_of_the_clean_image(net, x):
 
 
 @pytest.mark.parametrize("rule", ["guided", "deconvolution"])
-def test_other_relu_rules_equal_a_backward_pass_by_hand(net, x, rule):
+@pytest.mark.parametrize("most", [None, 0.5])
+def test_other_relu_rules_equal_a_backward_pass_by_hand(x, rule, most):
     """Layer by layer from the logits, each by its own transpose; only the ReLUs do as the rule says."""
+    net = small_network(most=most)
     activations = net.architecture.activations(net.weights, jnp.asarray(x))
     signal = jnp.zeros_like(activations["pool"]).at[:, 2].set(1.0)
     for node in reversed(net.architecture.nodes[1:]):
         before = activations[node.inputs[0]]
         if isinstance(node.layer, Relu):
-            passes = (signal > 0) & ((before > 0) | (rule == "deconvolution"))
+            active = (before > 0) & (before < (most or np.inf))
+            passes = (signal > 0) & (active | (rule == "deconvolution"))
             signal = jnp.where(passes, signal, 0)
         else:
             layer = lambda a, node=node: node.layer(net.weights.get(node.name, {}), a)  # noqa: E731

@@ -67,7 +67,7 @@ def slices(draw) -> Slice:
 ONE = {  # operators of one map
     "Conv": convolutions(),
     "Dense": st.builds(Dense, st.integers(1, 5), st.booleans()),
-    "Relu": st.just(Relu()),
+    "Relu": st.builds(Relu, st.sampled_from([None, 0.5, 6.0])),
     "LocalResponseNorm": st.builds(LocalResponseNorm, alpha=st.just(0.5), size=st.integers(2, 5)),
     "MaxPool": pools(MaxPool),
     "AvgPool": pools(AvgPool),

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from saliency.errors import InputError
 from saliency.models import weights
-from saliency.models.checkpoints import SCHEMES, exported, shapes
+from saliency.models.checkpoints import exported, shapes
 from saliency.models.classes import read_classes
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, load_network, random_network, save_network
 from saliency.models.zoo.alexnet import alexnet, alexnet_2012
+from saliency.models.zoo.catalogue import SCHEMES
 from saliency.models.zoo.resnet import resnet50
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1

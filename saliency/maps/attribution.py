@@ -147,28 +147,29 @@ def _gradient(weights: Weights, targets: Array, architecture: Architecture, scor
 class OneWayRelu(Relu):
     """A ReLU that sends only positive derivatives back.
 
-    Guided backprop (Springenberg et al. 2015) keeps them where the input was positive too; a deconvolution network
+    Guided backprop (Springenberg et al. 2015) keeps them where the unit was active too (its input positive, and below
+    the ceiling of a ReLU6); a deconvolution network
     (Zeiler & Fergus 2014) everywhere.
     """
 
-    rule: ReluRule
+    rule: ReluRule = "guided"
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        return _one_way_relu(self.rule, xs[0])
+        return _one_way_relu(self.rule, Relu(self.most), xs[0])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _one_way_relu(rule: ReluRule, x: Array) -> Array:
-    return jax.nn.relu(x)
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _one_way_relu(rule: ReluRule, relu: Relu, x: Array) -> Array:
+    return relu({}, x)
 
 
-def _forward(rule: ReluRule, x: Array) -> tuple[Array, Array]:
-    return jax.nn.relu(x), x > 0
+def _forward(rule: ReluRule, relu: Relu, x: Array) -> tuple[Array, Array]:
+    return relu({}, x), x > 0 if relu.most is None else (x > 0) & (x < relu.most)
 
 
-def _backward(rule: ReluRule, positive: Array, derivative: Array) -> tuple[Array]:
+def _backward(rule: ReluRule, relu: Relu, active: Array, derivative: Array) -> tuple[Array]:
     derivative = jax.nn.relu(derivative)
-    return (jnp.where(positive, derivative, 0) if rule == "guided" else derivative,)
+    return (jnp.where(active, derivative, 0) if rule == "guided" else derivative,)
 
 
 _one_way_relu.defvjp(_forward, _backward)
@@ -179,5 +180,8 @@ def with_relu(architecture: Architecture, rule: ReluRule) -> Architecture:
     """The same network with another backward rule in every ReLU."""
     if rule == "exact":
         return architecture
-    nodes = (replace(node, layer=OneWayRelu(rule)) if node.layer.rectifies else node for node in architecture.nodes)
+    nodes = (
+        replace(node, layer=OneWayRelu(node.layer.most, rule)) if isinstance(node.layer, Relu) else node
+        for node in architecture.nodes
+    )
     return replace(architecture, nodes=tuple(nodes))

@@ -15,13 +15,6 @@ from saliency.models.graph import Architecture, Weights
 from saliency.models.preprocessing import Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
-TORCHVISION = Preprocessing((224, 224), shorter=256)
-CAFFE = Preprocessing(
-    (224, 224), shorter=256, order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
-)
-CAFFE_227 = Preprocessing(
-    (227, 227), shorter=256, order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
-)
 _FEW = 3  # tensors named in an error
 
 
@@ -60,106 +53,16 @@ class Scheme:
     preprocess: Preprocessing
 
 
-def _own(architecture: Architecture) -> dict[str, Source]:
+def unchanged(architecture: Architecture) -> dict[str, Source]:
+    """Our own names."""
     return {layer: Source(layer) for layer in architecture.parameter_shapes()}
-
-
-def _features(architecture: Architecture, step: int) -> dict[str, int]:
-    """Index of each convolution in torchvision's `features`, in which each takes `step` places (2 with its norm)."""
-    indices, index = {}, 0
-    for name, layer in architecture.layers.items():
-        if layer.one_size:
-            break
-        if layer.weighted:
-            indices[name] = index
-        index += step if layer.weighted else 1
-    return indices
-
-
-def _stacked(*head: str, norm: bool = False) -> Callable[[Architecture], dict[str, Source]]:
-    """VGG and AlexNet: numbered `features`, and the modules that hold fc6, fc7 and fc8."""
-
-    def sources(architecture: Architecture) -> dict[str, Source]:
-        convs = {
-            name: Source(f"features.{i}", f"features.{i + 1}" if norm else None)
-            for name, i in _features(architecture, 2 if norm else 1).items()
-        }
-        return convs | {name: Source(module) for name, module in zip(("fc6", "fc7", "fc8"), head)}
-
-    return sources
-
-
-def _squeezenet(architecture: Architecture) -> dict[str, Source]:
-    """conv1, relu1, pool1, fire2, ... are numbered; the parts of a Fire module are named within it."""
-    units = [name for name in architecture.layers if "_" not in name]
-    sources = {}
-    for name in architecture.parameter_shapes():
-        unit, _, part = name.partition("_")
-        sources[name] = Source(f"features.{units.index(unit)}" + (f".{part}" if part else ""))
-    return sources | {"conv10": Source("classifier.1")}
-
-
-def _resnet(architecture: Architecture) -> dict[str, Source]:
-    def source(name: str) -> Source:
-        stage, _, rest = name.partition("_")
-        block, _, part = rest.partition("_")
-        if not part:
-            return Source("fc") if name == "fc" else Source("conv1", "bn1", bias=False)
-        kernel, norm = ("downsample.0", "downsample.1") if part == "downsample" else (part, part.replace("conv", "bn"))
-        return Source(f"{stage}.{block}.{kernel}", f"{stage}.{block}.{norm}", bias=False)
-
-    return {name: source(name) for name in architecture.parameter_shapes()}
-
-
-def _keras_vgg(architecture: Architecture) -> dict[str, Source]:
-    dense = {"fc6": "fc1", "fc7": "fc2", "fc8": "predictions"}
-    return {
-        name: Source(dense.get(name) or name.replace("conv", "block").replace("_", "_conv"))
-        for name in architecture.parameter_shapes()
-    }
-
-
-def _keras_resnet(architecture: Architecture) -> dict[str, Source]:
-    def source(name: str) -> Source:
-        if name == "fc":
-            return Source("predictions")
-        if name == "conv1":
-            return Source("conv1_conv", "conv1_bn")
-        stage, block, part = name.removeprefix("layer").split("_")
-        place = 0 if part == "downsample" else int(part.removeprefix("conv"))
-        prefix = f"conv{int(stage) + 1}_block{int(block) + 1}_{place}"
-        return Source(f"{prefix}_conv", f"{prefix}_bn")
-
-    return {name: source(name) for name in architecture.parameter_shapes()}
-
-
-_TIMM_HEAD = ("pre_logits.fc1", "pre_logits.fc2", "head.fc")
-_VGG_HEAD = ("classifier.0", "classifier.3", "classifier.6")
-_ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
-SCHEMES: Mapping[str, tuple[Scheme, ...]] = {
-    "squeezenet1_1": (Scheme("torchvision", "squeezenet1_1", TORCH, _squeezenet, TORCHVISION),),
-    "vgg16": (
-        Scheme("torchvision", "vgg16", TORCH, _stacked(*_VGG_HEAD), TORCHVISION),
-        Scheme("timm", "vgg16", TORCH, _stacked(*_TIMM_HEAD), TORCHVISION),
-        Scheme("Keras", "vgg16", KERAS, _keras_vgg, CAFFE),
-    ),
-    "vgg16_bn": (
-        Scheme("torchvision", "vgg16_bn", TORCH, _stacked(*_VGG_HEAD, norm=True), TORCHVISION),
-        Scheme("timm", "vgg16_bn", TORCH, _stacked(*_TIMM_HEAD, norm=True), TORCHVISION),
-    ),
-    "alexnet": (Scheme("torchvision", "alexnet", TORCH, _stacked(*_ALEXNET_HEAD), TORCHVISION),),
-    "alexnet_2012": (Scheme("Caffe", "alexnet_2012", TORCH, _own, CAFFE_227),),
-    "resnet50": (
-        Scheme("torchvision", "resnet50", TORCH, _resnet, TORCHVISION),
-        Scheme("Keras", "resnet50_v1", KERAS, _keras_resnet, CAFFE),
-    ),
-    "resnet50_v1": (Scheme("Keras", "resnet50_v1", KERAS, _keras_resnet, CAFFE),),
-}
 
 
 def own(network: str, preprocess: Preprocessing) -> Scheme:
     """Our own format."""
-    return Scheme("salbox", network, Layout("kernel", "bias", KERAS.norm, 0.0, channels_first=False), _own, preprocess)
+    return Scheme(
+        "salbox", network, Layout("kernel", "bias", KERAS.norm, 0.0, channels_first=False), unchanged, preprocess
+    )
 
 
 def imported(
@@ -168,11 +71,12 @@ def imported(
     """Our weights of a checkpoint, float32. InputError names the first few tensors that are missing, extra or wrong."""
     _check(architecture, scheme, tensors, file)
     layout, weights = scheme.layout, {}
+    ours = architecture.parameter_shapes()
     for name, source in scheme.sources(architecture).items():
-        shape = architecture.parameter_shapes()[name]["kernel"]
+        shape = ours[name]["kernel"]
         kernel = tensors[f"{source.module}.{layout.kernel}"]
         if layout.channels_first:
-            height, width, inside, outside = _window(architecture, name)
+            height, width, inside, outside = _window(architecture, name, ours[name]["kernel"])
             kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0).reshape(shape)
         bias = tensors[f"{source.module}.{layout.bias}"] if source.bias else np.zeros(shape[-1])
         if source.norm:
@@ -188,11 +92,11 @@ def imported(
 
 def exported(architecture: Architecture, scheme: Scheme, weights: Weights) -> dict[str, np.ndarray]:
     """The way back, for a scheme without batch norm: tensors under that scheme's names and in its order."""
-    layout, tensors = scheme.layout, {}
+    layout, tensors, ours = scheme.layout, {}, architecture.parameter_shapes()
     for name, source in scheme.sources(architecture).items():
         kernel = np.asarray(weights[name]["kernel"])
         if layout.channels_first:
-            torch = kernel.reshape(_window(architecture, name)).transpose(3, 2, 0, 1)
+            torch = kernel.reshape(_window(architecture, name, ours[name]["kernel"])).transpose(3, 2, 0, 1)
             kernel = torch if kernel.ndim == 4 else torch.reshape(len(torch), -1)
         tensors[f"{source.module}.{layout.kernel}"] = np.ascontiguousarray(kernel)
         tensors[f"{source.module}.{layout.bias}"] = np.asarray(weights[name]["bias"])
@@ -201,17 +105,17 @@ def exported(architecture: Architecture, scheme: Scheme, weights: Weights) -> di
 
 def shapes(architecture: Architecture, scheme: Scheme) -> dict[str, list[tuple[int, ...]]]:
     """Tensor name -> the shapes that it may have (timm keeps dense kernels as convolutions)."""
-    layout = scheme.layout
+    layout, ours = scheme.layout, architecture.parameter_shapes()
     accepted: dict[str, list[tuple[int, ...]]] = {}
     for name, source in scheme.sources(architecture).items():
-        height, width, inside, outside = _window(architecture, name)
+        height, width, inside, outside = _window(architecture, name, ours[name]["kernel"])
         kernels: list[tuple[int, ...]]
         if layout.channels_first:
             kernels = [(outside, inside, height, width)]
-            if len(architecture.parameter_shapes()[name]["kernel"]) == 2:
+            if len(ours[name]["kernel"]) == 2:
                 kernels.insert(0, (outside, inside * height * width))
         else:
-            kernels = [architecture.parameter_shapes()[name]["kernel"]]
+            kernels = [ours[name]["kernel"]]
         accepted[f"{source.module}.{layout.kernel}"] = kernels
         vectors = [f"{source.module}.{layout.bias}"] if source.bias else []
         vectors += [f"{source.norm}.{part}" for part in layout.norm] if source.norm else []
@@ -219,9 +123,8 @@ def shapes(architecture: Architecture, scheme: Scheme) -> dict[str, list[tuple[i
     return accepted
 
 
-def _window(architecture: Architecture, name: str) -> tuple[int, ...]:
+def _window(architecture: Architecture, name: str, kernel: tuple[int, ...]) -> tuple[int, ...]:
     """Kernel as [h, w, in, out]: a dense layer is a convolution as large as what it reads."""
-    kernel = architecture.parameter_shapes()[name]["kernel"]
     if len(kernel) == 4:
         return kernel
     before = architecture.by_name[architecture.by_name[name].inputs[0]]

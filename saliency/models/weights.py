@@ -9,7 +9,8 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,13 @@ from saliency._checks import described, kind_of
 from saliency._files import atomic_write, write_tensors
 from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
 from saliency.errors import InputError
-from saliency.models.checkpoints import SCHEMES, Scheme, imported, own, shapes
+from saliency.models.checkpoints import Scheme, imported, own, shapes
 from saliency.models.classes import read_classes
 from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing, from_record
-from saliency.models.zoo.alexnet import alexnet, alexnet_2012
-from saliency.models.zoo.resnet import resnet50, resnet50_v1
-from saliency.models.zoo.scenes_cnn import scenes_cnn
-from saliency.models.zoo.squeezenet import squeezenet1_1
-from saliency.models.zoo.vgg import vgg16, vgg16_bn
+from saliency.models.zoo.catalogue import ARCHITECTURES, SCHEMES
 
-ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
-    "scenes_cnn": scenes_cnn,
-    "squeezenet1_1": squeezenet1_1,
-    "vgg16": vgg16,
-    "vgg16_bn": vgg16_bn,
-    "alexnet": alexnet,
-    "alexnet_2012": alexnet_2012,
-    "resnet50": resnet50,
-    "resnet50_v1": resnet50_v1,
-}
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EMBEDDED = (_PACKAGE / "data", _PACKAGE.parent / "data")  # in a wheel; in a checkout
 _HUB_EXAMPLES = {"vgg16": "vgg16.tv_in1k", "vgg16_bn": "vgg16_bn.tv_in1k", "resnet50": "resnet50.tv_in1k"}
@@ -83,7 +70,7 @@ def load_network(
     tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
     tensors = _unwrapped(tensors)
     scheme = _scheme(name, tensors, header, path)
-    architecture = _fitted(scheme, tensors)
+    architecture = _fitted(scheme, tensors, preprocess)
     return Network(
         architecture,
         imported(architecture, scheme, tensors, str(path)),
@@ -307,9 +294,10 @@ def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, s
     return max(SCHEMES[name], key=there)
 
 
-def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray]) -> Architecture:
-    """The scheme's architecture, with as many classes as the checkpoint has."""
-    architecture = ARCHITECTURES[scheme.network]()
+def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray], preprocess: Preprocessing | None) -> Architecture:
+    """The scheme's architecture, with as many classes as the checkpoint has, for images of the size stated with it."""
+    build = partial(ARCHITECTURES[scheme.network], **({"size": preprocess.size} if preprocess else {}))
+    architecture = build()
     *_, head = scheme.sources(architecture).values()
     bias = tensors.get(f"{head.module}.{scheme.layout.bias}", np.empty(0))
-    return ARCHITECTURES[scheme.network](classes=len(bias)) if bias.ndim == 1 and len(bias) else architecture
+    return build(classes=len(bias)) if bias.ndim == 1 and len(bias) else architecture

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from PIL import Image
 from tqdm import tqdm
 
 from localization import heuristics
@@ -35,7 +33,6 @@ from saliency import report
 from saliency._batches import in_batches
 from saliency._files import write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
-from saliency._reading import read_tensors
 from saliency.errors import InputError
 from saliency.methods import METHODS
 from saliency.models.network import Network
@@ -51,12 +48,11 @@ FEW = (25, 50, 100, 200)
 CHUNK = 64  # photos in memory at once
 SIDE = 56  # pixels of the maps that are kept
 MAPS = ("gradient-max", "guided-backprop", "grad-cam")
-LAYERS = {"squeezenet1_1": ("fire7", "fire9"), "scenes_cnn": ("relu3_2", "relu4_2")}
-EFFICIENT_STAGES = (  # efficientnet-lite0: repeats, kernel, stride, expansion, features
-    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)  # fmt: skip
-EFFICIENT_BLOCKS = ("block10", "block15")
+LAYERS = {
+    "squeezenet1_1": ("fire7", "fire9"),
+    "scenes_cnn": ("relu3_2", "relu4_2"),
+    "efficientnet_lite0": ("block10", "block15"),
+}
 
 
 @dataclass(frozen=True)
@@ -380,7 +376,7 @@ def features(photos: Photos, network: str, weights: Path | None, cache: Path, qu
     path = cache / f"{SCHEMA}-{photos.name}-{network}-{learned[:16]}.npz"
     if not path.exists():
         made: dict[str, list[np.ndarray]] = {}
-        source = efficient(weights) if network == "efficientnet_lite0" and weights else ours(network, weights)
+        source = features_of(network, weights)
         for i in tqdm(range(0, len(photos.images), CHUNK), desc=f"{photos.name} {network}", disable=quiet):
             for name, part in source(list(photos.images[i : i + CHUNK])):
                 made.setdefault(name, []).append(part.astype(np.float16))
@@ -389,11 +385,12 @@ def features(photos: Photos, network: str, weights: Path | None, cache: Path, qu
         return {name: file[name] for name in file.files}
 
 
-def ours(network: str, weights: Path | None):
-    """Chosen layers and maps of a network of the zoo, photos stretched; targets are the predicted classes."""
+def features_of(network: str, weights: Path | None):
+    """Chosen layers of a network, photos stretched, and its maps where routes read them; targets are the predicted
+    classes."""
     net = load_network(network, weights)
     net.preprocess = net.preprocess.changed("stretch")
-    names = SCENES_MAPS if network == "scenes_cnn" else MAPS
+    names = {"scenes_cnn": SCENES_MAPS, "squeezenet1_1": MAPS}.get(network, ())
 
     def source(images: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         x = net.preprocess(images)
@@ -420,51 +417,3 @@ def layers(net: Network, x: np.ndarray, names: Sequence[str]) -> dict[str, np.nd
     flat = np.concatenate(parts)[: len(x)]
     ends = np.cumsum([np.prod(shapes[name]) for name in names])[:-1]
     return {name: part.reshape(-1, *shapes[name]) for name, part in zip(names, np.split(flat, ends, axis=1))}
-
-
-def efficient(weights: Path):
-    """EfficientNet-Lite0's blocks 10 and 15, photos stretched to 224 px, bicubic, (pixel - 127) / 128."""
-    tensors, _ = read_tensors(weights)
-    forward = jax.jit(partial(efficient_forward, {name: jnp.asarray(value) for name, value in tensors.items()}))
-
-    def source(images: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        sized = [np.asarray(Image.fromarray(i).resize((224, 224), Image.Resampling.BICUBIC)) for i in images]
-        x = (np.array(sized, np.float32) - 127) / 128
-        made: dict[str, list[np.ndarray]] = {}
-        for start in range(0, len(x), 8):
-            found = forward(np.resize(x[start : start + 8], (8, *x.shape[1:])))
-            for block in EFFICIENT_BLOCKS:
-                made.setdefault(block, []).append(np.asarray(found[block])[: len(x) - start])
-        yield from ((name, np.concatenate(parts)) for name, parts in made.items())
-
-    return source
-
-
-def efficient_forward(tensors: dict[str, Array], x: Array) -> dict[str, Array]:
-    """Activations of each block, and the logits, for x `[n, h, w, 3]` (names of efficientnet_pytorch)."""
-
-    def conv(x: Array, name: str, norm: str, stride: int = 1) -> Array:
-        kernel = tensors[f"{name}.weight"].transpose(2, 3, 1, 0)
-        groups = x.shape[-1] // kernel.shape[2]
-        x = jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
-        )
-        weight, bias, mean, variance = (
-            tensors[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        return (x - mean) * (weight * jax.lax.rsqrt(variance + 1e-3)) + bias
-
-    relu6 = partial(jnp.clip, min=0, max=6)
-    x = relu6(conv(x, "_conv_stem", "_bn0", 2))
-    found: dict[str, Array] = {}
-    for repeats, _kernel, stride, expansion, width in EFFICIENT_STAGES:
-        for repeat in range(repeats):
-            before, own = x, f"_blocks.{len(found)}."
-            if expansion > 1:
-                x = relu6(conv(x, f"{own}_expand_conv", f"{own}_bn0"))
-            x = relu6(conv(x, f"{own}_depthwise_conv", f"{own}_bn1", 1 if repeat else stride))
-            x = conv(x, f"{own}_project_conv", f"{own}_bn2")
-            x = x + before if repeat and before.shape[-1] == width else x
-            found[f"block{len(found)}"] = x
-    x = relu6(conv(x, "_conv_head", "_bn1")).mean((1, 2))
-    return {**found, "logits": x @ tensors["_fc.weight"].T + tensors["_fc.bias"]}

@@ -41,11 +41,12 @@ from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
-from saliency.models.checkpoints import SCHEMES, exported
+from saliency.models.checkpoints import exported
 from saliency.models.classes import read_classes
 from saliency.models.from_onnx import from_onnx
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.zoo.catalogue import SCHEMES
 from saliency.models.zoo.vgg import vgg16
 from saliency.zeiler_fergus.subjects import placed, read_regions
 from tests.campaigns.runs import _script

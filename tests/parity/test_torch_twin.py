@@ -12,7 +12,7 @@ from saliency.models import operators as o
 from scripts.torch_twin import Twin, channels_last
 
 KINDS = [
-    o.Image(), o.Relu(), o.Flatten(), o.Add(), o.Concat(), o.LocalResponseNorm(3, 0.1), o.Dense(5),
+    o.Image(), o.Relu(), o.Relu(0.5), o.Flatten(), o.Add(), o.Concat(), o.LocalResponseNorm(3, 0.1), o.Dense(5),
     o.Dense(5, bias=False), o.Conv(4, (3, 2), (2, 1), ((1, 1), (0, 0)), 2),
     o.Conv(4, (3, 3), (2, 2), ((0, 1), (1, 2)), bias=False),
     o.Conv(6, (2, 3), dilation=(2, 3)), o.MaxPool((3, 2), (2, 2), ((1, 1), (0, 0)), ceil=True),

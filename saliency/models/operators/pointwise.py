@@ -36,8 +36,12 @@ class Image(Operator):
         return torch_modules.Function(lambda x: x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Relu(Operator):
+    """max(x, 0), and no more than `most` (6 in mobile networks)."""
+
+    most: float | None = field(default=None, metadata=QUIET)
+
     local: ClassVar[bool] = True
     recomputed: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
@@ -46,12 +50,13 @@ class Relu(Operator):
     feature: ClassVar[bool] = True
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        return jax.nn.relu(xs[0])
+        x = jax.nn.relu(xs[0])
+        return x if self.most is None else jnp.minimum(x, self.most)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
 
-        return torch_modules.relu()
+        return torch_modules.relu(self.most)
 
 
 @dataclass(frozen=True)

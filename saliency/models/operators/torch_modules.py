@@ -78,8 +78,8 @@ def sum_pool(window: Pair, stride: Pair, padding: Padding, ceil: bool) -> nn.Mod
     return pooled(functional.avg_pool2d, window, stride, padding, ceil, divisor_override=1)
 
 
-def relu() -> nn.Module:
-    return nn.ReLU()
+def relu(most: float | None) -> nn.Module:
+    return nn.ReLU() if most is None else nn.Hardtanh(0.0, most)
 
 
 def local_response_norm(size: int, alpha: float, beta: float, k: float) -> nn.Module:

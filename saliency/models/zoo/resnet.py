@@ -1,5 +1,6 @@
 """ResNet50 (He et al. 2016), batch norm folded into the convolutions: bottlenecks, no size-bound dense layer."""
 
+from saliency.models.checkpoints import Source
 from saliency.models.graph import Architecture, Builder
 from saliency.models.operators import Add, Conv, Dense, GlobalAvgPool, MaxPool, Relu
 
@@ -54,3 +55,29 @@ def _resnet(
     build.add("avgpool", GlobalAvgPool())
     build.add("fc", Dense(classes))
     return Architecture(name, tuple(build.nodes), x, size)
+
+
+def torchvision_names(architecture: Architecture) -> dict[str, Source]:
+    def source(name: str) -> Source:
+        stage, _, rest = name.partition("_")
+        block, _, part = rest.partition("_")
+        if not part:
+            return Source("fc") if name == "fc" else Source("conv1", "bn1", bias=False)
+        kernel, norm = ("downsample.0", "downsample.1") if part == "downsample" else (part, part.replace("conv", "bn"))
+        return Source(f"{stage}.{block}.{kernel}", f"{stage}.{block}.{norm}", bias=False)
+
+    return {name: source(name) for name in architecture.parameter_shapes()}
+
+
+def keras_names(architecture: Architecture) -> dict[str, Source]:
+    def source(name: str) -> Source:
+        if name == "fc":
+            return Source("predictions")
+        if name == "conv1":
+            return Source("conv1_conv", "conv1_bn")
+        stage, block, part = name.removeprefix("layer").split("_")
+        place = 0 if part == "downsample" else int(part.removeprefix("conv"))
+        prefix = f"conv{int(stage) + 1}_block{int(block) + 1}_{place}"
+        return Source(f"{prefix}_conv", f"{prefix}_bn")
+
+    return {name: source(name) for name in architecture.parameter_shapes()}

@@ -1,5 +1,6 @@
 """SqueezeNet 1.1 (Iandola et al. 2016): Fire modules, no dense layer, so any input size will do."""
 
+from saliency.models.checkpoints import Source
 from saliency.models.graph import Architecture, Builder
 from saliency.models.operators import Concat, Conv, GlobalAvgPool, MaxPool, Relu
 
@@ -38,3 +39,13 @@ def squeezenet1_1(
     build.conv_relu("conv10", "relu10", Conv(classes, (1, 1)))
     build.add("pool10", GlobalAvgPool())
     return Architecture("squeezenet1_1", tuple(build.nodes), gestalt, size, logit_bypass=("relu10",))
+
+
+def torchvision_names(architecture: Architecture) -> dict[str, Source]:
+    """conv1, relu1, pool1, fire2, ... are numbered; the parts of a Fire module are named within it."""
+    units = [name for name in architecture.layers if "_" not in name]
+    sources = {}
+    for name in architecture.parameter_shapes():
+        unit, _, part = name.partition("_")
+        sources[name] = Source(f"features.{units.index(unit)}" + (f".{part}" if part else ""))
+    return sources | {"conv10": Source("classifier.1")}

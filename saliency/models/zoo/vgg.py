@@ -1,5 +1,6 @@
 """VGG16 (Simonyan & Zisserman 2015): thirteen 3x3 convolutions in five blocks, three dense layers."""
 
+from saliency.models.checkpoints import Source
 from saliency.models.graph import Architecture, Builder
 from saliency.models.operators import Conv, Dense, Flatten, MaxPool, Relu
 
@@ -35,3 +36,11 @@ def vgg16_bn(
 ) -> Architecture:
     """VGG16 trained with batch norm, which inference folds into the convolutions: the same layers remain."""
     return vgg16(blocks, hidden, classes, size, name="vgg16_bn")
+
+
+def keras_names(architecture: Architecture) -> dict[str, Source]:
+    dense = {"fc6": "fc1", "fc7": "fc2", "fc8": "predictions"}
+    return {
+        name: Source(dense.get(name) or name.replace("conv", "block").replace("_", "_conv"))
+        for name in architecture.parameter_shapes()
+    }
