@@ -227,9 +227,8 @@ def test_in_python(stores, tmp_path):
         fit(stores[0], options=options, parts=2)
 
 
-def test_coverage_streamed_from_stores_is_coverage_in_memory(stores, boxes, tmp_path, monkeypatch):
+def test_coverage_streamed_from_stores_is_coverage_in_memory(stores, boxes, tmp_path):
     """Two stacked methods; image 21 shows the photo of 20, so that they are learned from together."""
-    monkeypatch.setattr("localization.regression.coverage.GRIDS", ())
     again = make_store(tmp_path / "again", boxes, "gestalt", 2, shown=lambda i: 20 if i == 21 else i)
     once = make_store(tmp_path / "once", boxes, "gradient", 1, shown=lambda i: 20 if i == 21 else i)
     given = FitOptions(few_shot=(12,), repeats=2)
