@@ -518,7 +518,7 @@ def test_routes_are_those_that_are_asked_for(tmp_path):
 
 def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
     """Channels by themselves, of the class, and beside the maps: what fit_coverage gives on the same folds."""
-    data = voc(tmp_path / "VOC", n=14, label="7")
+    data = voc(tmp_path / "VOC", n=14, label="class 7")
     folder = truth(tmp_path / "maps", data)
     np.save(folder / "001.npy", np.full((60, 80), np.nan))
     names = ("edges", "channels", "class channels", "channels + maps")
@@ -612,13 +612,15 @@ def test_what_is_learned_elsewhere_is_carried_over(tmp_path):
 
     found = compare(network(), second, methods=("edges", "centre-gaussian"), bundles=paths, options=options)
     rows = {(row["method"], row["route"]): row for row in found.rows}
-    assert {label for label in rows if label[1] == "from VOC"} == {(name, "from VOC") for name in (*names, "stacked")}
+    assert {label for label in rows if label[1] == "from first"} == {
+        (name, "from first") for name in (*names, "stacked")
+    }
     x, sizes = gathered(network(), second, folds=2, seed=0).input(range(10)), np.array([80 / 32, 60 / 24] * 2)
     own = [METHODS[name].maps(network(), x) for name in ("edges", "centre-gaussian")]
     layers = read_channels(network(), x)
     features = (own[0], own[1], layers, [*layers, *own], own)
     for name, one in zip((*names, "stacked"), features):
-        boxes = [row for row in found.images if (row["method"], row["route"]) == (name, "from VOC")]
+        boxes = [row for row in found.images if (row["method"], row["route"]) == (name, "from first")]
         boxes = np.array([[row[key] for key in ("x0", "y0", "x1", "y1")] for row in boxes])
         np.testing.assert_allclose(boxes, kept.bundles[name].predict(one) * sizes, atol=0.01)
     stated = {(one["method"], one["against"]): one for one in found.results["carried"]}
@@ -627,10 +629,10 @@ def test_what_is_learned_elsewhere_is_carried_over(tmp_path):
     }
     one = stated["edges", "edges, linear map"]
     assert one["difference"] == pytest.approx(
-        rows["edges", "from VOC"]["corloc"] - rows["edges", "linear map"]["corloc"]
+        rows["edges", "from first"]["corloc"] - rows["edges", "linear map"]["corloc"]
     )
     assert "without one box of this one" in found.files["report.html"].decode()
-    assert found.table().count("from VOC") == 5
+    assert found.table().count("from first") == 5
 
     with pytest.raises(InputError, match=r"edges.safetensors: was learned from maps of edges, which is not compared"):
         compare(network(), second, methods=("random",), bundles=paths[:1], options=options)
