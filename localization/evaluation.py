@@ -11,7 +11,7 @@ in folds; photos that are scored are never among them, whatever their files are 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -63,6 +63,9 @@ class EvaluationOptions:
     route: Route | None = None
     """What is learned on the training photos, where no saved map to boxes is given: the linear map, Eq. 4 (each pixel
     its own weights, as in the paper) or the heuristic (default: the protocol's)."""
+    target: Literal["predicted", "label"] | None = None
+    """Class that maps and class channels are of: the predicted one, or each sample's label, so that the box is that of
+    the class asked for (default: the protocol's)."""
     layers: tuple[str, ...] = ()
     """Layers whose channels are read, where `method` has channels (default: `localization.channels.layers_of`)."""
     several: int = 0
@@ -81,6 +84,8 @@ class EvaluationOptions:
         one_of("protocol", self.protocol, PROTOCOLS)
         if self.route is not None:
             one_of("route", self.route, get_args(Route))
+        if self.target is not None:
+            one_of("target", self.target, ("predicted", "label"))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
         whole("folds", self.folds)
@@ -193,8 +198,9 @@ def evaluate(
     elif net is not None:
         recipe = recipe_of(options.method, options.settings, protocol.method, linear, options.layers)
         _check_channels(linear, recipe)
-        index_of = _index_of(net, known, photos) if protocol.target == "label" else {}
-        source = network_maps(net, recipe, protocol.target, index_of)
+        target = options.target or protocol.target
+        index_of = _index_of(net, known, photos) if target == "label" else {}
+        source = network_maps(net, recipe, target, index_of)
         inputs["network"] = net.digest
     if linear is not None:
         inputs["linear"] = bundle_hash(linear)

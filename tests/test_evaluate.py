@@ -629,7 +629,9 @@ def test_channels_and_several_boxes_in_folds(tmp_path):
     """Channels beside a map, of the class asked for; two boxes each, scored by recall and average precision."""
     net = load_network("scenes_cnn")
     data = load("scenes", split="test", limit=24)
-    options = EvaluationOptions("gt-known", folds=2, method="class channels+edges", several=2, layers=("relu4_2",))
+    options = EvaluationOptions(
+        folds=2, method="class channels+edges", target="label", several=2, layers=("relu4_2",)
+    )  # fmt: skip
     result = evaluate(data, net=net, options=options)
     samples = protocols.samples(data)
     x = net.preprocess([data.images[i] for i in samples.images])
