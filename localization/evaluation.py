@@ -19,8 +19,7 @@ from jaxtyping import Bool, Int
 from localization.boxes import below_half, to_input, visible
 from localization.boxes_file import FORMATS, FoundBoxes, boxes_of, read_boxes
 from localization.channels import READERS
-from localization.contents import Contents, Progress, read_contents, without
-from localization.datasets.dataset import Dataset
+from localization.datasets.dataset import Dataset, Progress
 from localization.detection import average_precision, recall_at
 from localization.map_sources import MapSource, Recipe, folder_maps, known_methods, network_maps, recipe_of
 from localization.maxboxacc import BoxAccuracy, box_accuracy
@@ -342,35 +341,36 @@ def _contents(
     options: EvaluationOptions,
     strict: bool,
     progress: Progress | None,
-) -> tuple[Contents, Contents | None]:
+) -> tuple[Dataset, Dataset | None]:
     """The photos that are scored and, apart from those, the ones that may be learned from."""
     learned, scored = train, data
     if protocol.shares and train is None:
         learned, scored, _ = data.split_by(protocol.shares, options.seed)
-    own = read_contents(scored, strict=strict, progress=progress)
+    own = scored.decodable(strict=strict, progress=progress)
     if learned is None:
         return own, None
-    return own, without(read_contents(learned, strict=strict, progress=progress), own)
+    return own, learned.decodable(strict=strict, progress=progress).without(own)
 
 
-def _photos(read: Contents, other: Contents | None, protocol: Protocol, options: EvaluationOptions) -> Photos:
+def _photos(data: Dataset, other: Dataset | None, protocol: Protocol, options: EvaluationOptions) -> Photos:
     def chosen(data: Dataset) -> Samples:
         return samples(data, protocol.each, difficult=options.difficult, truncated=options.truncated)
 
-    data, wanted = read.data, chosen(read.data)
+    wanted = chosen(data)
     if options.folds:
-        shown = _alike(wanted, read.hashes)
+        shown = _alike(wanted, data)
         return Photos(data, wanted, data, wanted, _folds(shown, options), shown)
     if other is None:
         return Photos(data, wanted, None, None, [], np.empty(0, int))
-    learned = chosen(other.data)
+    learned = chosen(other)
     parts = [(np.arange(len(learned)), np.arange(len(wanted)))]
-    return Photos(data, wanted, other.data, learned, parts, _alike(learned, other.hashes))
+    return Photos(data, wanted, other, learned, parts, _alike(learned, other))
 
 
-def _alike(of: Samples, hashes: Sequence[str]) -> Int[np.ndarray, " n"]:
+def _alike(of: Samples, data: Dataset) -> Int[np.ndarray, " n"]:
     """A number for each sample's photo; photos that show the same have one number."""
-    return np.unique(np.array([hashes[i] for i in of.images]), return_inverse=True)[1]
+    hashes = np.array(data.hashes or ())
+    return np.unique(hashes[of.images], return_inverse=True)[1]
 
 
 def _folds(shown: Int[np.ndarray, " n"], options: EvaluationOptions) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -15,11 +15,12 @@ from localization.datasets.dataset import Dataset
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
-from localization.regression import fit_linear_map, status
+from localization.regression import fit_linear_map
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
 from saliency._fills import parse_fill
 from saliency.maps.gradient import Progress
+from saliency.maps.status import status
 from saliency.models.classes import WNID, ClassList, match_labels
 from saliency.models.network import Network
 from saliency.occlusion import fill_images

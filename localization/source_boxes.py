@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from localization.boxes import to_input, to_photo
-from localization.contents import Progress
-from localization.datasets.dataset import Dataset
+from localization.datasets.dataset import Dataset, Progress
 from localization.heuristics import fit_heuristic
 from localization.map_sources import MapSource
 from localization.protocols import Samples
-from localization.regression import CoverageMap, LinearMap, fit_coverage, status
+from localization.regression import CoverageMap, LinearMap, fit_coverage
 from localization.regression.coverage import status as features_status
 from localization.routes import EQ4, HEURISTIC, Route, fit_eq4
 from saliency.errors import InputError
+from saliency.maps.status import status
 
 CHUNK = 32  # photos decoded at once
 Arrays = list[np.ndarray]  # features of some samples: maps [k, h, w], channels [k, rows, columns, c]

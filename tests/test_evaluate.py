@@ -9,7 +9,6 @@ import pytest
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
 from localization.channels import read_channels
-from localization.contents import read_contents
 from localization.datasets import load, scenes
 from localization.detection import average_precision, recall_at
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
@@ -268,7 +267,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     found = boxes_in(tmp_path / "out", "maps")
 
     data = load("voc", devkit, split="test")
-    read = read_contents(data)
+    read = data.decodable()
     assert read.hashes[0] == read.hashes[1] and len(set(read.hashes)) == 9
     samples = protocols.samples(data)
     number = {one: k for k, one in enumerate(sorted(set(read.hashes)))}
@@ -297,7 +296,7 @@ def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
         return [pooled(one.astype(np.float32), (56, 56)) for one in own]
 
     boxes = np.concatenate([one.boxes for one in train.annotations]) * 56 / 96
-    alike = np.unique(read_contents(train).hashes, return_inverse=True)[1]
+    alike = np.unique(train.decodable().hashes, return_inverse=True)[1]
     expected = fit_coverage(maps(train), boxes, photos=alike).predict(maps(test)) * 96 / 56
     assert result.found[method].shape == (10, 4)
     np.testing.assert_allclose(result.found[method], expected, atol=0.01)
@@ -637,7 +636,7 @@ def test_channels_and_several_boxes_in_folds(tmp_path):
     x = net.preprocess([data.images[i] for i in samples.images])
     classes = np.array([net.classes.index(label) for label in samples.labels])
     features = [*read_channels(net, x, ("relu4_2",), target=classes), pooled(METHODS["edges"].maps(net, x), (56, 56))]
-    hashes = read_contents(data).hashes
+    hashes = data.decodable().hashes
     alike = np.unique(np.array([hashes[i] for i in samples.images]), return_inverse=True)[1]
     fold = np.random.default_rng(0).permutation(np.arange(alike.max() + 1) % 2)[alike]
     found, several = np.empty((24, 4)), [None] * 24

@@ -126,7 +126,10 @@ def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):
     few = Features(size=(3, 4), smooth=0, focus=0)
     primal = fitted(stores, tmp_path / "primal", features=few, lambdas=(0.1,))
     gradients = fitted(stores, tmp_path / "gradients", features=few, lambdas=(0.1,), budget=0)
+    chosen = fitted(stores, tmp_path / "chosen", features=few, lambdas=(0.1, 1e6))
     np.testing.assert_allclose(primal.weights, gradients.weights, rtol=1e-3, atol=1e-5)
+    assert chosen.penalty == primal.penalty == 0.1  # of one penalty no eigenvectors are needed
+    np.testing.assert_allclose(primal.weights, chosen.weights, rtol=1e-5, atol=1e-8)
     data = open_regression_data(stores[:1], FEATURES)
     assert dual.record["n"] < data.width
     assert primal.record["n"] >= open_regression_data(stores[:1], few).width

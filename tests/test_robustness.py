@@ -206,6 +206,12 @@ def photos(tmp_path, rng, monkeypatch):
     return replace(SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No page and no picture, where a test looks at neither."""
+    monkeypatch.setattr(evaluation, "write_report", lambda *_: None)
+
+
 def test_a_pretrained_classifier_on_photos(photos):
     assert main(photos) == 0
     results = json.loads((photos.out / "results.json").read_text())
@@ -262,7 +268,7 @@ def test_a_damaged_part_is_named(tmp_path):
         Parts(tmp_path).get("clean", "a" * 64, dict)
 
 
-def test_other_weights_under_the_same_name_give_their_own_figures(photos, monkeypatch, rng):
+def test_other_weights_under_the_same_name_give_their_own_figures(photos, undrawn, monkeypatch, rng):
     """Answers are found by the content of all that entered them: weights, photos, labels."""
     found = []
     for seed in (0, 1, 0):
@@ -280,7 +286,7 @@ def test_other_weights_under_the_same_name_give_their_own_figures(photos, monkey
     assert {(r["family"], r["fill"], r["metric"]): r["value"] for r in results["curves"]} != found[2]
 
 
-def test_finished_parts_serve_again_and_others_make_room(photos, monkeypatch):
+def test_finished_parts_serve_again_and_others_make_room(photos, undrawn, monkeypatch):
     main(photos)
     kept = sorted((photos.out / "parts").iterdir())
     with monkeypatch.context() as patch:

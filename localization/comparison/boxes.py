@@ -15,11 +15,12 @@ from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import CoverageMap, fit_coverage, fit_linear_map, status
+from localization.regression import CoverageMap, fit_coverage, fit_linear_map
 from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
 from localization.routes import EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
 from localization.statistics import mcnemar_exact, paired_difference
+from saliency.maps.status import status
 from saliency.models.preprocessing import Preprocessing
 
 EXTERNAL, NONE = "external", "none"

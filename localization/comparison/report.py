@@ -1,6 +1,7 @@
 """The comparison's pictures and its page."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,44 +48,51 @@ PASSES = (
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
-def rendered(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    explained: Sequence[str],
-) -> dict[str, bytes]:
-    """Every picture as PNG and the page, by path. `explained` names the class of each sample that is explained."""
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What there is to show: the `results` as written, the `samples`, the maps `made` of them and the boxes of each
+    fit, by method. `explained` names the class of each sample that is explained."""
+
+    results: Mapping[str, Any]
+    samples: Samples
+    made: Mapping[str, Made]
+    fits: Mapping[str, Fit]
+    explained: Sequence[str]
+
+    def title(self, i: int) -> str:
+        """A sample's label, and the class whose score is explained where that is another."""
+        samples, explained = self.samples, self.explained[i]
+        label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
+        same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
+        return label if same else f"{label}\nexplained: {explained}"
+
+
+def rendered(shown: Shown) -> dict[str, bytes]:
+    """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
-    titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
-    for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
+    for name, (plot, caption) in _plots(shown).items():
         image = png(plot, DENSE if name.startswith("gallery-") else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
-    return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
+    return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
 
-def _plots(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
+def _plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots = _galleries(results, samples, made, fits, titles)
-    if results["quality"] and len(made) > 1:
+    plots, results = _galleries(shown), shown.results
+    if results["quality"] and len(shown.made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
             figures.agreement(results["quality"]["methods"], correlation),
             "Spearman's rank correlation of the pixels of two methods' maps, the mean over images.",
         )
     if "rows" in results:
-        plots |= _box_plots(results, samples, fits)
+        plots |= _box_plots(shown)
     return plots
 
 
-def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, Fit]) -> dict[str, tuple[Plot, str]]:
+def _box_plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
+    results, samples, fits = shown.results, shown.samples, shown.fits
     rows = results["rows"]
     plots = {
         "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
@@ -110,14 +118,9 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     return plots
 
 
-def inspected(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> list[InspectedImage]:
+def inspected(shown: Shown) -> list[InspectedImage]:
     """Up to INSPECTED test images to look into, some of them with their maps."""
+    results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
     rng = np.random.default_rng(results["seed"])
     at = rng.permutation(len(samples.test))[:INSPECTED]
     most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
@@ -135,7 +138,7 @@ def inspected(
         with_maps = number < len(mapped)
         found.append(
             InspectedImage(
-                title=titles[i],
+                title=shown.title(i),
                 note=samples.ids[i],
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
@@ -447,15 +450,10 @@ def _carried(rows: Sequence[Mapping[str, Any]]) -> Table:
     )  # fmt: skip
 
 
-def _galleries(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
+def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """A fixed draw of test images, ABREAST columns a picture: a method's map with the box of the best route that reads
     it, and beside it what the linear map expects the box to cover, with the box of that."""
+    results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
     columns: list[tuple[str, Covered | None]] = []
     for name in dict.fromkeys([*made, *fits]):
         columns += [(name, None)] if name in made else []
@@ -463,20 +461,20 @@ def _galleries(
     if not columns:
         return {}
     rng = np.random.default_rng(results["seed"])
-    shown = max(4, min(SHOWN, MAPS // len(columns)))
-    at = np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False)).tolist()
+    count = max(4, min(SHOWN, MAPS // len(columns)))
+    at = np.sort(rng.choice(len(samples.test), min(count, len(samples.test)), replace=False)).tolist()
     chosen = samples.test[at]
     routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
 
-    def column(name: str, shown: Covered | None) -> list[np.ndarray]:
-        if shown:
-            return [shown.over_photo(k, samples.sizes[i]) for k, i in zip(at, chosen.tolist())]
+    def column(name: str, covered: Covered | None) -> list[np.ndarray]:
+        if covered:
+            return [covered.over_photo(k, samples.sizes[i]) for k, i in zip(at, chosen.tolist())]
         placements = (made[name].placement(samples.sizes[i]) for i in chosen.tolist())
         return [map_to_photo(*pair) for pair in zip(made[name].maps(chosen), placements)]
 
     plots: dict[str, tuple[Plot, str]] = {}
     for first in range(0, len(columns), ABREAST):
-        some = {f"{name}\ncovered" if covered else name: (name, covered) for name, covered in columns[first:][:ABREAST]}
+        some = {f"{name}: covered" if covered else name: (name, covered) for name, covered in columns[first:][:ABREAST]}
         plot = figures.gallery(
             [samples.photo(i) for i in chosen],
             {title: column(*one) for title, one in some.items()},
@@ -486,7 +484,7 @@ def _galleries(
                 for title, (name, covered) in some.items()
                 if name in fits
             },
-            [titles[i] for i in chosen],
+            [shown.title(i) for i in chosen],
         )
         names = ", ".join(dict.fromkeys(name for name, _ in some.values()))
         boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
@@ -503,10 +501,3 @@ def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np
         [boxes[at] for at in chosen],
         [f"{overlaps[at]:.2f}" for at in chosen],
     )
-
-
-def _title(samples: Samples, i: int, explained: str) -> str:
-    """The label, and the class whose score is explained where that is another."""
-    label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
-    same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
-    return label if same else f"{label}\nexplained: {explained}"
