@@ -106,7 +106,7 @@ def test_the_figures_are_those_of_the_images(small):
 
 def test_pictures_and_page_are_there(small):
     names = {path.stem for path in (small.out / "pictures").glob("*.png")}
-    assert {"corloc", "cost", "gallery-1", "best", "worst", "weights-occlusion-24px"} <= names
+    assert {"corloc", "cost", "gallery-1", "best", "worst"} <= names
     html = (small.out / "report.html").read_text()
     assert html.count('<figure><img src="data:image/') == len(names)
 

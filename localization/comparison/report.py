@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
 from localization.channels import READERS
-from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit
+from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit, Label
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, right
 from localization.comparison.samples import Samples
@@ -464,7 +464,8 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
     count = max(4, min(SHOWN, MAPS // len(columns)))
     at = np.sort(rng.choice(len(samples.test), min(count, len(samples.test)), replace=False)).tolist()
     chosen = samples.test[at]
-    routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
+    rows = sorted(results.get("rows", ()), key=lambda row: row["corloc"])
+    routes = {row["method"]: row["route"] for row in rows if (row["method"], row["route"]) in _own(fits, row["method"])}
 
     def column(name: str, covered: Covered | None) -> list[np.ndarray]:
         if covered:
@@ -492,6 +493,11 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
             boxes += " Covered: from 0 to its largest share of a cell; red: the linear map's boxes."
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}"
     return plots
+
+
+def _own(fits: Mapping[str, Fit], method: str) -> Mapping[Label, np.ndarray]:
+    """The boxes that were learned here."""
+    return fits[method].boxes if method in fits else {}
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:
