@@ -524,7 +524,7 @@ def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
     folder = truth(tmp_path / "maps", data)
     np.save(folder / "001.npy", np.full((60, 80), np.nan))
     names = ("edges", "channels", "class channels", "channels + maps")
-    options = replace(OPTIONS, folds=2, fit="coverage", target="label", quality=1)
+    options = replace(OPTIONS, folds=2, fit="coverage", target="label", quality=1, keep_maps=True)
     found = compare(
         network(), data, methods=names, maps={"theirs": folder}, options=options, folder=tmp_path / "out"
     )  # fmt: skip
@@ -559,7 +559,7 @@ def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "They read a network&#39;s features and explain nothing" in page
     assert [row["method"] for row in found.results["quality"]["rows"]] == ["edges", "theirs"]
-    assert not list((tmp_path / "out").glob("maps"))
+    assert {path.name for path in (tmp_path / "out" / "maps").iterdir()} == {"edges", "theirs", "key"}
 
 
 @pytest.mark.parametrize(

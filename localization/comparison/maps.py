@@ -187,9 +187,8 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
                 path = inside(folder / name, f"{samples.ids[i]}.npy")
                 with atomic_write(path) as temporary, open(temporary, "wb") as file:
                     np.save(file, own)
-    for one in made.values():
-        for path in one.shards:
-            path.unlink()
+    for path in folder.glob("*.npz"):  # shards, of channels too
+        path.unlink()
 
 
 def _common_size(theirs: ExternalMaps, input: tuple[int, int]) -> tuple[int, int]:

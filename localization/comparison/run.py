@@ -387,7 +387,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         return rendered(Shown(results, samples, made, fits, [net.class_name(int(k)) for k in targets]))
 
     bundles = {name: fit.learned for name, fit in fits.items() if fit.learned is not None}
-    return Comparison(results, images, draw, made | read, bundles)
+    return Comparison(results, images, draw, made, bundles)
 
 
 def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict[str, Fit]:
