@@ -500,7 +500,7 @@ def test_the_linear_map_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     assert rest[0] == rest[1] and len(rest[0]) == 6
     page, text = (one.files["report.html"].decode().partition("<script")[0] for one in (found, plain))
     assert "Beside a map what the linear map reads in it" in page and "covered" not in text
-    assert "the same for all places of the map; Eq. 4 learns a weight for each pixel" in page
+    assert "the same for all places of the map. Eq. 4 learns a weight for each pixel" in page
     assert "The linear map learns a weight for each of a map&#39;s profiles" in text
     assert [name for name in found.files if "weights" in name] == ["pictures/weights-theirs-Eq. 4.png"]
 

@@ -34,12 +34,12 @@ CASES = 16  # best and worst cases each
 CLASSES = 20  # at most, in the table of classes
 PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
 LEARNS = {  # by route, and what fits the linear map
-    (LINEAR, "coverage"): "The linear map learns weights from the training boxes, the same for all places of the map;",
-    (LINEAR, "lad"): "The linear map learns a weight for each of a map's profiles from the training boxes;",
-    (LINEAR, "flip-equivariant"): "The linear map learns a weight for each pixel from the training boxes;",
+    (LINEAR, "coverage"): "The linear map learns weights from the training boxes, the same for all places of the map.",
+    (LINEAR, "lad"): "The linear map learns a weight for each of a map's profiles from the training boxes.",
+    (LINEAR, "flip-equivariant"): "The linear map learns a weight for each pixel from the training boxes.",
     (EQ4, ""): "Eq. 4 learns a weight for each pixel and box edge, as in Fast Object Localization via Sensitivity"
-    " Analysis;",
-    (HEURISTIC, ""): "the heuristic learns only its settings from them.",
+    " Analysis.",
+    (HEURISTIC, ""): "The heuristic learns only its settings from them.",
 }
 PASSES = (
     "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
@@ -126,7 +126,6 @@ def inspected(shown: Shown) -> list[InspectedImage]:
     most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
     mapped, rest = np.sort(at[:most]), np.sort(at[most:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
-    covered = {f"{name} · {LINEAR}": fit.covered for name, fit in fits.items() if fit.covered}
     overlaps = {
         f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
         for fit in fits.values()
@@ -143,16 +142,21 @@ def inspected(shown: Shown) -> list[InspectedImage]:
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
                 true=samples.true[i] if samples.true else np.empty((0, 4)),
-                maps={
-                    name: _small(map_to_photo(own[number], made[name].placement(samples.sizes[i])))
-                    for name, own in maps.items()
-                }
-                | {label: _small(own.over_photo(k, samples.sizes[i]), COVERED_SIDE) for label, own in covered.items()}
-                if with_maps
-                else {},
+                maps=_maps(shown, k, {name: own[number] for name, own in maps.items()}) if with_maps else {},
                 boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
             )
         )
+    return found
+
+
+def _maps(shown: Shown, k: int, maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The maps of the k-th test image over its photo, each beside what the linear map covers by it."""
+    size, found = shown.samples.sizes[shown.samples.test[k]], {}
+    for name in dict.fromkeys([*maps, *shown.fits]):
+        if name in maps:
+            found[name] = _small(map_to_photo(maps[name], shown.made[name].placement(size)))
+        if name in shown.fits and (covered := shown.fits[name].covered):
+            found[f"{name} · {LINEAR}"] = _small(covered.over_photo(k, size), COVERED_SIDE)
     return found
 
 
