@@ -59,11 +59,11 @@ def placeholder(path: Path | str) -> str:
     return ""
 
 
-def check_size(path: Path | str, most: int) -> None:
+def check_size(path: Path | str, limit: int) -> None:
     """InputError for a file of more than `most` bytes, before it is read."""
     size = Path(path).stat().st_size
-    if size > most:
-        raise InputError(f"{path}: {size:,} bytes of text, and no more than {most:,} are read at once; split it")
+    if size > limit:
+        raise InputError(f"{path}: {size:,} bytes of text, and no more than {limit:,} are read at once; split it")
 
 
 def read_text(path: Path | str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, described, function, kind_of, number, one_of, pair, whole
+from saliency._checks import ImagesLike, Pair, described, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
 from saliency.maps.attribution import (
     InputXGradient,
@@ -142,7 +142,7 @@ class Maps(Protocol):
     def __call__(
         self,
         net: Classifier,
-        x: Float[np.ndarray, "n h w 3"],
+        x: ImagesLike,
         *,
         target: Target = None,
         options: Options = DEFAULTS,
@@ -194,7 +194,7 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
 
     def maps(
         net: Classifier,
-        x: np.ndarray,
+        x: ImagesLike,
         *,
         target: Target = None,
         options: Options = DEFAULTS,

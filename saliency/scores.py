@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import as_array, described, one_of, whole
+from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
@@ -100,7 +100,7 @@ class Score:
         self,
         architecture: Architecture,
         weights: Weights,
-        x: Float[Array, "n h w 3"],
+        x: Float[Array, "n h w c"],
         targets: Int[Array | np.ndarray, " n"],
     ) -> Float[Array, " n"]:
         """Scores of normalised images. Pure, and differentiable in `x` and `weights`."""
@@ -212,8 +212,8 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
         raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
-        least, most = targets.min(), targets.max()
-        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
+        low, high = targets.min(), targets.max()
+        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {low}..{high}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
 
 
@@ -240,7 +240,7 @@ def class_count(architecture: Architecture) -> int:
     return architecture.class_count
 
 
-def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
+def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
     suit the machine); the last batch is padded.
 
@@ -265,14 +265,14 @@ def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
     return architecture.upto(weights, x)
 
 
-def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " n"]:
+def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
     found = logits(net, x)
     return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
 def resolve_targets(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
+    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
     targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
@@ -282,7 +282,7 @@ def resolve_targets(
 
 
 def score_values(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
+    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
     weights, architecture = net.weights, net.architecture

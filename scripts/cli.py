@@ -112,11 +112,11 @@ class DataOptions:
 
     def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
         """The split of that name (default: `--split`). Raises InputError."""
-        most = self.limit if limit is None else limit
+        limit = self.limit if limit is None else limit
         if self.images is not None:
             if self.data_root is not None or self.dataset != "scenes":
                 raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-            return load("folder", self.images, limit=most, seed=seed)
+            return load("folder", self.images, limit=limit, seed=seed)
         if self.data_root is None and self.dataset != "scenes":
             raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
         with as_options(self, box_format="--data-box-format"):
@@ -125,7 +125,7 @@ class DataOptions:
                 self.data_root,
                 split=split or self.split,
                 classes=self.kept,
-                limit=most,
+                limit=limit,
                 seed=seed,
                 box_format=self.data_box_format,
             )

@@ -181,7 +181,7 @@ def test_what_an_interrupted_or_other_run_left_is_not_taken_for_this_one(folder,
         assert calls == expected
 
 
-def test_a_folder_removed_under_the_run_is_told_and_the_next_run_has_all_files(folder, tmp_path, monkeypatch):
+def test_a_folder_removed_under_the_run_is_told_and_the_next_run_has_all_files(folder, composed, tmp_path, monkeypatch):
     def removing(self, out, **rest):
         shutil.rmtree(out)
         save(self, out, **rest)
@@ -330,7 +330,7 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(folder, tmp_path, cha
     assert not (tmp_path / "out").exists()
 
 
-def test_a_photo_that_the_classifier_gets_wrong_is_not_called_right(folder, tmp_path):
+def test_a_photo_that_the_classifier_gets_wrong_is_not_called_right(folder, composed, tmp_path):
     net = load_network("scenes_cnn", folder / "net.safetensors")
     net.classes = tuple(f"digit_{i}" for i in range(10))
     photos = [folder / "a.png", folder / "<b>&.png"]
@@ -384,7 +384,7 @@ def test_one_fill_says_nothing_of_others(folder):
     assert hides.startswith("Only the image's own mean colour was shown")
 
 
-def test_a_folder_of_photos_and_one_more_in_images(folder, tmp_path, capsys):
+def test_a_folder_of_photos_and_one_more_in_images(folder, composed, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     shutil.copy(folder / "a.png", photos / "a.png")

@@ -24,6 +24,7 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.scores import logits
 from tests.devkits import voc_object, write_photo, write_text, write_voc
 
+pytestmark = pytest.mark.usefixtures("composed")
 NET = random_network(scenes_cnn(((4,), (6,)), size=(24, 32)))
 NAMES = tuple(f"class {k}" for k in range(10))
 OPTIONS = CompareOptions(quality=0, folds=4, fit="lad")  # the quickest
@@ -317,6 +318,7 @@ def test_photos_without_boxes(tmp_path):
         compare(network(), load("folder", tmp_path), methods=EDGES, options=OPTIONS)
 
 
+@pytest.mark.drawn
 def test_the_result_without_a_folder(tmp_path):
     """Rows, table, notebook view and files; a second result read back from the files is the same."""
     data = voc(tmp_path / "VOC", n=8)
@@ -412,6 +414,7 @@ def test_one_map_a_photo_is_kept_or_none(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.drawn
 def test_ten_lines_in_a_notebook(tmp_path, monkeypatch, capsys):
     """Load a folder, compare three methods, print the table, save the page: no script is asked."""
     voc(tmp_path / "VOC", n=12, label="7")
@@ -430,6 +433,7 @@ found.save("page")
     assert (tmp_path / "page" / "report.html").stat().st_size > 50_000
 
 
+@pytest.mark.drawn
 def test_boxes_of_another_tool_alone(tmp_path):
     """No method of ours is asked: the rows are theirs and the constant boxes'."""
     data = voc(tmp_path / "VOC", n=6)
@@ -454,6 +458,7 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
 
 
+@pytest.mark.drawn
 def test_the_linear_map_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     """Objects of one photo stay in one fold, of the solver's own too; other routes' rows do not hang on it."""
     rng, objects = np.random.default_rng(3), {}

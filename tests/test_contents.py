@@ -54,7 +54,7 @@ def test_a_photo_of_another_name_is_the_same_photo(tmp_path, photos):
     assert [a.source for a in kept.annotations] == ["x.png", "z.bmp"] and len(kept.hashes) == 2
     assert sorted(note.source for note in kept.notes) == ["again.png", "y.png"]
     with pytest.raises(InputError, match="each of its 2 photos is among those that are scored"):
-        test.without(replace(train, hashes=(*train.hashes, *test.hashes)))
+        test.without(replace(train, images=replace(train.images, hashes=(*train.hashes, *test.hashes))))
     assert train.without(write(tmp_path / "none", photos[[4]], ["a.png"])) is train
 
 

@@ -26,6 +26,8 @@ from scripts import cli
 from scripts.evaluate import Options, main
 from tests.devkits import voc_object, write_imagenet, write_photo, write_text, write_voc
 
+pytestmark = pytest.mark.usefixtures("composed")
+
 
 @pytest.fixture
 def devkit(tmp_path):
@@ -71,6 +73,7 @@ def write_boxes(path, rows):
         writer.writerows(rows)
 
 
+@pytest.mark.drawn
 def test_boxes_of_a_csv(devkit, tmp_path, capsys):
     # all cats found exactly but one that is missing; every dog's box is the cat's
     rows = [(f"{i:03d}", "cat", 0, 0, 21 + 2 * (i % 10), 30) for i in range(10, 19)]
@@ -211,6 +214,7 @@ def boxes_in(folder, method):
     return np.array([[float(line[k] or "nan") for k in ("x0", "y0", "x1", "y1")] for line in lines])
 
 
+@pytest.mark.drawn
 def test_a_saved_coverage_map(tmp_path):
     """Scenes of 96 px at 64 x 48, boxes learned in shares of the photo: all are told from the file alone."""
     net = load_network("scenes_cnn")
@@ -557,6 +561,7 @@ def test_the_page_says_what_the_entry_cuts_away(tmp_path, devkit, capsys):
     assert results["entry"] in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.drawn
 def test_in_python(devkit, tmp_path):
     """The library alone: rows, table, files, and what a notebook shows."""
     data, train = (load("voc", devkit, split=split) for split in ("test", "trainval"))

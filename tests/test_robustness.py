@@ -386,7 +386,7 @@ def test_the_conclusion_follows_from_the_data(rng):
     assert "with nothing hidden it changes accuracy by +0.0 points" in training
 
 
-def test_the_page_defines_its_words_and_names_no_seed(photos):
+def test_the_page_defines_its_words_and_names_no_seed(photos, composed):
     assert main(photos) == 0
     page = (photos.out / "report.html").read_text()
     for word in ("single pixels, each hidden", "clusters of pixels", "grey (level 127.5)", "black (level 0)", "points",
@@ -413,7 +413,7 @@ def test_photos_are_named_by_folder_wnid_or_box(photos, rng):
         assert studies.class_of_name(source, classes) == expected, source
 
 
-def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, capsys):
+def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, composed, capsys):
     (photos.images / "n00000001_broken.png").write_bytes(b"no photo")
     assert main(photos) == 0
     assert "1 left out or repaired:" in capsys.readouterr().out

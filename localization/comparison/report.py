@@ -123,8 +123,8 @@ def inspected(shown: Shown) -> list[InspectedImage]:
     results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
     rng = np.random.default_rng(results["seed"])
     at = rng.permutation(len(samples.test))[:INSPECTED]
-    most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
-    mapped, rest = np.sort(at[:most]), np.sort(at[most:])
+    count = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
+    mapped, rest = np.sort(at[:count]), np.sort(at[count:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
     overlaps = {
         f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))

@@ -79,9 +79,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Photos(Sequence):
-    """The photos alone, each decoded when asked for and not kept."""
+    """The photos alone, each decoded when asked for. `hashes` are the SHA-256 of each one's pixels (`content_hash`), by
+    which a photo is known whatever its file is called; None before all have been decoded (`Dataset.decodable`)."""
 
     decoders: tuple[Callable[[], np.ndarray], ...]
+    hashes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.decoders)
@@ -91,8 +93,13 @@ class Photos(Sequence):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Photos(self.decoders[index])
+            return self.select(range(len(self))[index])
         return self.decoders[index]()
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Photos":
+        """Some of them, in this order."""
+        hashes = None if self.hashes is None else tuple(self.hashes[i] for i in indices)
+        return Photos(tuple(self.decoders[i] for i in indices), hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +107,7 @@ class Dataset:
     """`data[i]` is an Example; `data.images` the photos, `data.annotations` all that is known without decoding.
 
     `notes` are what reading found, of all photos that were looked at: a selection keeps them. `annotations[i].source`
-    is the photo's id, unique in the data set. `hashes` are the SHA-256 of each photo's pixels (`content_hash`), by
-    which a photo is known whatever its file is called, once all have been decoded (`decodable`); None before.
+    is the photo's id, unique in the data set.
     """
 
     name: str
@@ -110,7 +116,6 @@ class Dataset:
     annotations: tuple[Annotation, ...]
     images: Photos
     notes: tuple[Note, ...] = field(default=(), repr=False)
-    hashes: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         lost = len(self.left_out)
@@ -141,6 +146,11 @@ class Dataset:
         photos here have lost are in `notes` alone."""
         there = {annotation.source for annotation in self.annotations}
         return tuple(note for note in self.notes if note.outcome == "left out" and note.source not in there)
+
+    @property
+    def hashes(self) -> tuple[str, ...] | None:
+        """Those of the photos (`Photos.hashes`); None before all have been decoded."""
+        return self.images.hashes
 
     @property
     def digest(self) -> str:
@@ -180,7 +190,7 @@ class Dataset:
         ]
         if notes and len(notes) == len(self):
             raise InputError(f"{self.name} {self.split}: none of its photos can be decoded; the first: {notes[0]}")
-        known = replace(self, images=Photos(tuple(decoders)), hashes=tuple(hashes), notes=(*self.notes, *notes))
+        known = replace(self, images=Photos(tuple(decoders), tuple(hashes)), notes=(*self.notes, *notes))
         return known.select([i for i in range(len(self)) if i not in problems]) if problems else known
 
     def without(self, scored: "Dataset") -> "Dataset":
@@ -207,8 +217,7 @@ class Dataset:
         return replace(
             self,
             annotations=tuple(self.annotations[i] for i in indices),
-            images=Photos(tuple(self.images.decoders[i] for i in indices)),
-            hashes=None if self.hashes is None else tuple(self.hashes[i] for i in indices),
+            images=self.images.select(indices),
         )
 
     def sample(self, limit: int | None, seed: int = 0) -> "Dataset":

@@ -96,8 +96,8 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
         if free is not None:
             axes.axhline(free, color=_FAMILIES["baseline"], linewidth=1, linestyle="--", zorder=1)
         axes.set_xscale("log")
-        least, most = min(x for x, *_ in points), max(x for x, *_ in points)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 300 * least else (1,)))
+        low, high = min(x for x, *_ in points), max(x for x, *_ in points)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=9)

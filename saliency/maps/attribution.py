@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of, number, one_of, whole
+from saliency._checks import ImagesLike, function, kind_of, number, one_of, whole
 from saliency.maps.gradient import Progress, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
@@ -25,7 +25,7 @@ from saliency.models.operators import Parameters, Relu
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, Target, as_score, resolve_targets
 
-Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
+Gradient = Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
 
 
@@ -33,7 +33,7 @@ class Recipe(Protocol):
     """How gradients become a map of `x`; `baseline` is the image that stands for nothing."""
 
     def __call__(
-        self, gradient: Gradient, x: Float[Array, "n h w 3"], baseline: Float[Array, "n h w 3"]
+        self, gradient: Gradient, x: Float[Array, "n h w c"], baseline: Float[Array, "n h w c"]
     ) -> Float[Array, "n h w"]: ...
 
 
@@ -108,7 +108,7 @@ class IntegratedGradients:
 
 def attribution_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     recipe: Recipe,
     *,
     score: str | Score = "logit",

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of
+from saliency._checks import ImagesLike, function, kind_of
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
@@ -23,7 +23,7 @@ from saliency.scores import Score, Target, as_targets, class_count, class_logits
 
 def grad_cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     layer: str | None = None,
     target: Target = None,
@@ -91,7 +91,7 @@ def _maps(
 
 def cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     target: Target = None,
     progress: Progress | None = None,
@@ -125,7 +125,7 @@ def cam(
 
 def activation_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     layer: str | None = None,
     progress: Progress | None = None,

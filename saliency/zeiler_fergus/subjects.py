@@ -36,7 +36,7 @@ class Subject:
     file: str
     placement: Placement
     seen: np.ndarray
-    x: Float[np.ndarray, "h w 3"]
+    x: Float[np.ndarray, "h w c"]
     probability: Float[np.ndarray, " classes"]
     target: int
     label: str | None
