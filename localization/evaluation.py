@@ -110,12 +110,14 @@ class EvaluationOptions:
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """`results` is all that is written as JSON. `found` holds boxes float `[n, 4]` in pixels of the photos, by method,
-    of the n `samples` of `data`; empty where maps are scored by thresholds."""
+    of the n `samples` of `data`; empty where maps are scored by thresholds. `right` says whether each sample's class
+    is predicted right, where the protocol asks for that."""
 
     results: Mapping[str, Any]
     data: Dataset
     samples: Samples
     found: Mapping[str, np.ndarray]
+    right: Bool[np.ndarray, " n"] | None = None
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -138,7 +140,7 @@ class Evaluation:
         """
         check_writable(Path(folder))
         results = {**self.results, "command": command}
-        return evaluated.write(Path(folder), results, self.data, self.samples, self.found)
+        return evaluated.write(Path(folder), results, self.data, self.samples, self.found, self.right)
 
     def _repr_html_(self) -> str:
         return evaluated.notebook(self.results, self.data, self.samples, self.found)
@@ -188,6 +190,7 @@ def evaluate(
     inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
+    right = None
     match = _match(net, known, photos.samples) if net else None
     if net is not None and match is not None and protocol.name == "top1-loc":
         require_classes(net)
@@ -210,7 +213,6 @@ def evaluate(
         found = _baseline_boxes(photos)
         small = below_half(photos.samples.largest, photos.sizes)
         results["small_samples"] = int(small.sum())
-        right = None
         if boxes is not None:
             read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, box_format)
             found[Path(boxes).stem] = read.boxes
@@ -220,6 +222,7 @@ def evaluate(
                 source, photos, route=options.route or protocol.route, bundle=linear, map_size=options.map_size,
                 several=options.several, seed=options.seed, progress=progress,
             )  # fmt: skip
+            results["route"] = options.route or protocol.route if linear is None else "saved"
             if options.several:
                 results["several"] = _several(several, photos.samples, options.several)
         if net is not None and match is not None and (protocol.name == "top1-loc" or _classifies(net, match)):
@@ -249,6 +252,7 @@ def evaluate(
         photos.data,
         photos.samples,
         found,
+        right,
     )
 
 
@@ -522,6 +526,8 @@ def _box_figures(
         other = figure(boxes, everything, not protocol.strict)
         assert overall is not None and other is not None
         hit[method] = hits(best_iou(boxes, true), strict=protocol.strict)
+        if right is not None:  # as the figures, or they would differ by more than the figures do
+            hit[method] &= right
         rows.append(
             {
                 "method": method,

@@ -15,7 +15,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Literal, get_args
 
@@ -29,7 +28,7 @@ from jaxtyping import Float, Int
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency.errors import InputError
-from saliency.models.classes import match_labels
+from saliency.models.classes import match_labels, near_names
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 
@@ -224,9 +223,7 @@ def _class_index(name: str, names: Sequence[str]) -> int:
         several = ", ".join(map(str, match.ambiguous[name]))
         raise InputError(f"target {name!r} is the name of classes {several}: give the index")
     if match.unknown:
-        near = get_close_matches(name, names, 3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise InputError(f"target {name!r} is no class of the network{hint}")
+        raise InputError(f"target {name!r} is no class of the network{near_names(name, names)}")
     return int(match.indices[0])
 
 

@@ -4,8 +4,9 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, is_dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
@@ -152,8 +153,19 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: 
             str_from_instance=lambda value: [str(value)],
         )
 
+    shown = StringIO()  # tyro draws a box around what an option's own check refuses: that is one sentence here
     with registry, as_options(options):
-        return tyro.cli(options, args=arguments, prog=prog)
+        try:
+            with redirect_stderr(shown):
+                return tyro.cli(options, args=arguments, prog=prog)
+        except SystemExit as stop:
+            refused: BaseException | None = stop
+            while refused is not None and not isinstance(refused, InputError):
+                refused = refused.__context__
+            if refused is not None:
+                raise refused from None
+            print(shown.getvalue(), end="", file=sys.stderr)
+            raise
 
 
 @contextmanager

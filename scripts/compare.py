@@ -62,7 +62,7 @@ def main(options: Options) -> int:
     named_maps, named_boxes = cli.named_paths("--maps", options.maps), cli.named_paths("--boxes", options.boxes)
     net = options.network.load()
     data, train = read(options)
-    with cli.progress("map", options.quiet) as progress:
+    with cli.as_options(options), cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
             box_format=options.box_format, bundles=options.bundle, classes=options.network.classes,

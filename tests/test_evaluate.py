@@ -156,10 +156,19 @@ def test_maps_of_another_tool(devkit, tmp_path):
 
 
 def test_a_network_end_to_end(tmp_path):
-    assert command(limit=20, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
-    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
-    assert rows[-1]["method"] == "gradient-max" and 0 <= rows[-1]["figure"]["value"] <= 1
-    assert rows[-1]["figure"]["n"] == 20
+    """The differences and images.csv count as the figures do: with the class, which was left out of both."""
+    assert command(limit=60, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    figures = {row["method"]: row["figure"] for row in results["rows"]}
+    assert [*figures][-1] == "gradient-max" and figures["gradient-max"]["n"] == 60
+    assert 0 < figures["gradient-max"]["value"] < results["class_accuracy"]["value"] < 1
+    for row in results["paired"]:
+        expected = figures[row["method"]]["value"] - figures[row["against"]]["value"]
+        assert row["difference"]["value"] == pytest.approx(expected)
+    with open(tmp_path / "images.csv", newline="") as file:
+        correct = [line["correct"] == "True" for line in csv.DictReader(file) if line["method"] == "gradient-max"]
+    assert np.mean(correct) == figures["gradient-max"]["value"]
+    assert "Maps became boxes by a linear map" in (tmp_path / "report.html").read_text()
 
 
 def test_a_saved_linear_map(tmp_path):

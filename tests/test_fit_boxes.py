@@ -98,7 +98,11 @@ def test_the_boxes_are_found_and_the_files_written(stores, tmp_path):
     assert set(results["path"]) == {"0.01", "0.1", "1.0"}
     assert linear.source["method"] == "gradient"
     assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 1 + results["images"]["score"]
-    assert "<html" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "CorLoc: share of the scored images whose box overlaps" in page and "fitted by a ridge." in page
+    rows = [{**one, "corloc": 0.5 + i / 10} for i, one in enumerate(results["rows"])]
+    table = report.sections({**results, "rows": rows}, linear)[0].tables[0]
+    assert table.best == 3  # it was the linear map, whatever that reached
 
 
 def test_a_second_run_writes_the_same_bytes(stores, tmp_path):

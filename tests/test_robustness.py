@@ -160,7 +160,7 @@ def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, 
     assert len(rows) == len(results["curves"]) and float(rows[0]["value"]) == results["curves"][0]["value"]
     page = (options.out / "report.html").read_text()
     assert page.count("data:image/png") == len(list((options.out / "pictures").iterdir())) == 8
-    assert "Does training with occlusions help" in page
+    assert "Does training with augmentations help" in page
 
     monkeypatch.setattr(evaluation, "masked_log_probabilities", None)  # nor evaluated
     main(options)
@@ -383,7 +383,7 @@ def test_the_conclusion_follows_from_the_data(rng):
 
     *_, training = made_up(rng, alike, ("plain", "cutmix"))
     assert "with black (level 0) 2 of 2 pairs of training and mask shape gain accuracy and 0 lose some" in training
-    assert "with nothing hidden it changes accuracy by +0.0 points" in training
+    assert "with nothing hidden they change accuracy by +0.0 points" in training
 
 
 def test_the_page_defines_its_words_and_names_no_seed(photos, composed):

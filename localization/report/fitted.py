@@ -16,8 +16,19 @@ from saliency.report.record import write_csv, write_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
 
-WEIGHTS = "How each pixel of a typical map moves each number of the box: red up, blue down. One row a method."
+WEIGHTS = "How each pixel of a typical map moves each number of the box: red makes it larger, blue smaller."
+FITS = {
+    "coverage": "coverage, one set of weights for all places",
+    "lad": "least absolute deviations",
+    "ridge": "a ridge",
+    "iou": "the overlap itself",
+    "sgd": "stochastic gradient descent",
+}
 COVERED = "Scored images: the share of each cell that the box is expected to cover, from 0 (dark) to 1."
+CORLOC = (
+    "CorLoc: share of the scored images whose box overlaps the true one by an IoU above 0.5, in percent, with its 95%"
+    " bootstrap interval. Mean and median box are those of the training images, and look at no image."
+)
 COLUMNS = ("image", "x0", "y0", "x1", "y1", "iou")
 Results = Mapping[str, Any]
 
@@ -66,12 +77,14 @@ def notebook(results: Results, linear: LinearMap | CoverageMap, covered: Float[n
 
 def lead(results: Results) -> str:
     counts = results["images"]
+    on = f" on {results['maps']['dataset']}" if "dataset" in results["maps"] else ""
     chosen = (
         f", {counts['choose']:,} to choose the penalty" if counts["choose"] else " and, in folds of them, to choose"
     )
     return (
         f"{counts['fit']:,} images to fit{chosen}, {counts['score']:,} to score:"
-        f" {results['maps']['method']} maps of {results['maps']['network']}, {results['config']['method']}."
+        f" {results['maps']['method']} maps of {results['maps']['network']}{on}, fitted by"
+        f" {FITS.get(results['config']['method'], results['config']['method'])}."
     )
 
 
@@ -79,7 +92,9 @@ def sections(
     results: Results, linear: LinearMap | CoverageMap, covered: Float[np.ndarray, "k rows columns"]
 ) -> list[Section]:
     """Figures, the choice of the penalty, the few-shot curve, what was learned, what was left out."""
-    figures = [Figure(png(path_plot(results)), "How the penalty was chosen, on images held out.")]
+    figures = [
+        Figure(png(path_plot(results)), "How the penalty was chosen, on images held out from the fit; dotted: it.")
+    ]
     if results["few_shot"]:
         plot = png(few_shot_plot(results))
         solver = "coverage" if isinstance(linear, CoverageMap) else "ridge"
@@ -97,10 +112,13 @@ def sections(
     if isinstance(linear, CoverageMap):
         learned = Figure(png(covered_plot(covered)), COVERED) if len(covered) else None
     else:
-        learned = Figure(png(weights_plot(linear.images(), linear.coding)), WEIGHTS)
-    columns = ("box", "CorLoc %", "95%", "CorLoc % below half the image", "mean IoU")
+        several = " One row a method." if linear.methods > 1 else ""
+        learned = Figure(png(weights_plot(linear.images(), linear.coding)), WEIGHTS + several)
+    columns = ("box", "CorLoc", "95% interval", "CorLoc of boxes below half the image", "mean IoU")
+    best = max(range(len(rows)), key=lambda i: results["rows"][i]["corloc"])
+    said = "\n".join(text for text in (CORLOC, results["entry"]) if text)
     found = [
-        Section("CorLoc", results["entry"], tables=[Table(columns, rows, best=0, decimals=(None, 1, None, 1, 3))]),
+        Section("CorLoc", said, tables=[Table(columns, rows, best=best, decimals=(None, 1, None, 1, 3))]),
         Section("Fit", figures=figures, wide=False),
         Section("What the linear map learned", figures=[learned] if learned else []),
     ]
