@@ -250,7 +250,7 @@ def test_all_is_every_method_that_suits_the_network():
     wanted = made_maps.tasks(net, ("all",), MethodOptions(patch=9, seed=3), (3, 5))
     assert list(wanted) == [*METHODS, "occlusion-3px", "occlusion-5px"]
     options = MethodOptions(patch=9, stride=5, seed=3)
-    assert wanted["occlusion-5px"].cost == METHODS["occlusion"].cost(net, net.preprocess.size, options)
+    assert wanted["occlusion-5px"].cost() == METHODS["occlusion"].cost(net, net.preprocess.size, options)
     x = np.random.default_rng(0).normal(size=(2, *net.preprocess.size, 3)).astype(np.float32)
     expected = METHODS["occlusion"].maps(net, x, target=np.array([1, 2]), options=options)
     np.testing.assert_array_equal(wanted["occlusion-5px"].run(net, x, np.array([1, 2]))["maps"], expected)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,11 +30,11 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 @dataclass(frozen=True)
 class Task:
     """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
-    `base` is the name in the menu, `cost` that of one image."""
+    `base` is the name in the menu, `cost()` that of one image."""
 
     base: str
     run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
-    cost: Cost
+    cost: Callable[[], Cost]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _task(method: Method, net: Network, settings: Options) -> Task:
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 
-    return Task(method.name, run, method.cost(net, net.preprocess.size, settings))
+    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings))
 
 
 def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
@@ -126,7 +127,7 @@ def _reading(reader: Reader, net: Network, layers: Sequence[str]) -> Task:
         found = read_channels(net, x, layers, target=targets if reader.by_class else None)
         return {str(k): own for k, own in enumerate(found)}
 
-    return Task(reader.name, run, reader.cost)
+    return Task(reader.name, run, lambda: reader.cost)
 
 
 def _suits(method: Method, net: Network) -> bool:
@@ -170,7 +171,7 @@ def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
     entry = samples.net.preprocess
     ms = 1000 * seconds / len(samples)
-    return Made(paths, entry, task.base, task.cost, ms, peak / 2**20 if peak else None)
+    return Made(paths, entry, task.base, task.cost(), ms, peak / 2**20 if peak else None)
 
 
 def _path(folder: Path, name: str, indices: np.ndarray) -> Path:
