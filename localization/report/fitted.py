@@ -89,7 +89,7 @@ def lead(results: Results) -> str:
 
 
 def sections(
-    results: Results, linear: LinearMap | CoverageMap, covered: Float[np.ndarray, "k rows columns"]
+    results: Results, linear: LinearMap | CoverageMap, covered: Float[np.ndarray, "k rows columns"] | None = None
 ) -> list[Section]:
     """Figures, the choice of the penalty, the few-shot curve, what was learned, what was left out."""
     figures = [
@@ -110,7 +110,7 @@ def sections(
         for row in results["rows"]
     ]
     if isinstance(linear, CoverageMap):
-        learned = Figure(png(covered_plot(covered)), COVERED) if len(covered) else None
+        learned = Figure(png(covered_plot(covered)), COVERED) if covered is not None and len(covered) else None
     else:
         several = " One row a method." if linear.methods > 1 else ""
         learned = Figure(png(weights_plot(linear.images(), linear.coding)), WEIGHTS + several)
