@@ -13,6 +13,8 @@ from saliency import errors, faithfulness, methods, models
 from saliency.errors import InputError
 from saliency.maps.attention import attention_maps, class_attention_maps
 from saliency.maps.cam import activation_maps, cam, grad_cam
+from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.full_grad import full_grad
 from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.status import status
@@ -45,6 +47,7 @@ __all__ = [
     "Preprocessing",
     "Score",
     "Windows",
+    "ablation_cam",
     "activation_maps",
     "analyze_occlusion",
     "attention_maps",
@@ -58,6 +61,7 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_torch",
+    "full_grad",
     "grad_cam",
     "gradient_maps",
     "grid",
@@ -70,5 +74,6 @@ __all__ = [
     "probabilities",
     "rise_maps",
     "save_network",
+    "score_cam",
     "status",
 ]

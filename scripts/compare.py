@@ -66,7 +66,7 @@ def main(options: Options) -> int:
         return several(options)
     net = options.network.load()
     data, train = read(options)
-    with cli.progress("map", options.quiet) as progress:
+    with cli.as_options(options), cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
             box_format=options.box_format, classes=options.network.classes, options=options.compare,

@@ -49,6 +49,9 @@ GOOD = {
     saliency.occlusion_maps: {"net": NET, "x": X, "patch": 6, "stride": 4},
     saliency.load_network: {"name": "scenes_cnn"},
     saliency.save_network: {"net": NET, "path": "mine.safetensors", "provenance": {}},
+    saliency.score_cam: {"net": NET, "x": X},
+    saliency.ablation_cam: {"net": NET, "x": X},
+    saliency.full_grad: {"net": NET, "x": X},
     saliency.cam: {"net": NET, "x": X},
     saliency.activation_maps: {"net": NET, "x": X},
     saliency.rise_maps: {"net": NET, "x": X},
@@ -144,9 +147,23 @@ BAD = {
         "batch": (0, "batch must be a whole number of at least 1"),
         "progress": PROGRESS,
     },
+    **{
+        one: {
+            "net": NETWORK,
+            "x": INPUT,
+            "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
+            "target": TARGET,
+            "progress": PROGRESS,
+        }
+        for one in (saliency.score_cam, saliency.ablation_cam)
+    },
+    saliency.full_grad: {"net": NETWORK, "x": INPUT, "target": TARGET, "progress": PROGRESS},
     saliency.grad_cam: {
         "net": NETWORK,
         "x": (X[0], r"x must be \[n, h, w, 3\]"),
+        "rule": ("no-cam", "rule must be one of grad-cam"),
+        "fuse": ("sum", "fuse must be one of mean, max, product"),
+        "score": ("gestalt", "score must be one of the logits"),
         "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
         "target": TARGET,
         "progress": PROGRESS,

@@ -32,7 +32,7 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Execution, Windows
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import Masked, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import _plan, plan_for
 from tests import small_networks
 
@@ -63,7 +63,7 @@ def differences(architecture, windows, score=LOGIT, *, most=1, chunk=3, seed=0, 
         weights = random_network(architecture, seed, np.float64).weights
         plan = _plan(architecture, windows, score, most)
         mine = incremental_scores(
-            plan, prepared(plan, weights), image, fill, score=score, target=target,
+            plan, prepared(plan, weights), Masked(image, fill, target), score=score,
             work=jobs(plan, 2**20, chunk), step=lambda count: None,
         )  # fmt: skip
         dense = dense_scores(

@@ -239,5 +239,10 @@ def _check(architecture: Architecture, scheme: Scheme, tensors: Tensors, file: s
     if told:
         raise InputError(f"{file} does not hold {architecture.name} under {scheme.title} names: {'; '.join(told)}")
     for name in wanted:
+        if np.issubdtype(tensors[name].dtype, np.integer) or tensors[name].dtype == bool:
+            raise InputError(
+                f"{file}: {name} holds {tensors[name].dtype}: quantised weights mean nothing without their scales; save"
+                " the network's weights as floats"
+            )
         if not np.isfinite(tensors[name]).all():
             raise InputError(f"{file}: {name} holds NaN or infinite values; fetch the checkpoint again")

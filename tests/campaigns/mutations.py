@@ -88,30 +88,9 @@ class Format:
     victims: tuple[str, ...]
     read: Callable[[Path], object]
     script: str = ""
-
-
-def onnx_model(folder: Path) -> None:
-    """A convolution, a ReLU, a mean and a dense layer."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
-    nodes = [
-        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"], "relu"),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
-        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
-        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    edit: Callable[[np.random.Generator, bytes], bytes] | None = None
+    """What else a file can hold than changed bytes: half of the cases are made so, where its name ends in `edits`."""
+    edits: str = ""
 
 
 def dataset(name: str, write: Callable[[Path], object], *victims: str, split: str | None = None) -> Format:
@@ -393,7 +372,15 @@ FORMATS = {
     ),
 }
 if find_spec("onnx") and find_spec("onnxruntime"):
-    FORMATS["ONNX"] = Format(onnx_model, ("model.onnx",), lambda folder: from_onnx(folder / "model.onnx"))
+    from tests.campaigns import onnx_files
+
+    FORMATS["ONNX"] = Format(
+        onnx_files.write,
+        ("model.onnx", "apart.onnx", "apart.bin"),
+        each(from_onnx, "model.onnx", "apart.onnx"),
+        edit=onnx_files.edited,
+        edits=".onnx",
+    )
 
 
 def mutated(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
@@ -442,7 +429,11 @@ class Cases:
         rng = np.random.default_rng([self.seed, number, *self.name.encode()])
         victim = victims[number % len(victims)]
         whole = victim.read_bytes()
-        victim.write_bytes(mutated(rng, whole, victims[rng.integers(len(victims))].read_bytes()))
+        other, kind = victims[rng.integers(len(victims))].read_bytes(), FORMATS[self.name]
+        if kind.edit and victim.suffix == kind.edits and rng.random() < 0.5:
+            victim.write_bytes(kind.edit(rng, whole))
+        else:
+            victim.write_bytes(mutated(rng, whole, other))
         return victim, whole
 
     def outcome(self, number: int) -> str:
@@ -454,7 +445,7 @@ class Cases:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
             named = victim.stem in str(error) or isinstance(error, LeftOut) or "no usable photo" in str(error)
-            said = "refused" if named else f"nameless: {error}"
+            said = "refused" if named and "\n" not in str(error) else f"nameless, or several lines: {error}"
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
         finally:

@@ -208,7 +208,7 @@ def last_with_places(nodes: list[Node], shapes: dict[str, Shape], grids: Sequenc
 
 def _attended(nodes: list[Node], tokens: Sequence[str]) -> list[str]:
     """The tokens that the last attention depends on."""
-    attending = [node.name for node in nodes if isinstance(node.layer, Opaque) and node.layer.attends]
+    attending = [node.name for node in nodes if node.layer.attends]
     needed = set(attending[-1:])
     for node in reversed(nodes):
         if node.name in needed:
