@@ -50,6 +50,8 @@ class Options:
     """The numbers of --boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
     compare: tyro.conf.OmitArgPrefixes[CompareOptions] = field(default_factory=CompareOptions)
     out: Path = Path("runs/compare")
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
     list: bool = False
     """Say what each method does, and stop."""

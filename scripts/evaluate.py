@@ -47,6 +47,8 @@ class Options:
     strict: bool = False
     """Stop at the first photo that cannot be decoded, instead of listing it."""
     out: Path = Path("runs/evaluate")
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 

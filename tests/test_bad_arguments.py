@@ -105,6 +105,8 @@ GOOD |= {
     zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
     saliency.overlay: {"photo": VIDEOS[0, 0], "saliency_map": MAPS[0]},
     saliency.grid: {"images": [VIDEOS[0, 0]]},
+    saliency.use_cache: {"folder": "off"},
+    saliency.explain: {"net": NET, "photos": [VIDEOS[0, 0]]},
 }  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
@@ -279,6 +281,8 @@ BAD = {
         "engine": ("fast", "engine must be one of auto, dense, incremental"),
         "budget": (0, "budget must be a whole number of at least 1"),
         "chunk": (0, "chunk must be a whole number of at least 1"),
+        "images": (0, "images must be a whole number of at least 1"),
+        "steady": ("yes", "steady must be a bool"),
     },
     saliency.Preprocessing: {
         "size": ((0, 3), "size must be a whole number of at least 1"),
@@ -525,6 +529,20 @@ BAD |= {
         "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
         "boxes": ([(1, 2, 3)], "boxes must be x0 y0 x1 y1"),
     },
+    saliency.use_cache: {
+        "folder": (3, "folder must be a path"),
+        "most": (0, "most must be a whole number of at least 1"),
+    },
+    saliency.explain: {
+        "net": (3, "net must be a Network"),
+        "photos": (["missing.jpg"], "missing.jpg: no such file"),
+        "methods": (["magic"], "unknown method 'magic'; choose from gradient-max"),
+        "target": (99, "target must"),
+        "names": (["a", "b"], "names must be one for each of the 1 photos, not 2"),
+        "boxes": (3, "boxes must be a function"),
+        "options": (3, "options must be"),
+        "progress": PROGRESS,
+    },
     saliency.grid: {
         "images": ([], "images must hold at least one picture"),
         "titles": (["a", "b"], "titles must be one for each of the 1 images, not 2"),
@@ -566,6 +584,7 @@ RESULTS = {
     saliency.Network,
     saliency.Method,
     saliency.Cost,
+    saliency.Explanation,
     localization.Comparison,
     localization.NetworkComparison,
     localization.Dataset,

@@ -157,7 +157,7 @@ def test_whatever_enters_decides_what_is_reused(tmp_path, monkeypatch):
     assert not again().reused
     assert not again(network("letterbox")).reused
     net = network()
-    net.parameters["logits"]["bias"].set_value(net.parameters["logits"]["bias"].get_value() + 1)
+    net.weights["logits"]["bias"] += 1
     assert not again(net).reused
     write_photo(tmp_path / "VOC" / "JPEGImages" / "000.jpg", (60, 80), seed=99)
     assert not again().reused
