@@ -19,30 +19,40 @@ from PIL import Image
 import tests.typechecking  # the hook names it, and looks no module up  # noqa: F401
 
 # The modules whose signatures are held to, at every call: hooked before the first import of either package.
-# What is not here has been seen by too few tests under the hook: readers, networks and what builds them, comparison and
-# the other reports, fitting over stores.
+# What is not here has been seen by too few tests under the hook: readers, networks and what builds them, scores and the
+# maps of a network, comparison, evaluation and the other reports, fitting over stores.
 HOOKED = (
     "localization.boxes",
-    "localization.evaluation",
-    "localization.external",
     "localization.features",
     "localization.heuristics",
     "localization.maxboxacc",
     "localization.metrics",
-    "localization.protocols",
-    "localization.regression",
+    "localization.regression.cells",
+    "localization.regression.correction",
+    "localization.regression.flip_equivariant",
+    "localization.regression.in_memory_fit",
+    "localization.regression.lad",
+    "localization.regression.linear_map",
+    "localization.regression.moments",
+    "localization.regression.overlap",
+    "localization.regression.ridge",
+    "localization.regression.rows",
+    "localization.regression.solution",
     "localization.statistics",
     "localization.store",
     "saliency.faithfulness",
-    "saliency.maps",
+    "saliency.maps.black_box",
+    "saliency.maps.controls",
+    "saliency.maps.perturbation",
+    "saliency.maps.ranks",
+    "saliency.maps.status",
     "saliency.occlusion.dense",
-    "saliency.occlusion.maps",
-    "saliency.occlusion.windows",
     "saliency.robustness.augment",
     "saliency.robustness.calibration",
     "saliency.robustness.masks",
-    "saliency.scores",
-    "saliency.zeiler_fergus",
+    "saliency.zeiler_fergus.interactions",
+    "saliency.zeiler_fergus.regions",
+    "saliency.zeiler_fergus.sweep",
 )
 install_import_hook(HOOKED, "tests.typechecking.checked")
 
