@@ -7,7 +7,8 @@
 # make benchmark speed, as ratios
 
 PYTHON ?= python3
-PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP = -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+HOW = --numprocesses 2 --dist worksteal --durations 10
 ARGS ?=
 
 .PHONY: compare test parity real slow docs benchmark clean
@@ -19,16 +20,16 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
+	.venv/bin/pytest $(HOW) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready
-	.venv-parity/bin/pytest --numprocesses 2 -m "parity and not slow" tests/parity $(ARGS)
+	.venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
-	.venv/bin/pytest --numprocesses 2 -m real tests/real $(ARGS)
+	.venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
-	.venv/bin/pytest --numprocesses 2 -m "gpu or slow" $(ARGS)
+	.venv/bin/pytest $(HOW) -m "gpu or slow" $(ARGS)
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
@@ -44,9 +45,10 @@ benchmark: .venv-parity/.ready
 	.venv/bin/python $(PIP) --editable .
 	touch $@
 
-.venv/.tested: .venv/.ready
+.venv/.tested: pyproject.toml constraints.txt  # with all that .ready has, in one installation
+	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --editable ".[test]"
-	touch $@
+	touch .venv/.ready $@
 
 .venv/.documented: .venv/.tested
 	.venv/bin/python $(PIP) --editable ".[docs]"

@@ -13,7 +13,7 @@ four give has `.rows`, `.table()`, `.notes` and shows itself in a notebook; `.sa
 """
 
 from localization import boxes, datasets, heuristics, protocols
-from localization.comparison import CompareOptions, Comparison, compare
+from localization.comparison import CompareOptions, Comparison, NetworkComparison, compare, compare_networks
 from localization.datasets import Dataset, load, scenes
 from localization.datasets.moving_digits import moving_digits
 from localization.evaluation import Evaluation, EvaluationOptions, evaluate
@@ -47,10 +47,12 @@ __all__ = [
     "LinearMap",
     "MadeMaps",
     "MapOptions",
+    "NetworkComparison",
     "best_iou",
     "bootstrap",
     "boxes",
     "compare",
+    "compare_networks",
     "corloc",
     "corloc_by_class",
     "datasets",

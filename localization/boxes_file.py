@@ -1,15 +1,16 @@
 """Boxes in a table: what another tool found, or what is true of a folder's photos. One row a box.
 
-Columns: `image` (or file, filename, path), the corners `x0 y0 x1 y1` (or xmin ymin xmax ymax, or x1 y1 x2 y2, or left
-top right bottom), perhaps `label` (or class), `score` (or confidence), and `width` and `height` of the photo that the
-corners were measured on. Cells are separated by commas, semicolons or tabs. Corners are continuous pixel edges of the
-photo as viewers show it; nan, or nothing, in the place of a box stands for "none found".
+Columns: `image` (or file, filename, path), the corners `x0 y0 x1 y1` (or xmin ymin xmax ymax, x1 y1 x2 y2, left top
+right bottom, xtl ytl xbr ybr), perhaps `label` (or class, class_name), `score` (or confidence), and `width` and
+`height` of the photo that the corners were measured on. Case, spaces and underscores of these names do not count.
+Cells are separated by commas, semicolons or tabs. Corners are continuous pixel edges of the photo as viewers show it;
+nan, or nothing, in the place of a box stands for "none found".
 
 Other formats are asked for by name (FORMATS), never guessed; where the numbers contradict the format, that is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,22 +20,30 @@ from jaxtyping import Float
 from localization.boxes import from_xywh, same_aspect
 from localization.datasets.names import match_names
 from saliency._checks import one_of
-from saliency._reading import columns_of, number_in, numbered_rows
+from saliency._reading import column_key, columns_of, number_in, numbered_rows
 from saliency.errors import InputError
 from saliency.models.classes import label_key
 
 CORNERS = ("x0", "y0", "x1", "y1")
 FORMATS = ("xyxy", "xywh", "cxcywh", "normalised-xyxy", "normalised-xywh", "normalised-cxcywh")
 _CALLED = {  # what the four numbers are called, by the last part of the format
-    "xyxy": (CORNERS, ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom")),
+    "xyxy": (
+        CORNERS,
+        ("xmin", "ymin", "xmax", "ymax"),
+        ("x1", "y1", "x2", "y2"),
+        ("left", "top", "right", "bottom"),
+        ("xtl", "ytl", "xbr", "ybr"),
+    ),
     "xywh": (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"), CORNERS),
     "cxcywh": (("cx", "cy", "w", "h"), ("x_center", "y_center", "width", "height"), ("x", "y", "w", "h"), CORNERS),
 }
-_ALIASES = {
-    **dict.fromkeys(("file", "filename", "file_name", "path", "image_id", "photo"), "image"),
-    **dict.fromkeys(("class", "name", "category"), "label"),
+_ALIASES = {  # by their `column_key`; a name goes before the number of a class
+    **dict.fromkeys(("file", "filename", "path", "imageid", "photo", "imagename", "imagefile"), "image"),
+    **dict.fromkeys(("imagepath", "filepath", "img", "imgpath"), "image"),
+    **dict.fromkeys(("classname", "labelname", "categoryname", "class", "name", "category"), "label"),
     **dict.fromkeys(("confidence", "conf"), "score"),
 }
+_NOTHING = ("", "none", "null", "na", "n/a", "nan", "-")  # cells of a box that was not found
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +92,17 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
         one_of("box_format", box_format, FORMATS)
     form = (box_format or "xyxy").rpartition("-")[2]
     there = columns_of(path)
-    called = next((names for names in _CALLED[form] if there.issuperset(names)), CORNERS)
-    sides = next((names for names in _CALLED["xywh"] + _CALLED["cxcywh"] if there.issuperset(names)), None)
-    if sides and not there.issuperset(called):
+    called = _called(_CALLED[form], there) or CORNERS
+    sides = _called(_CALLED["xywh"] + _CALLED["cxcywh"], there)
+    if sides and not _called((called,), there):
         raise InputError(f"{path}: has the columns {', '.join(sides)}; say box_format='xywh', or 'cxcywh' for centres")
     optional = ("label", "score", *(("width", "height") if form == "xyxy" else ()))
     rows = []
     for line, row in numbered_rows(path, ("image", *called), optional=optional, aliases=_ALIASES):
         cells = [row[name] for name in called]
-        numbers = [number_in(cell) for cell in cells] if any(cells) else [np.nan] * 4
+        numbers: list[float | None] = [np.nan] * 4
+        if any(cell.lower() not in _NOTHING for cell in cells):
+            numbers = [number_in(cell) for cell in cells]
         if any(number is None or np.isinf(number) for number in numbers):
             broken(line, row["image"])
             continue
@@ -112,6 +123,16 @@ def box_rows(path: Path | str, box_format: str | None, broken: Callable[[int, st
             )
         )
     return _without_sides(rows)
+
+
+def has_corners(path: Path | str) -> bool:
+    """Whether a table's first line names the four numbers of boxes. Raises InputError for what is no text."""
+    return any(_called(names, columns_of(path)) for names in _CALLED.values())
+
+
+def _called(ways: Sequence[tuple[str, ...]], there: Collection[str]) -> tuple[str, ...] | None:
+    """The first of these sets of columns that is there, by the columns' keys."""
+    return next((names for names in ways if set(map(column_key, names)) <= set(there)), None)
 
 
 def _without_sides(rows: list[BoxRow]) -> list[BoxRow]:

@@ -19,21 +19,21 @@ from jaxtyping import Bool, Float, Int
 
 from localization.boxes import below_half, to_input, to_photo, visible
 from localization.boxes_file import FORMATS, FoundBoxes, boxes_of, read_boxes
-from localization.contents import Contents, Progress, read_contents, without
-from localization.datasets.dataset import Dataset
+from localization.datasets.dataset import Dataset, Progress
 from localization.heuristics import fit_heuristic
 from localization.map_sources import MapSource, folder_maps, known_methods, network_maps, recipe_of
 from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle, status
+from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle
 from localization.regression.coverage import of_methods
 from localization.report import evaluated
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
 from saliency.errors import InputError
+from saliency.maps.status import status
 from saliency.methods import Options as MethodOptions
 from saliency.models.classes import ClassList, Match, match_labels, read_classes
 from saliency.models.network import Network
@@ -98,12 +98,14 @@ class EvaluationOptions:
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """`results` is all that is written as JSON. `found` holds boxes float `[n, 4]` in pixels of the photos, by method,
-    of the n `samples` of `data`; empty where maps are scored by thresholds."""
+    of the n `samples` of `data`; empty where maps are scored by thresholds. `right` says whether each sample's class
+    is predicted right, where the protocol asks for that."""
 
     results: Mapping[str, Any]
     data: Dataset
     samples: Samples
     found: Mapping[str, np.ndarray]
+    right: Bool[np.ndarray, " n"] | None = None
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -126,7 +128,7 @@ class Evaluation:
         """
         check_writable(Path(folder))
         results = {**self.results, "command": command}
-        return evaluated.write(Path(folder), results, self.data, self.samples, self.found)
+        return evaluated.write(Path(folder), results, self.data, self.samples, self.found, self.right)
 
     def _repr_html_(self) -> str:
         return evaluated.notebook(self.results, self.data, self.samples, self.found)
@@ -204,6 +206,7 @@ def evaluate(
     inputs: dict[str, Any] = {"photos": scored.digest, "training photos": learned_from.digest if learned_from else None}
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
+    right = None
     match = _match(net, known, photos.samples) if net and protocol.name == "top1-loc" else None
     source = None
     if maps is not None:
@@ -222,13 +225,13 @@ def evaluate(
         found = _baseline_boxes(photos)
         small = below_half(photos.samples.largest, photos.sizes)
         results["small_samples"] = int(small.sum())
-        right = None
         if boxes is not None:
             read, inputs["boxes"] = _boxes_of_file(Path(boxes), photos, box_format)
             found[Path(boxes).stem] = read.boxes
             results["boxes_notes"] = list(read.notes)
         elif source is not None:
             found[source.name] = _boxes_of_maps(source, options, photos, linear, progress)
+            results["route"] = options.route if linear is None else "saved"
         if protocol.name == "top1-loc":
             assert net is not None and match is not None  # checked
             right = _predicted_right(net, match.indices, photos, progress)
@@ -255,6 +258,7 @@ def evaluate(
         photos.data,
         photos.samples,
         found,
+        right,
     )
 
 
@@ -309,35 +313,36 @@ def _contents(
     options: EvaluationOptions,
     strict: bool,
     progress: Progress | None,
-) -> tuple[Contents, Contents | None]:
+) -> tuple[Dataset, Dataset | None]:
     """The photos that are scored and, apart from those, the ones that may be learned from."""
     learned, scored = train, data
     if protocol.shares and train is None:
         learned, scored, _ = data.split_by(protocol.shares, options.seed)
-    own = read_contents(scored, strict=strict, progress=progress)
+    own = scored.decodable(strict=strict, progress=progress)
     if learned is None:
         return own, None
-    return own, without(read_contents(learned, strict=strict, progress=progress), own)
+    return own, learned.decodable(strict=strict, progress=progress).without(own)
 
 
-def _photos(read: Contents, other: Contents | None, protocol: Protocol, options: EvaluationOptions) -> _Photos:
+def _photos(data: Dataset, other: Dataset | None, protocol: Protocol, options: EvaluationOptions) -> _Photos:
     def chosen(data: Dataset) -> Samples:
         return samples(data, protocol.each, difficult=options.difficult, truncated=options.truncated)
 
-    data, wanted = read.data, chosen(read.data)
+    wanted = chosen(data)
     if options.folds:
-        shown = _alike(wanted, read.hashes)
+        shown = _alike(wanted, data)
         return _Photos(data, wanted, data, wanted, _folds(shown, options), shown)
     if other is None:
         return _Photos(data, wanted, None, None, [], np.empty(0, int))
-    learned = chosen(other.data)
+    learned = chosen(other)
     parts = [(np.arange(len(learned)), np.arange(len(wanted)))]
-    return _Photos(data, wanted, other.data, learned, parts, _alike(learned, other.hashes))
+    return _Photos(data, wanted, other, learned, parts, _alike(learned, other))
 
 
-def _alike(of: Samples, hashes: Sequence[str]) -> Int[np.ndarray, " n"]:
+def _alike(of: Samples, data: Dataset) -> Int[np.ndarray, " n"]:
     """A number for each sample's photo; photos that show the same have one number."""
-    return np.unique(np.array([hashes[i] for i in of.images]), return_inverse=True)[1]
+    hashes = np.array(data.hashes or ())
+    return np.unique(hashes[of.images], return_inverse=True)[1]
 
 
 def _folds(shown: Int[np.ndarray, " n"], options: EvaluationOptions) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -577,6 +582,8 @@ def _box_figures(
         other = figure(boxes, everything, not protocol.strict)
         assert overall is not None and other is not None
         hit[method] = hits(best_iou(boxes, true), strict=protocol.strict)
+        if right is not None:  # as the figures, or they would differ by more than the figures do
+            hit[method] &= right
         rows.append(
             {
                 "method": method,

@@ -157,6 +157,8 @@ def _file(folder: Path, source: str) -> Path:
     found = [file for stem in stems for end in (".npy", ".npz") if (file := Path(f"{stem}{end}")).is_file()]
     if not found:
         raise InputError(f"{folder}: holds no {source}.npy or .npz; every image needs a map of its name")
+    if len(found) > 1 and found[0].stem == found[1].stem:
+        raise InputError(f"{found[0]}: there is {found[1].name} too, and only one can be the map; remove the other")
     return found[0]
 
 

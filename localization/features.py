@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency._checks import as_array, kind_of, number, one_of, whole
+from saliency._checks import StackedMapsLike, as_array, kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 Normalise = Literal["none", "sum", "max", "standardised"]
@@ -84,7 +84,7 @@ class Features:
         rows, columns = self.pooled(height, width)
         return rows * columns * self.pixels + len(self.profiles) * (rows + columns)
 
-    def __call__(self, maps: Float[np.ndarray, "n *k h w"]) -> Float[np.ndarray, "n d"]:
+    def __call__(self, maps: StackedMapsLike) -> Float[np.ndarray, "n d"]:
         """Features in chunks of one compiled shape. A map that is not finite gives NaN features."""
         maps = stacked(maps)
         n, chunk = len(maps), min(CHUNK, len(maps))
@@ -96,7 +96,7 @@ class Features:
         return np.concatenate(parts)[:n] if parts else np.empty((0, width), np.float32)
 
 
-def stacked(maps: Float[np.ndarray, "n *k h w"]) -> Float[np.ndarray, "n k h w"]:
+def stacked(maps: StackedMapsLike) -> Float[np.ndarray, "n k h w"]:
     """Maps with an axis of methods, or InputError for another shape."""
     maps = as_array("maps", maps, "numbers [n, h, w], or [n, k, h, w] for k methods stacked, of at least one pixel")
     if maps.ndim not in (3, 4) or 0 in maps.shape[1:] or maps.dtype.kind not in "fiub":

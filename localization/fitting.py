@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from localization._processes import check_part
-from localization.contents import Progress
+from localization.datasets.dataset import Progress
 from localization.features import Features
 from localization.metrics import best_iou, hits
 from localization.regression import LinearMap, ridge, sgd
@@ -200,7 +200,11 @@ def _fitted(
     if parts == 1 and jax.process_count() == 1 and len(split.fit) < data.width:
         spectrum = ridge.from_rows(np.concatenate(list(rows.blocks())), rows.targets)
     elif 3 * 8 * data.width**2 <= options.budget * 2**20:
-        spectrum = ridge.from_moments(moments(rows))
+        sums = moments(rows)
+        if options.method == "ridge" and len(options.lambdas) == 1:  # nothing to choose: no eigenvectors are needed
+            solutions = [ridge.one_penalty(sums, options.lambdas[0], rows)]
+        else:
+            spectrum = ridge.from_moments(sums)
     elif options.method == "ridge":
         solutions = [ridge.conjugate_gradients(rows, penalty) for penalty in options.lambdas]
     else:

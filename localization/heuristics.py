@@ -3,7 +3,7 @@
 After Fast Object Localization via Sensitivity Analysis, section 2.3.
 
 Maps float `[n, h, w]`; boxes float `[n, 4]`, `x0 y0 x1 y1` in pixel edges of the map, half-open. A map that says
-nothing (NaN, or the same value everywhere) gives a box of NaN, and `regression.status` says why.
+nothing (NaN, or the same value everywhere) gives a box of NaN, and `saliency.status` says why.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from localization.boxes import as_boxes, iou
-from saliency._checks import as_maps, number, whole
+from saliency._checks import BoxesLike, MapsLike, as_maps, number, whole
 from saliency.errors import InputError
 from saliency.maps.status import usable
 
@@ -34,7 +34,7 @@ class Heuristic:
     share: float
     component: bool = False
 
-    def predict(self, maps: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
+    def predict(self, maps: MapsLike) -> Float[np.ndarray, "n 4"]:
         """A box for each map; NaN for one that says nothing."""
         maps = as_maps("maps", maps)
         ok = usable(maps)
@@ -46,8 +46,8 @@ class Heuristic:
 
 
 def fit_heuristic(
-    maps: Float[np.ndarray, "n h w"],
-    boxes: Float[np.ndarray, "n 4"],
+    maps: MapsLike,
+    boxes: BoxesLike,
     *,
     sigmas: tuple[float, ...] = SIGMAS,
     shares: tuple[float, ...] = SHARES,

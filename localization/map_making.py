@@ -19,14 +19,13 @@ import numpy as np
 from jaxtyping import Int
 
 from localization._processes import check_part
-from localization.contents import DECODERS, Progress, left_out
-from localization.datasets.dataset import Dataset
+from localization.datasets.dataset import DECODERS, Dataset, Progress, refuse
 from localization.features import pooled
-from localization.regression import status
 from localization.store import Damaged, Precision, Record, Shard, Store, create_store
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
 from saliency.errors import InputError
+from saliency.maps.status import status
 from saliency.methods import METHODS, Method, Options
 from saliency.models.classes import ClassList, match_labels, read_classes
 from saliency.models.network import Network
@@ -133,7 +132,7 @@ def make_maps(
     folder = Path(folder)
     check_writable(folder)
     if strict:
-        _refuse([f"{note.source}: {note.problem}" for note in left_out(data)])
+        refuse([f"{note.source}: {note.problem}" for note in data.left_out])
     known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
     targets = _targets(data, net, known) if options.target == "label" else np.full(len(data), -1)
     store = create_store(folder, _description(options, net, data), len(data), options.shard_size)
@@ -146,7 +145,7 @@ def make_maps(
         if shard is None:
             shard = _computed(net, decoded, options)
             if strict:
-                _refuse([f"{record.source}: {record.problem}" for record in shard.records if record.problem])
+                refuse([f"{record.source}: {record.problem}" for record in shard.records if record.problem])
             store.write(number, shard)
             made += len(decoded)
         rows += [{"image": record.source, "problem": record.problem} for record in shard.records if record.problem]
@@ -165,7 +164,7 @@ def _description(options: MapOptions, net: Network, data: Dataset) -> dict[str, 
             "dataset": data.name,
             "split": data.split,
             "images": content_hash([annotation.source for annotation in data.annotations]),
-            "left_out": [{"image": note.source, "problem": note.problem} for note in left_out(data)],
+            "left_out": [{"image": note.source, "problem": note.problem} for note in data.left_out],
             "network": net.name,
             "weights": net.digest,
             "preprocessing": net.preprocess.record(),
@@ -249,8 +248,3 @@ def _computed(net: Network, decoded: Sequence[Decoded], options: MapOptions) -> 
                 maps[i] = 0
                 records[i] = replace(records[i], problem=f"the map is {said}")
     return Shard(maps, tuple(records))
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    if problems:
-        raise InputError(f"{problems[0]}; without `strict` such images are listed and left out")

@@ -44,11 +44,11 @@ def best_iou(predicted: ArrayLike, true: Truth) -> Float[np.ndarray, " n"]:
     return np.maximum.reduceat(overlaps, np.cumsum(counts) - counts)
 
 
-def hits(overlaps: ArrayLike, threshold: float = 0.5, strict: bool = True) -> Bool[np.ndarray, " n"]:
+def hits(overlaps: ArrayLike, threshold: float = 0.5, strict: bool = True) -> Bool[np.ndarray, "*n"]:
     """IoU above the threshold, as in the paper; `strict=False` lets equality count, as others do."""
     number("threshold", threshold, least=0, below=1)
     overlaps = np.asarray(overlaps)
-    return overlaps > threshold if strict else overlaps >= threshold
+    return np.asarray(overlaps > threshold if strict else overlaps >= threshold)
 
 
 def corloc(

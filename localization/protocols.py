@@ -58,7 +58,11 @@ PROTOCOLS = {
             strict=False,
             target="label",
         ),
-        Protocol("top1-loc", "as gt-known, with the predicted class, which has to be right as well", strict=False),
+        Protocol(
+            "top1-loc",
+            "one box an image from the map of its predicted class, which has to be right as well",
+            strict=False,
+        ),
         Protocol(
             "maxboxacc", "largest component of the thresholded map, best threshold (Choe et al. 2020)", strict=False
         ),

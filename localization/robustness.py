@@ -15,11 +15,12 @@ from localization.datasets.dataset import Dataset
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
-from localization.regression import fit_linear_map, status
+from localization.regression import fit_linear_map
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
 from saliency._fills import parse_fill
 from saliency.maps.gradient import Progress
+from saliency.maps.status import status
 from saliency.models.classes import WNID, ClassList, match_labels
 from saliency.models.network import Network
 from saliency.occlusion import fill_images
@@ -237,8 +238,8 @@ def corloc_section(rows: Sequence[Mapping[str, Any]], map_scenes: tuple[int, int
     )
     return Section(
         "Does augmentation make maps localize better?",
-        f"{len(clear)} of {others} trainings with occlusions raise CorLoc over plain training and {len(worse)} lower it"
-        " (95% interval of the paired difference clear of 0).\n"
+        f"{len(clear)} of {others} trainings with augmentations raise CorLoc over plain training and {len(worse)} lower"
+        " it (95% interval of the paired difference clear of 0).\n"
         f"The scenes classifier, trained on for one pass over {rows[0]['trained_on']} scenes, plain and with each"
         " augmentation (a continued training, not one from scratch); gradient maps of the predicted class, a linear map"
         " fitted to"

@@ -16,7 +16,10 @@ The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulne
 from saliency import errors, faithfulness, methods, models
 from saliency.errors import InputError
 from saliency.gallery import show
+from saliency.maps.attention import attention_maps, class_attention_maps
 from saliency.maps.cam import activation_maps, cam, grad_cam
+from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.full_grad import full_grad
 from saliency.maps.gradient import gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.placement import map_to_photo
@@ -50,9 +53,12 @@ __all__ = [
     "Preprocessing",
     "Score",
     "Windows",
+    "ablation_cam",
     "activation_maps",
     "analyze_occlusion",
+    "attention_maps",
     "cam",
+    "class_attention_maps",
     "errors",
     "faithfulness",
     "finite_difference_maps",
@@ -61,6 +67,7 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_torch",
+    "full_grad",
     "grad_cam",
     "gradient_maps",
     "load_network",
@@ -73,6 +80,7 @@ __all__ = [
     "probabilities",
     "rise_maps",
     "save_network",
+    "score_cam",
     "show",
     "status",
 ]

@@ -35,9 +35,9 @@ def batches(n: int, size: int) -> list[np.ndarray]:
     return [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
 
 
-def balanced_size(total: int, most: int) -> int:
+def balanced_size(total: int, limit: int) -> int:
     """The size of as few parts as hold `total` with no more than `most` each, when they are as equal as can be."""
-    return math.ceil(total / math.ceil(total / most)) if total else 1
+    return math.ceil(total / math.ceil(total / limit)) if total else 1
 
 
 def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:

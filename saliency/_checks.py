@@ -5,15 +5,23 @@ import reprlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from saliency.errors import InputError
 
 Pair = tuple[int, int]  # height, width
 LARGE = 2**22  # numbers from which threads pay
+
+# What the doors take: an array of any library, a tensor, or rows of numbers, which they bring to these shapes
+ImagesLike = Annotated[ArrayLike, "n h w c"]
+MapsLike = Annotated[ArrayLike, "n h w"]
+StackedMapsLike = Annotated[ArrayLike, "n *k h w"]  # of k methods, or of one
+BoxesLike = Annotated[ArrayLike, "n 4"]
 
 
 def described(value: object) -> str:

@@ -3,9 +3,11 @@
 Photos are read by `saliency.photos`, XML by `localization.datasets.voc`.
 """
 
+import codecs
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,18 +61,20 @@ def placeholder(path: Path | str) -> str:
     return ""
 
 
-def check_size(path: Path | str, most: int) -> None:
+def check_size(path: Path | str, limit: int) -> None:
     """InputError for a file of more than `most` bytes, before it is read."""
     size = Path(path).stat().st_size
-    if size > most:
-        raise InputError(f"{path}: {size:,} bytes of text, and no more than {most:,} are read at once; split it")
+    if size > limit:
+        raise InputError(f"{path}: {size:,} bytes of text, and no more than {limit:,} are read at once; split it")
 
 
 def read_text(path: Path | str) -> str:
-    """UTF-8, with or without a byte order mark."""
-    with as_input_error(path, "not a text file in UTF-8"):
+    """UTF-8, or UTF-16 as Excel's "Unicode text", told by its byte order mark."""
+    with as_input_error(path, "not a text file in UTF-8; open it in an editor and save it as UTF-8"):
         check_size(path, MAX_TEXT)
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        text = Path(path).read_text(encoding="utf-16" if wide else "utf-8-sig")
     if text and (said := placeholder(path)):
         raise InputError(f"{path}: {said}")
     return text
@@ -87,9 +91,10 @@ def read_rows(
     """The rows of a table whose first line names at least these columns, cells as text without spaces around them.
 
     Cells are separated by commas, semicolons, tabs or bars: by whichever gives the columns. Names of columns are met
-    whatever their case; `aliases` gives other names of theirs. Columns that are `optional`, and cells that a row lacks,
-    are empty; rows without any text are left out. A row with more cells than columns is refused: what follows a comma
-    that is not meant to separate (10,5 for ten and a half) would stand in the wrong column.
+    by their `column_key`; `aliases` gives the keys of other names of theirs, of which the first that is there counts.
+    Columns that are `optional`, and cells that a row lacks, are empty; rows without any text are left out. A row with
+    more cells than columns is refused: what follows a comma that is not meant to separate (10,5 for ten and a half)
+    would stand in the wrong column.
     """
     return (row for _, row in numbered_rows(path, columns, optional=optional, aliases=aliases))
 
@@ -99,7 +104,7 @@ def numbered_rows(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of `read_rows`, each with the number of its line, from 1 on."""
     text, first = _table(path)
-    known = {name.lower(): name for name in (*columns, *optional)}
+    known = {column_key(name): name for name in (*columns, *optional)}
     heads = {mark: _head(text, mark, known, aliases) for mark in MARKS}
     # what separates is what gives most of the columns, and then most cells
     mark = max(heads, key=lambda mark: (len(set(heads[mark]) & set(columns)), len(heads[mark])))
@@ -128,9 +133,14 @@ def numbered_rows(
 
 
 def columns_of(path: Path | str) -> frozenset[str]:
-    """The names in a table's first line, in lower case."""
+    """The `column_key` of each name in a table's first line."""
     text, _ = _table(path)
-    return frozenset(name.lower() for name in max((_head(text, mark, {}, NO_ALIASES) for mark in MARKS), key=len))
+    return frozenset(column_key(name) for name in max((_head(text, mark, {}, NO_ALIASES) for mark in MARKS), key=len))
+
+
+def column_key(name: str) -> str:
+    """What two spellings of a column's name share: "X min", "x_min" and "XMin" are one."""
+    return re.sub(r"[\s_-]+", "", name).lower()
 
 
 def _table(path: Path | str) -> tuple[str, int]:
@@ -147,19 +157,21 @@ def _head(text: str, mark: str, known: Mapping[str, str], aliases: Mapping[str, 
         cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True), [])
     except csv.Error:
         return []
-    own = [known.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    own = [known.get(column_key(cell), cell.strip()) for cell in cells]
     for alias, name in aliases.items():
         if name not in own:
-            own = [name if cell.lower() == alias else cell for cell in own]
+            own = [name if column_key(cell) == alias else cell for cell in own]
     return own
 
 
 def number_in(text: str) -> float | None:
     """The number that a cell or a tag holds, also with a decimal comma ("10,5"); None where it holds none.
 
-    "nan" and "inf" are numbers.
+    "nan" and "inf" are numbers. "1,024" is none: it may be a thousand and more, or little over one.
     """
     text = text.strip()
+    if "_" in text or re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text):
+        return None
     if text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     try:
@@ -208,11 +220,14 @@ def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str,
 
 
 def read_map(path: Path | str) -> Float[np.ndarray, "h w"]:
-    """Another tool's map: the first array of the file as float32, without axes for one image or one channel."""
+    """Another tool's map: the one array of the file, or that called "map", as float32, without axes for one image or
+    one channel."""
     arrays = read_arrays(path)
     if not arrays:
         raise InputError(f"{path}: holds no array")
-    found = next(iter(arrays.values()))
+    if len(arrays) > 1 and "map" not in arrays:
+        raise InputError(f"{path}: holds several arrays ({', '.join(list(arrays)[:5])}); keep one, or call it map")
+    found = arrays.get("map", next(iter(arrays.values())))
     while found.ndim > 2 and 1 in (found.shape[0], found.shape[-1]):
         found = found[0] if found.shape[0] == 1 else found[..., 0]
     if found.ndim != 2 or found.dtype.kind not in "fiub":

@@ -10,4 +10,9 @@ class InputError(ValueError):
     ... except saliency.InputError as error:
     ...     print(error)
     engine must be one of auto, dense, incremental, not 'fast'
+
+    Whatever a message quotes of a file, it stays one line that a terminal shows as it is.
     """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message))

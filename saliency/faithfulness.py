@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from saliency._checks import as_array, as_maps, described, kind_of, number, whole
+from saliency._checks import ImagesLike, MapsLike, as_array, as_maps, described, kind_of, number, whole
 from saliency.errors import InputError
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.controls import cascade
@@ -80,8 +80,8 @@ class Curves:
 
 def deletion(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     steps: int = 32,
@@ -112,8 +112,8 @@ def deletion(
 
 def insertion(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     steps: int = 32,
@@ -140,7 +140,7 @@ def insertion(
 def _replacement(
     net: Classifier,
     x: np.ndarray,
-    maps: np.ndarray,
+    maps: MapsLike,
     start: np.ndarray,
     end: np.ndarray,
     target: Target,
@@ -173,7 +173,7 @@ def _mixed(start: np.ndarray, end: np.ndarray, rank: np.ndarray, replaced: np.nd
     return np.where((rank < replaced[k, None, None])[..., None], end, start)
 
 
-def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: float = 15.0) -> PerImage:
+def pointing_game(maps: MapsLike, boxes: Boxes, tolerance: float = 15.0) -> PerImage:
     """1 where the map's maximum (the first of several) lies within `tolerance` pixels of a box, else 0.
 
     Maps float `[n, h, w]`, boxes `[n, 4]` or for each image `[m, 4]`, `x0 y0 x1 y1` in pixel edges of the map; NaN for
@@ -196,7 +196,7 @@ def pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes, tolerance: flo
     return hits
 
 
-def energy_pointing_game(maps: Float[np.ndarray, "n h w"], boxes: Boxes) -> PerImage:
+def energy_pointing_game(maps: MapsLike, boxes: Boxes) -> PerImage:
     """The share of each map's positive mass inside its boxes; a pixel cut by an edge counts in part.
 
     Arguments and NaN as for `pointing_game`. Wang et al. 2020.
@@ -231,7 +231,7 @@ def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarra
             yield i, targets
 
 
-def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(a: MapsLike, b: MapsLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = as_maps("maps", a), as_maps("maps", b)
     if a.shape != b.shape:
         raise InputError(f"maps to compare must be of the same images, not {list(a.shape)} and {list(b.shape)}")
@@ -248,7 +248,7 @@ def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h 
     return np.outer(rows, cols)
 
 
-def sparsity(maps: Float[np.ndarray, "n h w"]) -> PerImage:
+def sparsity(maps: MapsLike) -> PerImage:
     """Gini index of the absolute values of maps `[n, h, w]`: 0 where all are equal, near 1 where one pixel has all.
 
     Chalasani et al. 2020. NaN for a map that says nothing.
@@ -267,7 +267,7 @@ def sparsity(maps: Float[np.ndarray, "n h w"]) -> PerImage:
     return np.where(usable(maps), gini, np.nan)
 
 
-def rank_correlation(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"]) -> PerImage:
+def rank_correlation(a: MapsLike, b: MapsLike) -> PerImage:
     """Spearman's correlation of each pair of maps `[n, h, w]`; ties share their mean rank. NaN where one says nothing.
 
     >>> import numpy as np
@@ -279,7 +279,7 @@ def rank_correlation(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"
     return np.array([rank_correlations(np.stack(pair))[0, 1] for pair in zip(*_pairs(a, b))], float)
 
 
-def top_overlap(a: Float[np.ndarray, "n h w"], b: Float[np.ndarray, "n h w"], share: float = 0.1) -> PerImage:
+def top_overlap(a: MapsLike, b: MapsLike, share: float = 0.1) -> PerImage:
     """How many of the top `share` of pixels two maps `[n, h, w]` have in common, as a share of them.
 
     >>> import numpy as np
@@ -301,7 +301,7 @@ class Agreement:
     overlap: Float[np.ndarray, "m m"]
 
 
-def agreement(maps: Mapping[str, Float[np.ndarray, "n h w"]], share: float = 0.1) -> Agreement:
+def agreement(maps: Mapping[str, MapsLike], share: float = 0.1) -> Agreement:
     """All pairs of methods, by name; images that a method has no usable map for do not count for its pairs.
 
     >>> import numpy as np
@@ -332,8 +332,8 @@ def _mean(pairs: Float[np.ndarray, "n m m"]) -> Float[np.ndarray, "m m"]:
 def stability(
     method: Method,
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     options: Options = DEFAULTS,
@@ -363,8 +363,8 @@ def stability(
 def sanity(
     method: Method,
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
-    maps: Float[np.ndarray, "n h w"],
+    x: ImagesLike,
+    maps: MapsLike,
     *,
     target: Target = None,
     options: Options = DEFAULTS,

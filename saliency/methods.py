@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, described, function, kind_of, number, one_of, pair, whole
+from saliency._checks import ImagesLike, Pair, described, function, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
+from saliency.maps.attention import Rule, attention_maps, attentions, class_attention_maps
 from saliency.maps.attribution import (
     InputXGradient,
     IntegratedGradients,
@@ -24,14 +25,18 @@ from saliency.maps.attribution import (
     Sensitivity,
     attribution_maps,
 )
-from saliency.maps.cam import activation_maps, cam, grad_cam, local_head
+from saliency.maps.cam import activation_maps, cam, grad_cam, local_head, spatial_shape, stage_layers
+from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.cam_rules import CamRule
 from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
+from saliency.maps.full_grad import full_grad
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
+from saliency.occlusion.plan import macs
 from saliency.occlusion.windows import Fill, Windows, check_fill
 from saliency.scores import Target
 
@@ -142,7 +147,7 @@ class Maps(Protocol):
     def __call__(
         self,
         net: Classifier,
-        x: Float[np.ndarray, "n h w 3"],
+        x: ImagesLike,
         *,
         target: Target = None,
         options: Options = DEFAULTS,
@@ -194,7 +199,7 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
 
     def maps(
         net: Classifier,
-        x: np.ndarray,
+        x: ImagesLike,
         *,
         target: Target = None,
         options: Options = DEFAULTS,
@@ -250,6 +255,17 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
     return run
 
 
+def _grad_cam(rule: CamRule, score: str = "logit") -> Run:
+    return lambda net, x, target, o, progress: grad_cam(
+        net, x, rule=rule, layer=o.layer, score=score, target=target, progress=progress
+    )
+
+
+def _guided_grad_cam(net: Network, x: np.ndarray, target: Target, o: Options, progress: Progress | None) -> np.ndarray:
+    guided = attribution_maps(net, x, Sensitivity(), target=target, relu="guided", fill=o.fill, progress=progress)
+    return guided * grad_cam(net, x, layer=o.layer, target=target)
+
+
 def _passes(forwards: int, backwards: int) -> Count:
     return lambda net, size, o: Cost(forwards, backwards)
 
@@ -266,6 +282,40 @@ def _occlusion_cost(score: Callable[[Options], str]) -> Count:
 def _cam_cost(net: Network, size: Pair, o: Options) -> Cost:
     local_head(net.architecture)
     return Cost(1, 0)
+
+
+def _attention(rule: Rule) -> Run:
+    return lambda net, x, target, o, progress: attention_maps(net, x, rule, target=target, progress=progress)
+
+
+def _attention_cost(backwards: int) -> Count:
+    def cost(net: Network, size: Pair, o: Options) -> Cost:
+        attentions(net.architecture)
+        return Cost(1, backwards)
+
+    return cost
+
+
+def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
+    layer = net.architecture.require(o.layer or net.architecture.gestalt_layer)
+    return Cost(1 + spatial_shape(net, layer, (1, *size))[-1], 0)
+
+
+def _ablation_cost(net: Network, size: Pair, o: Options) -> Cost:
+    """Only what comes after the layer is computed anew for each channel."""
+    plain = _channel_cost(net, size, o)
+    architecture = net.architecture
+    layer = architecture.require(o.layer or architecture.gestalt_layer)
+    shapes = architecture.shapes(*size)
+    before, all_of_it = (
+        sum(macs(node, shapes, None) for node in architecture.ancestors(to)) for to in (layer, architecture.last)
+    )
+    return Cost(plain.forwards, 0, (plain.forwards - 1) * before / max(all_of_it, 1))
+
+
+def _stages_cost(net: Network, size: Pair, o: Options) -> Cost:
+    layers = len(stage_layers(net.architecture))
+    return Cost(layers, layers)
 
 
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
@@ -330,6 +380,15 @@ _MENU = (
         lambda net, size, o: Cost(o.samples, o.samples),
     ),
     _method(
+        "smoothgrad-squared",
+        "magnitude",
+        "Hooker et al. 2019",
+        "The mean square of the gradients of noisy copies of the image:\n"
+        "one backward pass a copy, the largest of the three channels.",
+        _attribution(lambda o: NoisyGradients("square", o.samples, o.noise, o.seed)),
+        lambda net, size, o: Cost(o.samples, o.samples),
+    ),
+    _method(
         "vargrad",
         "magnitude",
         "Adebayo et al. 2018",
@@ -375,6 +434,116 @@ _MENU = (
         _passes(1, 1),
     ),
     _method(
+        "grad-cam++",
+        "magnitude",
+        "Chattopadhay et al. 2018",
+        "Grad-CAM with weights from positive derivatives alone, heavier where few places hold the class:\n"
+        "one backward pass to the last convolution, enlarged to the image.",
+        _grad_cam("grad-cam++"),
+        _passes(1, 1),
+    ),
+    _method(
+        "xgrad-cam",
+        "magnitude",
+        "Fu et al. 2020",
+        "Grad-CAM with each channel's derivatives averaged where the channel is active:\n"
+        "one backward pass to the last convolution, enlarged to the image.",
+        _grad_cam("xgrad-cam"),
+        _passes(1, 1),
+    ),
+    _method(
+        "hires-cam",
+        "magnitude",
+        "Draelos & Carin 2020",
+        "A layer's activations times their own derivatives, place by place, rectified:\n"
+        "one backward pass to the last convolution, enlarged to the image.",
+        _grad_cam("hires-cam"),
+        _passes(1, 1),
+    ),
+    _method(
+        "layer-cam",
+        "magnitude",
+        "Jiang et al. 2021",
+        "A layer's activations times their own positive derivatives, place by place; good at early layers:\n"
+        "one backward pass to the layer, enlarged to the image.",
+        _grad_cam("layer-cam"),
+        _passes(1, 1),
+    ),
+    _method(
+        "layer-cam-fused",
+        "magnitude",
+        "Jiang et al. 2021",
+        "LayerCAM at the last layer of every resolution, each scaled to 1, and their mean:\n"
+        "fine from early layers, sure of the class from late ones; one backward pass a layer.",
+        lambda net, x, target, o, progress: grad_cam(
+            net, x, rule="layer-cam", layer=stage_layers(net.architecture), target=target, progress=progress
+        ),
+        _stages_cost,
+    ),
+    _method(
+        "finer-cam",
+        "magnitude",
+        "Zhang et al. 2025",
+        "Grad-CAM of the class logit less 0.6 times the mean of the three logits nearest to it:\n"
+        "what tells the class from those it is taken for; one backward pass to the last convolution.",
+        _grad_cam("grad-cam", score="finer"),
+        _passes(1, 1),
+    ),
+    _method(
+        "eigen-cam",
+        "magnitude",
+        "Muhammad & Yeasin 2020",
+        "The first principal component of a layer's activations over its places, whatever the class:\n"
+        "one forward pass up to the last convolution, enlarged to the image.",
+        _grad_cam("eigen-cam"),
+        _passes(1, 0),
+    ),
+    _method(
+        "fem",
+        "magnitude",
+        "Ahmed Asif Fuad et al. 2020",
+        "How many of a layer's channels are far above their mean at a place, whatever the class:\n"
+        "one forward pass up to the last convolution, enlarged to the image.",
+        _grad_cam("fem"),
+        _passes(1, 0),
+    ),
+    _method(
+        "score-cam",
+        "magnitude",
+        "Wang et al. 2020",
+        "A layer's channels, weighted by the class logit of the image seen through each, and rectified:\n"
+        "one forward pass a channel, no derivative.",
+        lambda net, x, target, o, progress: score_cam(net, x, layer=o.layer, target=target, progress=progress),
+        _channel_cost,
+    ),
+    _method(
+        "ablation-cam",
+        "magnitude",
+        "Ramaswamy & Desai 2020",
+        "A layer's channels, weighted by the share of the class logit that goes with each, and rectified:\n"
+        "one forward pass a channel from the layer on, no derivative.",
+        lambda net, x, target, o, progress: ablation_cam(net, x, layer=o.layer, target=target, progress=progress),
+        _ablation_cost,
+    ),
+    _method(
+        "full-grad",
+        "magnitude",
+        "Srinivas & Fleuret 2019",
+        "What the image and each layer's bias add to the class logit, absolute values of all layers together:\n"
+        "one backward pass that stops at every layer.",
+        lambda net, x, target, o, progress: full_grad(net, x, target=target, progress=progress),
+        _passes(1, 1),
+    ),
+    _method(
+        "guided-grad-cam",
+        "magnitude",
+        "Selvaraju et al. 2017",
+        "Guided backprop where Grad-CAM is positive: its crispness, with the class's place:\n"
+        "one backward pass for each of the two, multiplied.",
+        _guided_grad_cam,
+        _passes(2, 2),
+    ),
+    _method(
         "cam",
         "signed",
         "Zhou et al. 2016",
@@ -391,6 +560,42 @@ _MENU = (
         "one forward pass up to the last convolution, enlarged to the image.",
         lambda net, x, target, o, progress: activation_maps(net, x, layer=o.layer, progress=progress),
         _passes(1, 0),
+    ),
+    _method(
+        "attention-rollout",
+        "magnitude",
+        "Abnar & Zuidema 2020",
+        "How much of each patch reaches a transformer's class token through all blocks, whatever the class:\n"
+        "one forward pass, enlarged to the image.",
+        _attention("rollout"),
+        _attention_cost(0),
+    ),
+    _method(
+        "gradient-rollout",
+        "magnitude",
+        "Gildenblat 2020, after Abnar & Zuidema 2020",
+        "Attention rollout of attention times the class logit's derivative to it, negative ones left out:\n"
+        "one backward pass, enlarged to the image.",
+        _attention("gradient-rollout"),
+        _attention_cost(1),
+    ),
+    _method(
+        "chefer",
+        "magnitude",
+        "Chefer et al. 2021",
+        "What each block's attention, times the class logit's derivative to it, adds to earlier blocks':\n"
+        "one backward pass, enlarged to the image.",
+        _attention("chefer"),
+        _attention_cost(1),
+    ),
+    _method(
+        "class-attention",
+        "magnitude",
+        "Caron et al. 2021",
+        "How far a transformer's class token looks at each patch in its last block, the mean of the heads:\n"
+        "one forward pass, enlarged to the image.",
+        lambda net, x, target, o, progress: class_attention_maps(net, x, layer=o.layer, progress=progress).mean(1),
+        _attention_cost(0),
     ),
     _method(
         "occlusion",
@@ -483,4 +688,5 @@ _MENU = (
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _MENU}
+ATTENTION = ("attention-rollout", "gradient-rollout", "chefer", "class-attention")
 CONTROLS = ("random-weights", "random", "centre-gaussian", "edges")

@@ -8,7 +8,8 @@ transparent pixels lie on white; of an animation the first picture counts. Deepe
 
 - integers (modes I;16 and I): the smallest of 8, 10, 12, 14, 16, 24 and 32 bits that holds the largest value of the
   photo is white, so that 12 bits in a 16-bit file are no black photo, and 8 bits stay as they are;
-- colours of 16 bits: of each the upper 8 bits, with white found in the same way;
+- colours of 16 bits: of each the upper 8 bits, with white found in the same way, and full opacity too; where fewer than
+  12 bits are in use, too little of them is left, and the photo is refused;
 - floats (mode F): 0..1 becomes 0..255; larger values are taken as integers are;
 - values below 0 and those that are not finite are refused.
 
@@ -29,8 +30,15 @@ from saliency._reading import as_input_error, placeholder
 from saliency.errors import InputError
 
 MAX_PIXELS = 100_000_000
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-UNREAD = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".dng", ".cr2", ".nef", ".arw", ".psd")  # photos too
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".mpo", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+UNREAD = (  # photos too
+    ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".svg", ".psd", ".tga", ".ico", ".pcx", ".exr", ".hdr",
+    ".dib", ".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")  # how photos begin, but for WebP
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not EPS: it would start an interpreter
 _ORIENTATION = 0x0112
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits
@@ -69,6 +77,16 @@ def read_photo(path: Path | str, exif: bool = True) -> np.ndarray:
 def decode_photo(data: bytes, name: str, exif: bool = True) -> np.ndarray:
     """The photo in these bytes; `name` is what an error calls it."""
     return _decoded(BytesIO(data), name, exif)
+
+
+def begins_as_photo(path: Path) -> bool:
+    """Whether a file begins as photos do, whatever it is called."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) or (head.startswith(b"RIFF") and head[8:] == b"WEBP")
 
 
 def as_photo(photo: np.ndarray | Image.Image | Path | str) -> np.ndarray:
@@ -152,6 +170,8 @@ def _rgb(image: Image.Image, exif: bool) -> np.ndarray:
         image = image.convert("LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if halved:
+            image, halved = Image.fromarray(_upper_bits(np.array(image))), False
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     photo = np.array(image.convert("RGB"))
     return _upper_bits(photo) if halved else photo
@@ -170,6 +190,15 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _upper_bits(photo: np.ndarray) -> np.ndarray:
-    """The upper 8 of 16 bits, of which fewer are used where the depth is less than 16."""
-    top = next(2 ** (bits - 8) - 1 for bits in _DEPTHS if photo.max() < 2 ** (bits - 8) and bits > 8)
-    return photo if top == 255 else np.rint(photo * (255 / top)).astype(np.uint8)
+    """The upper 8 of 16 bits, of which fewer are used where the depth is less than 16; of opacity as of the colours,
+    unless it has all 16."""
+    colours = photo[..., :3]
+    top = next(2 ** (bits - 8) - 1 for bits in _DEPTHS if colours.max() < 2 ** (bits - 8) and bits > 8)
+    if top < 15 and colours.any():
+        raise ValueError("of 16 bits a colour 10 are in use at most, too few to read: save it with 8 bits a colour")
+    if top == 255:
+        return photo
+    scaled = np.array(photo)
+    few = slice(None) if photo.max() <= top else slice(3)
+    scaled[..., few] = np.rint(photo[..., few] * (255 / top)).astype(np.uint8)
+    return scaled

@@ -5,6 +5,8 @@
 - log_probability: its log-softmax; of classes that do not exclude one another, and of one output, its log-sigmoid.
 - probability: the softmax, or the sigmoid, itself.
 - contrast: the target class's logit minus that of another class: why this one and not that one.
+- finer: the target class's logit less 0.6 times the mean of the three logits nearest to it: what tells the class from
+  those it is taken for (Finer-CAM, Zhang et al. 2025, Eq. 7).
 - gestalt: the mean over height, width and channels of one layer's activations, by default the last
   convolution's (Fast Object Localization via Sensitivity Analysis, Eq. 3); it knows of no class.
 - function: any function of the logits, `Score(function=f)`.
@@ -15,7 +17,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Literal, get_args
 
@@ -27,16 +28,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import as_array, described, one_of, whole
+from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency.errors import InputError
-from saliency.models.classes import match_labels
+from saliency.models.classes import match_labels, near_names
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 
-Kind = Literal["logit", "logit_before_relu", "log_probability", "probability", "contrast", "gestalt", "function"]
+Kind = Literal[
+    "logit", "logit_before_relu", "log_probability", "probability", "contrast", "finer", "gestalt", "function"
+]
 Function = Callable[[Float[Array, "n classes"]], Float[Array, " n"]]
 Target = int | str | Sequence[int | str] | np.ndarray | Array | None
 PREDICTED = -1
+NEAREST, SHARE = 3, 0.6  # of a finer score: how many other classes, and how much of their mean logit is taken off
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Score:
         """The last layer that has to be computed for this score."""
         if self.kind == "gestalt":
             return architecture.require(self.layer or architecture.gestalt_layer)
+        architecture.require_logits()
         return architecture.last
 
     def explained(self, architecture: Architecture) -> Architecture:
@@ -100,7 +105,7 @@ class Score:
         self,
         architecture: Architecture,
         weights: Weights,
-        x: Float[Array, "n h w 3"],
+        x: Float[Array, "n h w c"],
         targets: Int[Array | np.ndarray, " n"],
     ) -> Float[Array, " n"]:
         """Scores of normalised images. Pure, and differentiable in `x` and `weights`."""
@@ -136,7 +141,19 @@ class Score:
             if not self.against < logits.shape[-1]:  # type: ignore[operator]
                 raise InputError(f"against must lie in 0..{logits.shape[-1] - 1}, not {self.against}")
             return score - logits[:, self.against]
+        if self.kind == "finer":
+            return score - SHARE * _nearest(logits, targets).mean(-1)
         return jnp.exp(score) if self.kind == "probability" else score
+
+
+def _nearest(logits: Float[Array, "n classes"], targets: Int[Array, " n"]) -> Float[Array, "n k"]:
+    """The other classes' logits that are nearest to each target's."""
+    if logits.shape[-1] < 2:
+        raise InputError("a finer score sets a class against others: it takes a network of two classes at least")
+    own = jnp.take_along_axis(logits, targets[:, None], axis=-1)
+    away = jnp.where(jnp.arange(logits.shape[-1])[None] == targets[:, None], jnp.inf, jnp.abs(logits - own))
+    nearest = jnp.argsort(jax.lax.stop_gradient(away), axis=-1)[:, : min(NEAREST, logits.shape[-1] - 1)]
+    return jnp.take_along_axis(logits, nearest, axis=-1)
 
 
 def class_logits(architecture: Architecture, logits: Float[Array, "*n outputs"]) -> Float[Array, "*n classes"]:
@@ -212,8 +229,8 @@ def as_targets(target: Target, n: int, classes: int, names: Sequence[str] = ()) 
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim > 1 or targets.size not in (1, n):
         raise InputError(said)
     if targets.size and not (-1 <= targets.min() and targets.max() < classes):
-        least, most = targets.min(), targets.max()
-        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {least}..{most}")
+        low, high = targets.min(), targets.max()
+        raise InputError(f"target must lie in 0..{classes - 1} (-1: the predicted class), not {low}..{high}")
     return np.broadcast_to(targets.reshape(-1), (n,)).astype(np.int32)
 
 
@@ -224,9 +241,7 @@ def _class_index(name: str, names: Sequence[str]) -> int:
         several = ", ".join(map(str, match.ambiguous[name]))
         raise InputError(f"target {name!r} is the name of classes {several}: give the index")
     if match.unknown:
-        near = get_close_matches(name, names, 3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise InputError(f"target {name!r} is no class of the network{hint}")
+        raise InputError(f"target {name!r} is no class of the network{near_names(name, names)}")
     return int(match.indices[0])
 
 
@@ -240,7 +255,13 @@ def class_count(architecture: Architecture) -> int:
     return architecture.class_count
 
 
-def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = None) -> Float[np.ndarray, "n classes"]:
+def targets_for(net: Network, n: int, score: Score, target: Target) -> Int[np.ndarray, " n"]:
+    """`as_targets` of a network's classes; a Gestalt total asks for none, so features alone will do."""
+    alone = score.kind == "gestalt" and net.architecture.headless
+    return as_targets(target, n, np.iinfo(np.int32).max if alone else class_count(net.architecture), net.classes)
+
+
+def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.ndarray, "n classes"]:
     """The published logits of normalised images, float `[n, classes]`, `batch` images at a time (default: as many as
     suit the machine); the last batch is padded.
 
@@ -250,6 +271,7 @@ def logits(net: Network, x: Float[np.ndarray, "n h w 3"], batch: int | None = No
     >>> saliency.logits(net, x).shape
     (1, 10)
     """
+    net.architecture.require_logits()
     x = check_input(net, x)
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
@@ -265,24 +287,24 @@ def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
     return architecture.upto(weights, x)
 
 
-def predicted(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " n"]:
+def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
     found = logits(net, x)
     return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
 def resolve_targets(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, target: Target
+    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, target: Target
 ) -> Int[np.ndarray, " n"]:
     """`as_targets` with the predicted class of the images themselves for -1, for methods that go on to change them."""
-    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
+    targets = targets_for(net, len(x), score, target)
     if score.kind != "gestalt" and (targets < 0).any():
         targets = np.where(targets < 0, predicted(net, x), targets)
     return targets
 
 
 def score_values(
-    net: Network, x: Float[np.ndarray, "n h w 3"], score: Score, targets: Int[np.ndarray, " n"]
+    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape."""
     weights, architecture = net.weights, net.architecture

@@ -4,8 +4,9 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, is_dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
@@ -112,11 +113,11 @@ class DataOptions:
 
     def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
         """The split of that name (default: `--split`). Raises InputError."""
-        most = self.limit if limit is None else limit
+        limit = self.limit if limit is None else limit
         if self.images is not None:
             if self.data_root is not None or self.dataset != "scenes":
                 raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
-            return load("folder", self.images, limit=most, seed=seed)
+            return load("folder", self.images, limit=limit, seed=seed)
         if self.data_root is None and self.dataset != "scenes":
             raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
         with as_options(self, box_format="--data-box-format"):
@@ -125,7 +126,7 @@ class DataOptions:
                 self.data_root,
                 split=split or self.split,
                 classes=self.kept,
-                limit=most,
+                limit=limit,
                 seed=seed,
                 box_format=self.data_box_format,
             )
@@ -152,8 +153,19 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: 
             str_from_instance=lambda value: [str(value)],
         )
 
+    shown = StringIO()  # tyro draws a box around what an option's own check refuses: that is one sentence here
     with registry, as_options(options):
-        return tyro.cli(options, args=arguments, prog=prog)
+        try:
+            with redirect_stderr(shown):
+                return tyro.cli(options, args=arguments, prog=prog)
+        except SystemExit as stop:
+            refused: BaseException | None = stop
+            while refused is not None and not isinstance(refused, InputError):
+                refused = refused.__context__
+            if refused is not None:
+                raise refused from None
+            print(shown.getvalue(), end="", file=sys.stderr)
+            raise
 
 
 @contextmanager

@@ -3,22 +3,25 @@
     python -m scripts.compare                      scenes and their classifier, offline, in minutes
     python -m scripts.compare --network squeezenet1_1 --weights FILE --images PHOTO_OR_FOLDER
     python -m scripts.compare --dataset folder --data-root FOLDER_WITH_BOXES_CSV --folds 10 --network ... --weights FILE
+    python -m scripts.compare --networks squeezenet1_1=FILE efficientnet_lite0=FILE --dataset voc --data-root FOLDER
     python -m scripts.compare --list
 
 A run that was killed goes on where it was; a complete one is shown again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
-from localization.comparison import DEFAULT_METHODS, CompareOptions, compare
+from localization.comparison import DEFAULT_METHODS, CompareOptions, compare, compare_networks
+from localization.comparison.networks import answer
 from localization.datasets import Dataset
 from saliency._checks import whole
 from saliency._files import check_writable
 from saliency.errors import InputError
 from saliency.methods import METHODS
+from saliency.models.network import Network
 from scripts import cli
 
 SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
@@ -29,6 +32,9 @@ class Options:
     """Compare saliency methods on the same images: maps, boxes, CorLoc, cost, one report."""
 
     network: tyro.conf.OmitArgPrefixes[cli.NetworkOptions] = field(default_factory=cli.NetworkOptions)
+    networks: tuple[str, ...] = ()
+    """Several classifiers on the same photos, each NAME=FILE or NAME (its weights NAME.safetensors in the folder that
+    --weights then is, or its own); instead of --network."""
     data: tyro.conf.OmitArgPrefixes[cli.DataOptions] = field(default_factory=cli.DataOptions)
     train_split: str | None = None
     """Split whose boxes are learned from (default: train)."""
@@ -56,9 +62,11 @@ def main(options: Options) -> int:
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)
     named_maps, named_boxes = cli.named_paths("--maps", options.maps), cli.named_paths("--boxes", options.boxes)
+    if options.networks:
+        return several(options)
     net = options.network.load()
     data, train = read(options)
-    with cli.progress("map", options.quiet) as progress:
+    with cli.as_options(options), cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
             box_format=options.box_format, classes=options.network.classes, options=options.compare,
@@ -68,6 +76,37 @@ def main(options: Options) -> int:
         print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")
     print("\n".join([found.table(), "", *found.notes, f"report: {options.out / 'report.html'}"]))
     return 0
+
+
+def several(options: Options) -> int:
+    """Several networks, on one page, each with a page of its own."""
+    if options.maps or options.boxes:
+        raise InputError("--maps and --boxes are of no network: compare them under one, by --network")
+    nets = named_networks(options)
+    data, train = read(options)
+    with cli.progress("map", options.quiet) as progress:
+        found = compare_networks(
+            nets, data, train, methods=options.methods, classes=options.network.classes, options=options.compare,
+            folder=options.out, progress=progress, command=cli.command(),
+        )  # fmt: skip
+    print("\n".join([found.table(), "", *found.notes, answer(found.results), f"report: {options.out / 'report.html'}"]))
+    return 0
+
+
+def named_networks(options: Options) -> dict[str, Network]:
+    """The networks of --networks by name, photos entering all of them alike."""
+    nets: dict[str, Network] = {}
+    folder = options.network.weights
+    for value in options.networks:
+        name, _, file = value.partition("=")
+        if not name or name in nets:
+            raise InputError(f"--networks takes NAME or NAME=FILE, each name once, not {value!r}")
+        if not file and folder is not None:
+            file = str(Path(folder).expanduser() / f"{name}.safetensors")
+        nets[name] = replace(options.network, network=name, weights=file or None).load()
+    if len(nets) < 2:
+        raise InputError("--networks takes two networks at least; for one there is --network")
+    return nets
 
 
 def read(options: Options) -> tuple[Dataset, Dataset | None]:

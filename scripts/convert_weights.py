@@ -1,9 +1,8 @@
-"""Turn a PyTorch checkpoint (.pth) into safetensors, names and layouts as they are, where torch is installed.
+"""Turn a PyTorch checkpoint (.pth) into safetensors, names and layouts as they are; no torch is needed.
 
-The file is a pickle: torch is told to read tensors only (`weights_only=True`), and nothing else here reads any.
+`--weights net.pth` is taken as it is too: safetensors load faster, and other tools read them.
 """
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import tyro
 
 from saliency._files import write_tensors
-from saliency.errors import InputError
+from saliency.models.torch_files import read_torch
 from scripts import cli
 
 
@@ -34,24 +33,8 @@ def main(options: Options) -> int:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Name -> array of a state dict, which may lie under "state_dict" or "model"."""
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError(f"{path}: reading it needs PyTorch; pip install torch") from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path}: not a PyTorch file of tensors only ({reason})") from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: holds no state dict, a mapping from names to tensors")
-    return {name.removeprefix("module."): value.float().contiguous().numpy() for name, value in state.items()}
+    """Name -> float32 array of a state dict, without the prefix that DataParallel puts before each name."""
+    return {name.removeprefix("module."): np.array(value, np.float32) for name, value in read_torch(path).items()}
 
 
 if __name__ == "__main__":

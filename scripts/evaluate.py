@@ -15,7 +15,6 @@ from pathlib import Path
 
 import tyro
 
-from localization.contents import read_contents
 from localization.datasets import Dataset
 from localization.evaluation import EvaluationOptions, evaluate
 from localization.regression import CoverageMap, LinearMap, load_bundle
@@ -59,7 +58,7 @@ def main(options: Options) -> int:
         seed = options.scoring.seed
         test = options.data.load(seed=seed)
         if options.check:
-            test = read_contents(test, strict=options.strict).data
+            test = test.decodable(strict=options.strict)
             print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
             return 0
         linear = load_bundle(options.bundle) if options.bundle and options.net.network else options.bundle

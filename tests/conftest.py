@@ -14,11 +14,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import jax
 from jaxtyping import install_import_hook
+from PIL import Image
 
 import tests.typechecking  # the hook names it, and looks no module up  # noqa: F401
 
 # The modules whose signatures are held to, at every call: hooked before the first import of either package.
-HOOKED = ("localization.boxes", "localization.regression.overlap", "saliency.maps.ranks")
+HOOKED = ("saliency", "localization")
 install_import_hook(HOOKED, "tests.typechecking.checked")
 
 # The maps' arithmetic: no float64 where float32 was meant.
@@ -37,6 +38,15 @@ def shared() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("SALBOX_SHARED does not name a folder with real weights and photos")
     return Path(folder)
+
+
+@pytest.fixture
+def composed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are composed and not drawn, for tests that read a page's words; one marked `drawn` draws them all."""
+    if request.node.get_closest_marker("drawn") is None:
+        from matplotlib.figure import Figure
+
+        monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: Image.new("RGB", (40, 30)).save(file, "PNG"))
 
 
 @pytest.fixture(scope="module", autouse=True)

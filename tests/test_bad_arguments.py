@@ -19,9 +19,12 @@ from localization.regression.correction import Correction
 from saliency import robustness, zeiler_fergus
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.models.zoo.vit import vit
 
 NET = random_network(scenes_cnn(((4,), (6,)), size=(14, 18)))
 X = np.zeros((2, 14, 18, 3), np.float32)
+TRANSFORMER = random_network(vit(6, 1, 2, 7, classes=10, size=(14, 21)))
+WIDE = np.zeros((2, 14, 21, 3), np.float32)
 MAPS = np.random.default_rng(0).random((4, 6, 7))
 BOX = np.array([[0.0, 0, 2, 3], [1, 1, 4, 4], [0, 0, 5, 5], [2, 2, 3, 3]])
 SCENES = datasets.load("scenes", split="test", limit=2)
@@ -41,9 +44,14 @@ def APPLY(params, x):
 GOOD = {
     saliency.gradient_maps: {"net": NET, "x": X},
     saliency.grad_cam: {"net": NET, "x": X},
+    saliency.attention_maps: {"net": TRANSFORMER, "x": WIDE, "rule": "chefer"},
+    saliency.class_attention_maps: {"net": TRANSFORMER, "x": WIDE},
     saliency.occlusion_maps: {"net": NET, "x": X, "patch": 6, "stride": 4},
     saliency.load_network: {"name": "scenes_cnn"},
     saliency.save_network: {"net": NET, "path": "mine.safetensors", "provenance": {}},
+    saliency.score_cam: {"net": NET, "x": X},
+    saliency.ablation_cam: {"net": NET, "x": X},
+    saliency.full_grad: {"net": NET, "x": X},
     saliency.cam: {"net": NET, "x": X},
     saliency.activation_maps: {"net": NET, "x": X},
     saliency.rise_maps: {"net": NET, "x": X},
@@ -72,6 +80,7 @@ GOOD = {
     localization.fit_coverage: {"features": MAPS, "boxes": BOX},
     localization.load_coverage_map: {"path": "map.safetensors"},
     localization.compare: {"net": NET, "data": SCENES, "methods": ["edges"]},
+    localization.compare_networks: {"nets": {"a": NET, "b": NET}, "data": SCENES, "methods": ["edges"]},
     localization.CompareOptions: {},
     localization.evaluate: {"data": SCENES},
     localization.make_maps: {"net": NET, "data": SCENES, "folder": "no/such/store"},
@@ -139,11 +148,38 @@ BAD = {
         "batch": (0, "batch must be a whole number of at least 1"),
         "progress": PROGRESS,
     },
+    **{
+        one: {
+            "net": NETWORK,
+            "x": INPUT,
+            "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
+            "target": TARGET,
+            "progress": PROGRESS,
+        }
+        for one in (saliency.score_cam, saliency.ablation_cam)
+    },
+    saliency.full_grad: {"net": NETWORK, "x": INPUT, "target": TARGET, "progress": PROGRESS},
     saliency.grad_cam: {
         "net": NETWORK,
         "x": (X[0], r"x must be \[n, h, w, 3\]"),
+        "rule": ("no-cam", "rule must be one of grad-cam"),
+        "fuse": ("sum", "fuse must be one of mean, max, product"),
+        "score": ("gestalt", "score must be one of the logits"),
         "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
         "target": TARGET,
+        "progress": PROGRESS,
+    },
+    saliency.attention_maps: {
+        "net": (NET, "scenes_cnn has no attention among patches that can be seen"),
+        "x": (X, "vit_small has position embeddings and takes images of 14x21 only, not 14x18"),
+        "rule": ("raw", "rule must be one of rollout, gradient-rollout, chefer"),
+        "target": TARGET,
+        "progress": PROGRESS,
+    },
+    saliency.class_attention_maps: {
+        "net": NETWORK,
+        "x": (WIDE[0], r"x must be \[n, h, w, 3\]"),
+        "layer": ("block0", "block0 is no attention of vit_small; those are block0_attention"),
         "progress": PROGRESS,
     },
     saliency.occlusion_maps: {
@@ -164,6 +200,7 @@ BAD = {
         "progress": PROGRESS,
     },
     saliency.load_network: {
+        "size": (0, "size must be a whole number of at least 1"),
         "name": ("vgg61", "unknown network 'vgg61'; choose one of scenes_cnn"),
         "weights": (MISSING, r"file\.csv: no such file of weights"),
         "classes": (MISSING, r"file\.csv: no such file"),
@@ -391,6 +428,17 @@ BAD = {
         "progress": PROGRESS,
         "command": (3, "command must be a str, what ran this"),
     },
+    localization.compare_networks: {
+        "nets": ({"a": NET}, "nets must map names to two networks at least"),
+        "data": (X, "data must be a Dataset"),
+        "train": (X, "train must be a Dataset"),
+        "methods": (["edge"], "unknown method 'edge'; choose from all, gradient-max"),
+        "classes": (3, "classes must be a file of class names"),
+        "options": ({}, "options must be a CompareOptions"),
+        "folder": (3, "folder must be a path, not 3"),
+        "progress": PROGRESS,
+        "command": (3, "command must be a str, what ran this"),
+    },
     localization.CompareOptions: {
         "target": ("dog", "target must be one of predicted, label"),
         "each": ("photo", "each must be one of class, object"),
@@ -520,6 +568,8 @@ ANY = {
     localization.make_maps: {"strict"},
     localization.top1_loc: {"strict"},
     saliency.grad_cam: {"resize"},
+    saliency.attention_maps: {"resize"},
+    saliency.class_attention_maps: {"resize"},
     localization.corloc: {"strict"},
     localization.corloc_by_class: {"strict"},
 }
@@ -531,6 +581,7 @@ RESULTS = {
     saliency.Method,
     saliency.Cost,
     localization.Comparison,
+    localization.NetworkComparison,
     localization.Dataset,
     localization.Evaluation,
     localization.Fit,

@@ -13,14 +13,16 @@ from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
-from localization.regression import fit_coverage, status
+from localization.regression import fit_coverage
 from saliency import InputError
+from saliency.maps.status import status
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.scores import logits
 from tests.devkits import voc_object, write_photo, write_text, write_voc
 
+pytestmark = pytest.mark.usefixtures("composed")
 NET = random_network(scenes_cnn(((4,), (6,)), size=(24, 32)))
 NAMES = tuple(f"class {k}" for k in range(10))
 OPTIONS = CompareOptions(quality=0, folds=4)
@@ -125,7 +127,7 @@ def test_labelled_boxes_go_to_their_own_label(tmp_path):
         compare(network(), data, methods=EDGES, boxes={"theirs": path}, options=replace(OPTIONS, folds=2))
 
 
-def test_whatever_enters_decides_what_is_reused(tmp_path):
+def test_whatever_enters_decides_what_is_reused(tmp_path, monkeypatch):
     """The same call again is read back; another content under the same names is not."""
     data = voc(tmp_path / "VOC", n=8)
     maps, boxes, names = truth(tmp_path / "maps", data), tmp_path / "boxes.csv", tmp_path / "names.txt"
@@ -142,6 +144,7 @@ def test_whatever_enters_decides_what_is_reused(tmp_path):
     assert not first.reused and second.reused
     assert first.rows == second.rows and first.table() == second.table() and first.files == second.files
     assert share(first, "b", "external") == 1
+    monkeypatch.setattr("localization.comparison.report.rendered", lambda *_: {"report.html": b"not looked at here"})
     names.write_text("".join(f"{name}\n" for name in NAMES))
     assert not again().reused
     rows = boxes.read_text().splitlines()
@@ -312,6 +315,7 @@ def test_photos_without_boxes(tmp_path):
         compare(network(), load("folder", tmp_path), methods=EDGES, options=OPTIONS)
 
 
+@pytest.mark.drawn
 def test_the_result_without_a_folder(tmp_path):
     """Rows, table, notebook view and files; a second result read back from the files is the same."""
     data = voc(tmp_path / "VOC", n=8)
@@ -407,6 +411,7 @@ def test_one_map_a_photo_is_kept_or_none(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.drawn
 def test_ten_lines_in_a_notebook(tmp_path, monkeypatch, capsys):
     """Load a folder, compare three methods, print the table, save the page: no script is asked."""
     voc(tmp_path / "VOC", n=12, label="7")
@@ -425,6 +430,7 @@ found.save("page")
     assert (tmp_path / "page" / "report.html").stat().st_size > 50_000
 
 
+@pytest.mark.drawn
 def test_boxes_of_another_tool_alone(tmp_path):
     """No method of ours is asked: the rows are theirs and the constant boxes'."""
     data = voc(tmp_path / "VOC", n=6)
@@ -449,6 +455,7 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
 
 
+@pytest.mark.drawn
 def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     """Objects of one photo stay in one fold, of the solver's own too; the other routes' rows are what they were."""
     rng, objects = np.random.default_rng(3), {}

@@ -12,8 +12,8 @@ from localization.datasets import load
 from localization.heuristics import Heuristic, fit_heuristic
 from localization.maxboxacc import box_accuracy
 from localization.protocols import baselines, samples
-from localization.regression import status
 from saliency import InputError, grad_cam, gradient_maps, load_network, occlusion_maps
+from saliency.maps.status import status
 from saliency.methods import METHODS, Options
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.weights import random_network

@@ -17,8 +17,8 @@ from localization import (
 from localization.boxes import as_boxes
 from localization.heuristics import Heuristic, fit_heuristic
 from localization.metrics import top1_loc
-from localization.regression import status
 from saliency import InputError, _checks, faithfulness
+from saliency.maps.status import status
 from tests.test_inputs import Tensor
 
 BOX = [[0, 0, 10, 10]]

@@ -8,7 +8,6 @@ import pytest
 
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
-from localization.contents import read_contents
 from localization.datasets import load, scenes
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.features import pooled
@@ -24,6 +23,8 @@ from saliency.scores import predicted
 from scripts import cli
 from scripts.evaluate import Options, main
 from tests.devkits import voc_object, write_imagenet, write_photo, write_text, write_voc
+
+pytestmark = pytest.mark.usefixtures("composed")
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def write_boxes(path, rows):
         writer.writerows(rows)
 
 
+@pytest.mark.drawn
 def test_boxes_of_a_csv(devkit, tmp_path, capsys):
     # all cats found exactly but one that is missing; every dog's box is the cat's
     rows = [(f"{i:03d}", "cat", 0, 0, 21 + 2 * (i % 10), 30) for i in range(10, 19)]
@@ -150,10 +152,19 @@ def test_maps_of_another_tool(devkit, tmp_path):
 
 
 def test_a_network_end_to_end(tmp_path):
-    assert command(limit=20, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
-    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
-    assert rows[-1]["method"] == "gradient-max" and 0 <= rows[-1]["figure"]["value"] <= 1
-    assert rows[-1]["figure"]["n"] == 20
+    """The differences and images.csv count as the figures do: with the class, which was left out of both."""
+    assert command(limit=60, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    figures = {row["method"]: row["figure"] for row in results["rows"]}
+    assert [*figures][-1] == "gradient-max" and figures["gradient-max"]["n"] == 60
+    assert 0 < figures["gradient-max"]["value"] < results["class_accuracy"]["value"] < 1
+    for row in results["paired"]:
+        expected = figures[row["method"]]["value"] - figures[row["against"]]["value"]
+        assert row["difference"]["value"] == pytest.approx(expected)
+    with open(tmp_path / "images.csv", newline="") as file:
+        correct = [line["correct"] == "True" for line in csv.DictReader(file) if line["method"] == "gradient-max"]
+    assert np.mean(correct) == figures["gradient-max"]["value"]
+    assert "Maps became boxes by a linear map" in (tmp_path / "report.html").read_text()
 
 
 def test_a_saved_linear_map(tmp_path):
@@ -208,6 +219,7 @@ def boxes_in(folder, method):
     return np.array([[float(line[k] or "nan") for k in ("x0", "y0", "x1", "y1")] for line in lines])
 
 
+@pytest.mark.drawn
 def test_a_saved_coverage_map(tmp_path):
     """Scenes of 96 px at 64 x 48, boxes learned in shares of the photo: all are told from the file alone."""
     net = load_network("scenes_cnn")
@@ -264,7 +276,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     found = boxes_in(tmp_path / "out", "maps")
 
     data = load("voc", devkit, split="test")
-    read = read_contents(data)
+    read = data.decodable()
     assert read.hashes[0] == read.hashes[1] and len(set(read.hashes)) == 9
     samples = protocols.samples(data)
     number = {one: k for k, one in enumerate(sorted(set(read.hashes)))}
@@ -293,7 +305,7 @@ def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
         return [pooled(one.astype(np.float32), (56, 56)) for one in own]
 
     boxes = np.concatenate([one.boxes for one in train.annotations]) * 56 / 96
-    alike = np.unique(read_contents(train).hashes, return_inverse=True)[1]
+    alike = np.unique(train.decodable().hashes, return_inverse=True)[1]
     expected = fit_coverage(maps(train), boxes, photos=alike).predict(maps(test)) * 96 / 56
     assert result.found[method].shape == (10, 4)
     np.testing.assert_allclose(result.found[method], expected, atol=0.01)
@@ -533,6 +545,7 @@ def test_the_page_says_what_the_entry_cuts_away(tmp_path, devkit, capsys):
     assert results["entry"] in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.drawn
 def test_in_python(devkit, tmp_path):
     """The library alone: rows, table, files, and what a notebook shows."""
     data, train = (load("voc", devkit, split=split) for split in ("test", "trainval"))

@@ -98,7 +98,11 @@ def test_the_boxes_are_found_and_the_files_written(stores, tmp_path):
     assert set(results["path"]) == {"0.01", "0.1", "1.0"}
     assert linear.source["method"] == "gradient"
     assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 1 + results["images"]["score"]
-    assert "<html" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "CorLoc: share of the scored images whose box overlaps" in page and "fitted by a ridge." in page
+    rows = [{**one, "corloc": 0.5 + i / 10} for i, one in enumerate(results["rows"])]
+    table = report.sections({**results, "rows": rows}, linear)[0].tables[0]
+    assert table.best == 3  # it was the linear map, whatever that reached
 
 
 def test_a_second_run_writes_the_same_bytes(stores, tmp_path):
@@ -126,7 +130,10 @@ def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):
     few = Features(size=(3, 4), smooth=0, focus=0)
     primal = fitted(stores, tmp_path / "primal", features=few, lambdas=(0.1,))
     gradients = fitted(stores, tmp_path / "gradients", features=few, lambdas=(0.1,), budget=0)
+    chosen = fitted(stores, tmp_path / "chosen", features=few, lambdas=(0.1, 1e6))
     np.testing.assert_allclose(primal.weights, gradients.weights, rtol=1e-3, atol=1e-5)
+    assert chosen.penalty == primal.penalty == 0.1  # of one penalty no eigenvectors are needed
+    np.testing.assert_allclose(primal.weights, chosen.weights, rtol=1e-5, atol=1e-8)
     data = open_regression_data(stores[:1], FEATURES)
     assert dual.record["n"] < data.width
     assert primal.record["n"] >= open_regression_data(stores[:1], few).width

@@ -113,6 +113,24 @@ def test_it_is_traced_twice_and_never_again(parameters, x):
     assert calls == 2
 
 
+def test_nothing_at_all_is_traced_for_another_image(parameters, x):
+    """Not the function alone: JAX itself says whenever it traces anything."""
+    net = from_function(stack, parameters, size=SIZE, channels=2, preprocess=NORMALISED)
+    traces = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: traces.append(event))
+
+    def every_map(images):
+        gradient_maps(net, images)
+        grad_cam(net, images)
+        for engine in ("dense", "incremental"):
+            occlusion_maps(net, images, patch=13, stride=13, execution=Execution(engine))
+        return traces.count("/jax/core/compile/jaxpr_trace_duration")
+
+    first = every_map(x)
+    assert first > 0
+    assert every_map(x + 1) == first
+
+
 def test_weights_are_used_where_they_lie(parameters):
     net = from_function(stack, parameters, size=SIZE, channels=2)
     mine = {a.unsafe_buffer_pointer() for a in jax.tree.leaves(net.weights)}
@@ -156,6 +174,20 @@ def vision_transformer(p, x, prefix):
         with jax.named_scope(f"block{i}"):
             x = block(p, x)
     return (x[:, 0] if prefix else x.mean(1)) @ p["w"]
+
+
+def test_auto_takes_the_dense_path_below_a_predicted_1_2(rng, parameters, x):
+    def excited(p, x):
+        x = jax.lax.conv_general_dilated(x, p["k"], (2, 2), "SAME", dimension_numbers=NHWC)
+        x = x * jax.nn.sigmoid(x.mean((1, 2), keepdims=True))
+        return jax.lax.conv_general_dilated(x, p["l"], (1, 1), "SAME", dimension_numbers=NHWC).max((1, 2)) @ p["w"]
+
+    p = weights(rng, k=(3, 3, 2, 8), l=(3, 3, 8, 32), w=(32, 3))
+    for apply, params, engine in ((excited, p, "dense"), (stack, parameters, "incremental")):
+        net = from_function(apply, params, size=SIZE, channels=2, preprocess=NORMALISED)
+        speedup = plan_for(net.architecture, Windows(SIZE, (5, 4), (5, 4)), Score(), len(x)).speedup
+        assert (speedup >= 1.2) == (engine == "incremental"), speedup
+        assert occlusion_maps(net, x, patch=(5, 4), stride=(5, 4)).engine == engine
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 2])

@@ -32,8 +32,9 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Execution, Windows
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import Masked, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import _plan, plan_for
+from tests import small_networks
 
 LOGIT = Score()
 SCORES = [
@@ -43,6 +44,7 @@ SCORES = [
     Score("gestalt"),
     Score("gestalt", "pool1"),
 ]
+OTHERS = ("densenet121", "inception_v1", "efficientnet_lite0", "convnext_tiny")
 SMALL = {
     "scenes_cnn": scenes_cnn(((4,), (6, 5)), classes=3, size=(21, 26)),
     "vgg16": vgg16(((4,), (6,), (5,)), hidden=7, classes=3, size=(32, 26)),
@@ -61,7 +63,7 @@ def differences(architecture, windows, score=LOGIT, *, most=1, chunk=3, seed=0, 
         weights = random_network(architecture, seed, np.float64).weights
         plan = _plan(architecture, windows, score, most)
         mine = incremental_scores(
-            plan, prepared(plan, weights), image, fill, score=score, target=target,
+            plan, prepared(plan, weights), Masked(image, fill, target), score=score,
             work=jobs(plan, 2**20, chunk), step=lambda count: None,
         )  # fmt: skip
         dense = dense_scores(
@@ -71,9 +73,9 @@ def differences(architecture, windows, score=LOGIT, *, most=1, chunk=3, seed=0, 
     return mine - dense, dense
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, *OTHERS])
 def test_every_position_of_every_network(name):
-    architecture = SMALL[name]
+    architecture = SMALL[name] if name in SMALL else small_networks.SMALL[name]()
     height, width = architecture.size
     windows = Windows(architecture.size, (height // 4, width // 5), (height // 6, width // 7))
     off, dense = differences(architecture, windows, most=2 if name == "scenes_cnn" else 1)

@@ -16,22 +16,29 @@ from saliency.models.from_jax import from_function
 from saliency.models.graph import Architecture, Node
 from saliency.models.operators import (
     Add,
+    Attention,
     AvgPool,
     Concat,
     Conv,
     Dense,
     Flatten,
+    Gelu,
     GlobalAvgPool,
     GlobalMaxPool,
     GlobalSumPool,
     Image,
+    LayerNorm,
     LocalResponseNorm,
     MaxPool,
+    Mix,
     Operator,
     Pad,
     Relu,
+    Scale,
     Slice,
     SumPool,
+    Token,
+    Tokens,
 )
 from saliency.occlusion import Windows
 from saliency.occlusion.incremental import _Regions, prepared
@@ -78,6 +85,10 @@ ONE = {  # operators of one map
     "GlobalSumPool": st.just(GlobalSumPool()),
     "GlobalMaxPool": st.just(GlobalMaxPool()),
     "Flatten": st.just(Flatten()),
+    "Scale": st.just(Scale()),
+    "LayerNorm": st.builds(LayerNorm, st.sampled_from([1e-6, 0.5])),
+    "Gelu": st.just(Gelu()),
+    "Tokens": st.builds(Tokens, st.integers(1, 3)),
 }
 SEVERAL = {"Add": Add(), "Concat": Concat()}
 
@@ -85,7 +96,7 @@ SEVERAL = {"Add": Add(), "Concat": Concat()}
 def test_every_operator_is_proved():
     kinds = {name for name in operators.__all__ if isinstance(getattr(operators, name), type)}
     named = {name for name in kinds if issubclass(getattr(operators, name), Operator)} - {"Operator"}
-    assert named == {*ONE, *SEVERAL, "Image"}
+    assert named == {*ONE, *SEVERAL, "Image", "Attention", "Mix", "Token"}
 
 
 def check(architecture: Architecture, weights, windows: Windows, to: str, seed: int) -> None:
@@ -145,6 +156,23 @@ def test_a_change_is_the_difference_of_the_whole(kind, data):
             for layer, shapes in architecture.parameter_shapes().items()
         }
         check(architecture, weights, windows, "it", 1)
+
+
+def test_a_change_of_tokens():
+    """Attention, the mix of values and the class token, after the places of a map became tokens."""
+    layers = (
+        ("tokens", Tokens(2), ("image",)), ("qkv", Dense(12), ("tokens",)), ("attention", Attention(2), ("qkv",)),
+        ("mix", Mix(2), ("attention", "qkv")), ("it", Token(1), ("mix",)),
+    )  # fmt: skip
+    nodes = (Node("image", Image()), *(Node(*layer) for layer in layers))
+    architecture = Architecture("it", nodes, "it", (5, 4), channels=CHANNELS)
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        weights = {
+            layer: {name: jnp.asarray(rng.normal(size=shape)) for name, shape in shapes.items()}
+            for layer, shapes in architecture.parameter_shapes().items()
+        }
+        check(architecture, weights, Windows((5, 4), (2, 3), (1, 2)), "it", 1)
 
 
 def layer_norm(p, x):

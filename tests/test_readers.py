@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from localization.datasets import Dataset, load
+from localization.datasets.loading import READERS
 from localization.datasets.views import View, view
 from saliency import InputError
 from saliency.photos import Header
@@ -46,6 +47,11 @@ def photos(draw, **fixed):
     x0, y0 = draw(st.integers(0, width - 3)), draw(st.integers(0, height - 3))
     x1, y1 = draw(st.integers(x0 + 2, width)), draw(st.integers(y0 + 2, height))
     return Photo("a", (x0, y0, x1, y1), (height, width), draw(st.integers(1, 8)), **fixed)
+
+
+def test_no_reader_is_forgotten():
+    """TensorFlow's data sets need that library, and tests/test_tfds.py has theirs."""
+    assert {layout.reader for layout in LAYOUTS.values()} == READERS.keys() - {"tfds"}
 
 
 @NAMES

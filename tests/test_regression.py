@@ -9,11 +9,12 @@ from sklearn.linear_model import Ridge
 
 from localization import Features, fit_linear_map, load_linear_map
 from localization.boxes import iou
-from localization.regression import lad, overlap, ridge, sgd, status
+from localization.regression import lad, overlap, ridge, sgd
 from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
 from localization.regression.rows import FeatureBlocks, in_memory
 from saliency.errors import InputError
+from saliency.maps.status import status
 
 SIZE = (20, 30)  # height, width
 SMALL = Features.raw((5, 6))

@@ -226,15 +226,10 @@ def test_bad_headers(header, message, tmp_path):
 def test_no_weights(monkeypatch, tmp_path):
     assert "unknown network 'vgg61'; choose one of scenes_cnn, squeezenet1_1" in refusal("vgg61", None)
     message = refusal("vgg16", None)
-    assert message.startswith("vgg16 comes without weights: pass a safetensors or Keras .h5 file")
+    assert message.startswith("vgg16 comes without weights: pass a safetensors, .pth or Keras .h5 file")
     assert message.endswith("such as timm/vgg16.tv_in1k")
     monkeypatch.setattr(weights, "_EMBEDDED", (tmp_path,))
     assert "the weights of scenes_cnn come with salbox: install it again" in refusal("scenes_cnn", None)
-
-
-def test_pickles_are_not_read(tmp_path):
-    (tmp_path / "net.pth").write_bytes(b"anything")
-    assert "torch.load('net.pth', weights_only=True), 'net.safetensors')" in refusal("vgg16", tmp_path / "net.pth")
 
 
 def hub(monkeypatch, download) -> None:

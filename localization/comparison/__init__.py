@@ -1,7 +1,8 @@
 """`compare`: the same photos through every method. samples -> maps -> boxes and quality -> report."""
 
+from localization.comparison.networks import NetworkComparison, compare_networks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.result import Comparison
 from localization.comparison.run import compare
 
-__all__ = ["DEFAULT_METHODS", "CompareOptions", "Comparison", "compare"]
+__all__ = ["DEFAULT_METHODS", "CompareOptions", "Comparison", "NetworkComparison", "compare", "compare_networks"]

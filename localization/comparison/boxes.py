@@ -15,10 +15,11 @@ from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import fit_coverage, fit_linear_map, status
+from localization.regression import fit_coverage, fit_linear_map
 from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
 from localization.statistics import mcnemar_exact, paired_difference
+from saliency.maps.status import status
 from saliency.models.preprocessing import Preprocessing
 
 LINEAR, HEURISTIC, COVERAGE, EXTERNAL, NONE = "linear map", "heuristic", "coverage", "external", "none"

@@ -1,6 +1,7 @@
 """The comparison's pictures and its page."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,44 +43,51 @@ PASSES = (
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
 
-def rendered(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    explained: Sequence[str],
-) -> dict[str, bytes]:
-    """Every picture as PNG and the page, by path. `explained` names the class of each sample that is explained."""
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What there is to show: the `results` as written, the `samples`, the maps `made` of them and the boxes of each
+    fit, by method. `explained` names the class of each sample that is explained."""
+
+    results: Mapping[str, Any]
+    samples: Samples
+    made: Mapping[str, Made]
+    fits: Mapping[str, Fit]
+    explained: Sequence[str]
+
+    def title(self, i: int) -> str:
+        """A sample's label, and the class whose score is explained where that is another."""
+        samples, explained = self.samples, self.explained[i]
+        label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
+        same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
+        return label if same else f"{label}\nexplained: {explained}"
+
+
+def rendered(shown: Shown) -> dict[str, bytes]:
+    """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
-    titles = [_title(samples, i, explained[i]) for i in range(len(samples))]
-    for name, (plot, caption) in _plots(results, samples, made, fits, titles).items():
+    for name, (plot, caption) in _plots(shown).items():
         image = png(plot, DENSE if name.startswith(("gallery-", "coverage-")) else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
-    return files | {PAGE: page(results, figures_, inspected(results, samples, made, fits, titles))}
+    return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
 
-def _plots(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
+def _plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots = _galleries(results, samples, made, fits, titles) | _coverage(results, samples, made, fits, titles)
-    if results["quality"] and len(made) > 1:
+    plots, results = _galleries(shown) | _coverage(shown), shown.results
+    if results["quality"] and len(shown.made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
             figures.agreement(results["quality"]["methods"], correlation),
             "Spearman's rank correlation of the pixels of two methods' maps, the mean over images.",
         )
     if "rows" in results:
-        plots |= _box_plots(results, samples, fits)
+        plots |= _box_plots(shown)
     return plots
 
 
-def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, Fit]) -> dict[str, tuple[Plot, str]]:
+def _box_plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
+    results, samples, fits = shown.results, shown.samples, shown.fits
     rows = results["rows"]
     plots = {
         "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
@@ -102,18 +110,13 @@ def _box_plots(results: Mapping[str, Any], samples: Samples, fits: Mapping[str, 
     return plots
 
 
-def inspected(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> list[InspectedImage]:
+def inspected(shown: Shown) -> list[InspectedImage]:
     """Up to INSPECTED test images to look into, some of them with their maps."""
+    results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
     rng = np.random.default_rng(results["seed"])
     at = rng.permutation(len(samples.test))[:INSPECTED]
-    most = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
-    mapped, rest = np.sort(at[:most]), np.sort(at[most:])
+    count = min(MAPPED[0], max(4, MAPPED[1] // max(1, len(made))))
+    mapped, rest = np.sort(at[:count]), np.sort(at[count:])
     maps = {name: one.maps(samples.test[mapped]) for name, one in made.items()}
     overlaps = {
         f"{method} · {route}": (boxes, best_iou(boxes, [samples.true[i] for i in samples.test]))
@@ -126,7 +129,7 @@ def inspected(
         with_maps = number < len(mapped)
         found.append(
             InspectedImage(
-                title=titles[i],
+                title=shown.title(i),
                 note=samples.ids[i],
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
@@ -394,17 +397,12 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def _galleries(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
+def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its best route."""
+    results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
     if not made:
         return {}
-    at = _shown(results, samples, made)
+    at = _drawn(shown)
     chosen = samples.test[at]
     routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
     plots: dict[str, tuple[Plot, str]] = {}
@@ -422,25 +420,20 @@ def _galleries(
             },
             [samples.true[i] for i in chosen] if samples.true else [],
             {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
-            [titles[i] for i in chosen],
+            [shown.title(i) for i in chosen],
         )
         boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
     return plots
 
 
-def _coverage(
-    results: Mapping[str, Any],
-    samples: Samples,
-    made: Mapping[str, Made],
-    fits: Mapping[str, Fit],
-    titles: Sequence[str],
-) -> dict[str, tuple[Plot, str]]:
+def _coverage(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """Coverage maps of the galleries' images with the boxes that come from them, ABREAST methods a picture."""
+    samples, made, fits = shown.samples, shown.made, shown.fits
     names = [name for name in made if name in fits and len(fits[name].covered)]
     if not names:
         return {}
-    at = _shown(results, samples, made).tolist()
+    at = _drawn(shown).tolist()
     chosen = [int(samples.test[k]) for k in at]
     plots: dict[str, tuple[Plot, str]] = {}
     for first in range(0, len(names), ABREAST):
@@ -457,17 +450,17 @@ def _coverage(
             covered,
             [samples.true[i] for i in chosen],
             {name: list(fits[name].boxes[name, COVERAGE][at]) for name in some},
-            [titles[i] for i in chosen],
+            [shown.title(i) for i in chosen],
         )
         plots[f"coverage-{len(plots) + 1}"] = plot, f"{', '.join(some)}. Green: true boxes; red: those of coverage."
     return plots
 
 
-def _shown(results: Mapping[str, Any], samples: Samples, made: Mapping[str, Made]) -> np.ndarray:
+def _drawn(shown: Shown) -> np.ndarray:
     """Positions among the test images of those in the galleries."""
-    rng = np.random.default_rng(results["seed"])
-    shown = max(4, min(SHOWN, MAPS // len(made)))
-    return np.sort(rng.choice(len(samples.test), min(shown, len(samples.test)), replace=False))
+    test, rng = shown.samples.test, np.random.default_rng(shown.results["seed"])
+    count = max(4, min(SHOWN, MAPS // len(shown.made)))
+    return np.sort(rng.choice(len(test), min(count, len(test)), replace=False))
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:
@@ -477,10 +470,3 @@ def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np
         [boxes[at] for at in chosen],
         [f"{overlaps[at]:.2f}" for at in chosen],
     )
-
-
-def _title(samples: Samples, i: int, explained: str) -> str:
-    """The label, and the class whose score is explained where that is another."""
-    label = samples.labels[i] or samples.ids[i].rpartition("/")[2]
-    same = samples.targets[i] >= 0 and samples.net.class_name(int(samples.targets[i])) == explained
-    return label if same else f"{label}\nexplained: {explained}"

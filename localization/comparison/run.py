@@ -319,9 +319,9 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     images = image_rows(fits, samples, said) if samples.true else []
 
     def draw() -> Mapping[str, bytes]:
-        from localization.comparison.report import rendered  # matplotlib, where something is drawn
+        from localization.comparison.report import Shown, rendered  # matplotlib, where something is drawn
 
-        return rendered(results, samples, made, fits, [net.class_name(int(k)) for k in targets])
+        return rendered(Shown(results, samples, made, fits, [net.class_name(int(k)) for k in targets]))
 
     return Comparison(results, images, draw, made)
 

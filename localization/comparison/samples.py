@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 
 from localization import protocols
 from localization.boxes import area, to_input, visible
-from localization.contents import Contents, read_contents, without
 from localization.datasets.dataset import Dataset, sampled
 from saliency.errors import InputError
 from saliency.models.classes import ClassList, match_labels
@@ -117,14 +116,13 @@ def gathered(
         raise InputError(f"data: no photo has a box that counts in {data.name} {data.split}; leave train and folds out")
     if not boxed or train is not None:  # what is not scored is not decoded either
         data = data.sample(scored, seed)
-    read = [read_contents(part, strict=strict) for part in ((data,) if train is None else (train, data))]
+    parts = [part.decodable(strict=strict) for part in ((data,) if train is None else (train, data))]
     if train is not None:
-        read[0] = without(read[0], read[1])
-    parts = [own.data for own in read]
+        parts[0] = parts[0].without(parts[1])
     notes = [note for part in parts for note in _said(part)]
     left_out = [str(note) for part in parts for note in part.notes]
     if not boxed:
-        return _photos(net, read[0], tuple(notes), tuple(left_out))
+        return _photos(net, parts[0], tuple(notes), tuple(left_out))
     offset = len(parts[0]) if train is not None else 0
     chosen = [protocols.samples(part, each) for part in parts]
     for part, own in zip(parts, chosen):
@@ -133,7 +131,7 @@ def gathered(
     annotations = [annotation for part in parts for annotation in part.annotations]
     at = np.concatenate([own.images + k * offset for k, own in enumerate(chosen)])
     labels = [label for own in chosen for label in own.labels]
-    every = [digest for own in read for digest in own.hashes]
+    every = [digest for part in parts for digest in part.hashes or ()]
     number = {digest: k for k, digest in enumerate(dict.fromkeys(every))}
     images = np.array([number[every[i]] for i in at])
     first = len(chosen[0]) if train is not None else 0
@@ -167,9 +165,9 @@ def gathered(
     )
 
 
-def _photos(net: Network, read: Contents, notes: tuple[str, ...], left_out: tuple[str, ...]) -> Samples:
+def _photos(net: Network, data: Dataset, notes: tuple[str, ...], left_out: tuple[str, ...]) -> Samples:
     """Photos of which nothing is known."""
-    data, n = read.data, len(read)
+    n = len(data)
     return Samples(
         name=data.name,
         ids=[annotation.source for annotation in data.annotations],
@@ -181,7 +179,7 @@ def _photos(net: Network, read: Contents, notes: tuple[str, ...], left_out: tupl
         images=np.arange(n),
         test=np.arange(n),
         parts=(),
-        digest=read.digest,
+        digest=data.digest,
         net=net,
         notes=notes,
         left_out=left_out,

@@ -2,10 +2,13 @@
 `<split>/_annotations.coco.json` among the photos.
 
 Boxes are `x y width height` in continuous pixels; objects marked as crowds count as difficult. A photo's id is its
-`file_name`. EXIF is ignored, as COCO does, unless the JSON states the size of the turned photo.
+`file_name`, or what of a path of another machine is there. EXIF is ignored, as COCO does, unless the JSON states the
+size of the turned photo.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +20,7 @@ from saliency._reading import number_in, read_json
 from saliency.errors import InputError
 
 DEFAULT_SPLIT = "val2017"
+FOREIGN = re.compile(r"/|[A-Za-z]:/|\w+:/")  # a path of another machine, or an address
 
 
 def read(reader: Reader, root: Path, split: str | None) -> None:
@@ -29,7 +33,7 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
         raise InputError(f"{table}: is no COCO instances file: it must hold the lists images, annotations, categories")
     names = unambiguous(reader, _categories(reader, content["categories"]), "name of a category")
     reader.order = list(names.values())
-    entries = list(_images(reader, content["images"]))
+    entries = _placed(reader, folders, list(_images(reader, content["images"])))
     source_of = unambiguous(reader, ((number, source) for number, source, _ in entries), "photo with this number")
     sizes = grouped((source, size) for number, source, size in entries if number in source_of)
     objects = grouped(_objects(reader, content["annotations"], source_of, names))
@@ -93,6 +97,32 @@ def _images(reader: Reader, entries: list[Any]) -> Iterator[tuple[str, str, Size
         sides = [number_in(str(entry.get(side, ""))) for side in ("height", "width")]
         size = (sides[0], sides[1]) if sides[0] and sides[1] else None
         yield number, PurePosixPath(entry["file_name"].strip().replace("\\", "/")).as_posix(), size
+
+
+def _placed(
+    reader: Reader, folders: Sequence[Path], entries: Sequence[tuple[str, str, Size | None]]
+) -> list[tuple[str, str, Size | None]]:
+    """The entries with ids that name photos here: a path of another machine, or from another folder on, means the
+    photo of the longest end of it that is there. Two paths that end in one photo are left out.
+    """
+    meant: dict[str, str] = {}
+    for _, name, _ in entries:
+        elsewhere = "/" in name and ".." not in name and not any((folder / name).is_file() for folder in folders)
+        if FOREIGN.match(name) or elsewhere:
+            parts = name.split("/")
+            ends = ["/".join(parts[i:]) for i in range(1, len(parts))]
+            ends = [end for end in ends if not FOREIGN.match(end)]
+            there = next((end for folder in folders for end in ends if (folder / end).is_file()), None)
+            meant[name] = there or (parts[-1] if FOREIGN.match(name) else name)
+    taken = Counter(meant.get(name, name) for name in {name for _, name, _ in entries})
+    placed = []
+    for number, name, size in entries:
+        source = meant.get(name, name)
+        if taken[source] == 1:
+            placed.append((number, source, size))
+        else:
+            reader.note(name, f"path that ends as another: {source}", "left out")
+    return placed
 
 
 def _objects(

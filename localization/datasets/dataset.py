@@ -4,21 +4,26 @@ Photos are uint8 `[h, w, 3]` RGB; boxes float64 `[k, 4]` as in `localization.box
 decoded. Labels are names; `classes` gives them their order.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from saliency._batches import cores
 from saliency._checks import whole
 from saliency.errors import InputError
 from saliency.models.classes import label_key
+from saliency.report.record import content_hash
 
 Outcome = Literal["repaired", "left out", "kept"]
+Progress = Callable[[int, int], None]  # done, total
+DECODERS = max(8, cores())  # threads; Pillow leaves Python's lock while it decodes
+KEPT = 2**30  # bytes of photos that stay decoded once all have been looked at, so that none is decoded twice
 T = TypeVar("T")
 
 
@@ -74,9 +79,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Photos(Sequence):
-    """The photos alone, each decoded when asked for and not kept."""
+    """The photos alone, each decoded when asked for. `hashes` are the SHA-256 of each one's pixels (`content_hash`), by
+    which a photo is known whatever its file is called; None before all have been decoded (`Dataset.decodable`)."""
 
     decoders: tuple[Callable[[], np.ndarray], ...]
+    hashes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.decoders)
@@ -86,8 +93,13 @@ class Photos(Sequence):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Photos(self.decoders[index])
+            return self.select(range(len(self))[index])
         return self.decoders[index]()
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Photos":
+        """Some of them, in this order."""
+        hashes = None if self.hashes is None else tuple(self.hashes[i] for i in indices)
+        return Photos(tuple(self.decoders[i] for i in indices), hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,24 +147,77 @@ class Dataset:
         there = {annotation.source for annotation in self.annotations}
         return tuple(note for note in self.notes if note.outcome == "left out" and note.source not in there)
 
-    def decodable(self) -> "Dataset":
-        """Without the photos that do not decode, each of which is noted: all are decoded for it, and none is kept."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            problems = list(pool.map(_problem, self.images.decoders))
+    @property
+    def hashes(self) -> tuple[str, ...] | None:
+        """Those of the photos (`Photos.hashes`); None before all have been decoded."""
+        return self.images.hashes
+
+    @property
+    def digest(self) -> str:
+        """Of everything that a figure depends on: pixels, ids, labels, boxes and marks. Decodes the photos for it,
+        where that has not been done."""
+        known = self.decodable()
+        marks = [(a.source, a.labels, a.difficult, a.truncated) for a in known.annotations]
+        return content_hash(list(known.hashes or ()), marks, *known.boxes)
+
+    def decodable(self, *, strict: bool = False, progress: Progress | None = None) -> "Dataset":
+        """Without the photos that do not decode, each of which is noted; with the `hashes` of the others.
+
+        All are decoded once for it, and the first of them stay decoded, as many as fit into KEPT bytes. `strict` stops
+        at the first photo that does not decode, or that a reader left out. `progress` is called with (done, total).
+        Raises InputError where none can be decoded.
+        """
+        if strict:
+            refuse([f"{note.source}: {note.problem}" for note in self.left_out])
+        if self.hashes is not None:
+            return self
+        decoders, hashes, problems, room = list(self.images.decoders), [], dict[int, str](), KEPT
+        with ThreadPoolExecutor(DECODERS) as pool:
+            for i, (photo, found) in enumerate(pool.map(_decoded, decoders)):
+                hashes.append(found)
+                if photo is None:
+                    problems[i] = found
+                    if strict:
+                        pool.shutdown(cancel_futures=True)
+                        refuse([found])
+                elif photo.nbytes <= room:
+                    room -= photo.nbytes
+                    decoders[i] = partial(_kept, photo)
+                if progress is not None:
+                    progress(i + 1, len(decoders))
         notes = [
-            Note(annotation.source, f"photo cannot be read: {problem}", "left out")
-            for annotation, problem in zip(self.annotations, problems)
-            if problem
+            Note(self.annotations[i].source, f"photo cannot be read: {p}", "left out") for i, p in problems.items()
         ]
-        whole = self.select([i for i, problem in enumerate(problems) if not problem])
-        return replace(whole, notes=(*self.notes, *notes))
+        if notes and len(notes) == len(self):
+            raise InputError(f"{self.name} {self.split}: none of its photos can be decoded; the first: {notes[0]}")
+        known = replace(self, images=Photos(tuple(decoders), tuple(hashes)), notes=(*self.notes, *notes))
+        return known.select([i for i in range(len(self)) if i not in problems]) if problems else known
+
+    def without(self, scored: "Dataset") -> "Dataset":
+        """Without the photos that are scored, pixel by pixel the same: nothing may be learned from those.
+
+        Each is noted. Raises InputError where none is left.
+        """
+        known, taken = self.decodable(), set(scored.decodable().hashes or ())
+        repeated = [i for i, digest in enumerate(known.hashes or ()) if digest in taken]
+        if not repeated:
+            return known
+        if len(repeated) == len(known):
+            raise InputError(
+                f"{self.name} {self.split}: each of its {len(known):,} photos is among those that are scored;"
+                " learn from other photos, or in folds"
+            )
+        said = "is scored, so nothing is learned from it"
+        notes = [Note(known.annotations[i].source, said, "left out") for i in repeated]
+        others = np.delete(np.arange(len(known)), repeated)
+        return replace(known.select(others), notes=(*known.notes, *notes))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Dataset":
         """Some of the photos, in this order."""
         return replace(
             self,
             annotations=tuple(self.annotations[i] for i in indices),
-            images=Photos(tuple(self.images.decoders[i] for i in indices)),
+            images=self.images.select(indices),
         )
 
     def sample(self, limit: int | None, seed: int = 0) -> "Dataset":
@@ -204,13 +269,23 @@ def sampled(sources: Sequence[T], limit: int | None, seed: int) -> list[T]:
     return [sources[i] for i in np.sort(np.random.default_rng(seed).choice(len(sources), limit, replace=False))]
 
 
-def _problem(decode: Callable[[], np.ndarray]) -> str:
-    """Why a photo does not decode, "" for one that does."""
+def refuse(problems: Sequence[str]) -> None:
+    """InputError for the first of what `strict` does not let pass."""
+    if problems:
+        raise InputError(f"{problems[0]}; without `strict` such photos are listed and left out")
+
+
+def _decoded(decode: Callable[[], np.ndarray]) -> tuple[np.ndarray | None, str]:
+    """A photo with the hash of its pixels, or None with why it does not decode."""
     try:
-        decode()
+        photo = decode()
     except InputError as error:
-        return str(error)
-    return ""
+        return None, str(error)
+    return photo, content_hash(photo)
+
+
+def _kept(photo: np.ndarray) -> np.ndarray:
+    return photo.copy()
 
 
 def _few(names: Sequence[str]) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from localization.boxes_file import BoxRow, box_rows, check_format
-from localization.datasets.names import hidden, inside, is_photo, match_names
+from localization.boxes_file import BoxRow, box_rows, check_format, has_corners
+from localization.datasets.names import hidden, inside, is_photo, key, match_names
 from localization.datasets.reader import Object, Reader, grouped
 from saliency.errors import InputError
-from saliency.photos import UNREAD
+from saliency.photos import UNREAD, begins_as_photo
 
+NO_PHOTOS = (".csv", ".json", ".xml", ".txt", ".npy", ".npz", ".html", ".md", ".yaml", ".zip")  # not looked into
 COLUMNS = ("file", "x0", "y0", "x1", "y1", "label")
 
 
@@ -33,7 +34,11 @@ def read(reader: Reader, root: Path, split: str | None) -> None:
         raise InputError(f"{top}: no such folder")
     reader.name = folder.resolve().name
     sources = _sources(reader, folder, top)
-    rows = _rows(reader, table, folder, sources) if table.is_file() or table == root else {}
+    rows = {}
+    if table.is_file() or table == root:
+        rows = _rows(reader, table, folder, sources)
+    else:
+        _note_unread(reader, top)
     for source in reader.sampled(sources):
         _add(reader, source, folder / source, rows.get(source, []))
     _check(reader, table, rows)
@@ -54,7 +59,28 @@ def _sources(reader: Reader, folder: Path, top: Path) -> list[str]:
             reader.note(
                 name.as_posix(), f"photo of a format that is not read: {kind}; save it as JPEG or PNG", "left out"
             )
+        elif path.suffix.lower() not in NO_PHOTOS and path.is_file() and begins_as_photo(path):
+            reader.note(name.as_posix(), "photo whose name does not end as one: call it .jpg, .png or so", "left out")
     return found
+
+
+def _note_unread(reader: Reader, top: Path) -> None:
+    """Files that may hold boxes, of which nothing is read: a photo of theirs would pass for one without objects."""
+    photos = {key(path.stem) for path in top.rglob("*") if is_photo(path)}
+    for path in sorted(top.rglob("*")):
+        own = path.suffix.lower() in (".json", ".txt", ".xml") and key(path.stem) in photos
+        if own or path.name.lower() == "_annotations.coco.json" or _is_table(path):
+            name = path.relative_to(top).as_posix()
+            reader.note(name, "boxes that are not read: those of a folder come from a boxes.csv in it", "kept")
+
+
+def _is_table(path: Path) -> bool:
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    try:
+        return has_corners(path)
+    except InputError:
+        return False
 
 
 def _rows(reader: Reader, table: Path, folder: Path, sources: list[str]) -> dict[str, list[BoxRow]]:

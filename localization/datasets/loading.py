@@ -73,7 +73,7 @@ def load(
     else:
         READERS[name].read(reader, Path(root).expanduser(), split)
     data = reader.dataset().of_classes(classes).sample(limit, seed)
-    data = data.decodable() if decode else data
+    data = data.decodable() if decode and len(data) else data
     if not len(data):
         error = InputError(f"{root}: no usable photo in {name} {data.split}")
         error.add_note(data.summary())

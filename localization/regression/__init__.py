@@ -7,7 +7,6 @@ from localization.regression.bundle import load_bundle
 from localization.regression.coverage import CoverageMap, fit_coverage, load_coverage_map
 from localization.regression.in_memory_fit import fit_linear_map
 from localization.regression.linear_map import LinearMap, load_linear_map
-from saliency.maps.status import status
 
 __all__ = [
     "CoverageMap",
@@ -17,5 +16,4 @@ __all__ = [
     "load_bundle",
     "load_coverage_map",
     "load_linear_map",
-    "status",
 ]

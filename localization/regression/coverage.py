@@ -18,6 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from localization.boxes import as_boxes, clip, iou, ordered
 from localization.regression import cells as ridge
@@ -26,7 +27,7 @@ from localization.regression.correction import Correction, fit_correction
 from localization.regression.rectangles import SETTINGS, soft_boxes
 from localization.regression.rows import gathered
 from saliency._batches import batches
-from saliency._checks import kind_of, number, whole
+from saliency._checks import BoxesLike, kind_of, number, whole
 from saliency._files import write_tensors
 from saliency._reading import as_input_error, read_tensors
 from saliency.errors import InputError
@@ -189,10 +190,10 @@ def load_coverage_map(path: Path | str) -> CoverageMap:
 
 def fit_coverage(
     features: Features,
-    boxes: Float[np.ndarray, "n 4"],
+    boxes: BoxesLike,
     *,
     size: tuple[int, int] | None = None,
-    photos: Int[np.ndarray, " n"] | None = None,
+    photos: ArrayLike | None = None,
     candidates: Sequence[Cells] | None = None,
     lambdas: Sequence[float] = ridge.LAMBDAS,
     seed: int = 0,

@@ -15,6 +15,7 @@ from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
 from localization.regression import ridge
 from localization.regression.linear_map import LinearMap, decoded, encoded
+from saliency._checks import BoxesLike, StackedMapsLike
 from saliency.errors import InputError
 
 EvenOdd = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
@@ -30,8 +31,8 @@ def candidates(size: tuple[int, int]) -> tuple[Features, ...]:
 
 
 def fit_flip_equivariant(
-    maps: Float[np.ndarray, "n *k h w"],
-    boxes: Float[np.ndarray, "n 4"],
+    maps: StackedMapsLike,
+    boxes: BoxesLike,
     *,
     features: Sequence[Features] = (),
     lambdas: Sequence[float] = ridge.LAMBDAS,

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from localization.boxes import as_boxes, iou
 from localization.features import Features, stacked
@@ -12,13 +11,13 @@ from localization.regression import ridge, sgd
 from localization.regression.linear_map import Coding, LinearMap, decoded, encoded
 from localization.regression.rows import in_memory
 from localization.regression.solvers import Method, refined
-from saliency._checks import kind_of, number, one_of, whole
+from saliency._checks import BoxesLike, StackedMapsLike, kind_of, number, one_of, whole
 from saliency.errors import InputError
 
 
 def fit_linear_map(
-    maps: Float[np.ndarray, "n *k h w"],
-    boxes: Float[np.ndarray, "n 4"],
+    maps: StackedMapsLike,
+    boxes: BoxesLike,
     *,
     method: Method = "lad",
     features: Features | None = None,

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from localization.boxes import as_boxes, clip, ordered
 from localization.features import Features, stacked, transformed
-from saliency._checks import one_of
+from saliency._checks import StackedMapsLike, one_of
 from saliency._files import write_tensors
 from saliency._reading import as_input_error, read_tensors
 from saliency.devices import precision
@@ -53,9 +53,7 @@ class LinearMap:
         """(height, width) of the maps it applies to."""
         return self.typical.shape[1], self.typical.shape[2]
 
-    def predict(
-        self, maps: Float[np.ndarray, "n *k h w"], *, source: Mapping[str, Any] | None = None
-    ) -> Float[np.ndarray, "n 4"]:
+    def predict(self, maps: StackedMapsLike, *, source: Mapping[str, Any] | None = None) -> Float[np.ndarray, "n 4"]:
         """Boxes `x0 y0 x1 y1` in pixels of the maps, clipped to them and ordered.
 
         A map that says nothing gives a box of NaN, and `status` says why: its box would be the training boxes' alone.
@@ -70,7 +68,7 @@ class LinearMap:
         codes = np.where(finite, x, 0) @ self.weights + self.intercept
         return np.where(finite, decoded(codes, self.coding, self.size), np.nan)
 
-    def checked(self, maps: Float[np.ndarray, "n *k h w"], source: Mapping[str, Any]) -> Float[np.ndarray, "n k h w"]:
+    def checked(self, maps: StackedMapsLike, source: Mapping[str, Any]) -> Float[np.ndarray, "n k h w"]:
         if isinstance(maps, list | tuple) and not len(maps):
             maps = np.empty((0, self.methods, *self.size))
         maps = stacked(maps)

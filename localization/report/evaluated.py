@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from localization.datasets.dataset import Dataset
 from localization.metrics import best_iou, hits
@@ -25,6 +26,12 @@ CAPTIONS = {
     "samples": "Photos drawn at random from each class.",
     "best": "The best overlaps.",
     "worst": "The worst overlaps.",
+}
+ROUTES = {
+    "linear": "a linear map, learned by least absolute deviations",
+    "heuristic": "the heuristic (smooth, keep the brightest pixels, tight box)",
+    "coverage": "a coverage map, a ridge that all places share",
+    "saved": "the saved map that was given",
 }
 ORIGIN = ("schema", "config", "seed", "inputs", "versions", "device", "command")  # of the results, for the page's end
 
@@ -48,7 +55,17 @@ def text(results: Mapping[str, Any]) -> str:
 
 def sentences(results: Mapping[str, Any]) -> Iterator[str]:
     """What the figures rest on, each as one sentence; all follow from the results."""
-    training = results["training"]
+    training, protocol = results["training"], results["protocol"]
+    if "rows" in results:
+        by = "above 0.5" if protocol.strict else "of at least 0.5"
+        asked = " and whose class is predicted right" if "class_accuracy" in results else ""
+        over = ", averaged over classes" if protocol.mean_over == "classes" else ""
+        yield (
+            f"Mean: the share of samples, in percent, whose box overlaps a true one by an IoU {by}{asked}{over}; its"
+            " interval is a bootstrap's, and a sample without a box is a miss."
+        )
+    if "route" in results:
+        yield f"Maps became boxes by {ROUTES[results['route']]}."
     if training and "folds" in training:
         yield f"Learned in {training['folds']} folds: each photo is scored by what the photos of the others taught."
     elif training:
@@ -138,25 +155,39 @@ def interval(figure: Estimate) -> str:
 
 
 def image_rows(
-    found: Mapping[str, np.ndarray], protocol: Protocol, data: Dataset, samples: Samples
+    found: Mapping[str, np.ndarray],
+    protocol: Protocol,
+    data: Dataset,
+    samples: Samples,
+    right: Bool[np.ndarray, " n"] | None = None,
 ) -> Iterator[dict[str, object]]:
+    """One row a method and sample; `correct` as the protocol counts, with the class where that has to be `right`."""
     for method, boxes in found.items():
         overlaps = best_iou(boxes, samples.true)
+        counted = hits(overlaps, strict=protocol.strict)
+        counted = counted if right is None else counted & right
         for i, image in enumerate(samples.images):
             corners = boxes[i].round(3).tolist()
-            source, correct = data.annotations[image].source, hits(overlaps[i], strict=protocol.strict)
+            source, correct = data.annotations[image].source, counted[i]
             values = (source, samples.labels[i], method, *corners, overlaps[i].round(4), bool(correct))
             yield dict(zip(IMAGE_COLUMNS, values))
 
 
 def write(
-    folder: Path, results: Mapping[str, Any], data: Dataset, samples: Samples, found: Mapping[str, np.ndarray]
+    folder: Path,
+    results: Mapping[str, Any],
+    data: Dataset,
+    samples: Samples,
+    found: Mapping[str, np.ndarray],
+    right: Bool[np.ndarray, " n"] | None = None,
 ) -> Path:
     """All files of an evaluation, results.json last: its path."""
     with require_all():
         pictures = {}
         if found:
-            write_csv(folder / "images.csv", image_rows(found, results["protocol"], data, samples), IMAGE_COLUMNS)
+            write_csv(
+                folder / "images.csv", image_rows(found, results["protocol"], data, samples, right), IMAGE_COLUMNS
+            )
             pictures = cases(data, samples, found)
             for name, picture in pictures.items():
                 write_bytes(folder / "pictures" / f"{name}.png", picture)

@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from localization.report.panels import board, draw_box, draw_frame, draw_map, fitted
 from saliency.methods import CONTROLS
 
 LITERAL: Any = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
@@ -95,8 +95,8 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
         if free is not None:
             axes.axhline(free, color=_FAMILIES["baseline"], linewidth=1, linestyle="--", zorder=1)
         axes.set_xscale("log")
-        least, most = min(x for x, *_ in points), max(x for x, *_ in points)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 300 * least else (1,)))
+        low, high = min(x for x, *_ in points), max(x for x, *_ in points)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=9)
@@ -132,20 +132,21 @@ def gallery(
     """One row a photo, one column a method: its map with the true box and the method's own."""
     columns = ["photo", *maps]
     signed = {name for name, own in maps.items() if any(m.min() < -0.05 * m.max() for m in own)}
-    figure = Figure(figsize=(1.75 * len(columns), 1.8 * len(photos) + 0.3))
-    grid = figure.subplots(len(photos), len(columns), squeeze=False)
-    for i, row in enumerate(grid):
-        for axes, name in zip(row, columns):
-            image = photos[i] if name == "photo" else maps[name][i]
-            draw_map(axes, image, photos[i].shape[:2], name in signed)
-            for box in true[i] if len(true) else ():
-                draw_box(axes, box, TRUE)
-            if name in predicted:
-                draw_box(axes, predicted[name][i], PREDICTED)
+    left, top, side, step = 0.36, 0.26, 1.66, 1.74
+    figure, axes = board(left + step * len(columns), top + step * len(photos))
+    for i, (photo, title) in enumerate(zip(photos, titles)):
+        y = top + step * i
+        axes.text(left - 0.07, y + side / 2, title, ha="right", va="center", fontsize=8, rotation=90, linespacing=1.1)
+        for j, name in enumerate(columns):
+            panel = fitted(axes, (left + step * j, y, side, side), photo.shape[:2])
+            draw_map(panel, photo if name == "photo" else maps[name][i], name in signed)
+            draw_frame(panel)
             if i == 0:
-                axes.set_title(name, fontsize=9)
-        row[0].set_ylabel(titles[i], fontsize=8)
-    figure.tight_layout(pad=0.4)
+                axes.text(left + step * j + side / 2, panel.y - 0.07, name, ha="center", va="baseline", fontsize=9)
+            for box in true[i] if len(true) else ():
+                draw_box(panel, box, TRUE)
+            if name in predicted:
+                draw_box(panel, predicted[name][i], PREDICTED)
     return figure
 
 
@@ -155,30 +156,29 @@ def cases(
 ) -> Figure:
     """Photos side by side with the true and the predicted box, eight a line."""
     columns = min(8, max(1, len(photos)))
-    lines = -(-len(photos) // columns)
-    figure = Figure(figsize=(1.6 * columns, 1.85 * lines))
-    for axes, *_ in zip(figure.subplots(lines, columns, squeeze=False).ravel(), range(lines * columns)):
-        axes.set_axis_off()
-    for axes, photo, boxes, box, title in zip(figure.axes, photos, true, predicted, titles):
-        axes.imshow(photo)
+    side, over, across, down = 1.52, 0.24, 1.6, 1.84
+    figure, axes = board(across * columns, down * -(-len(photos) // columns))
+    for i, (photo, boxes, box, title) in enumerate(zip(photos, true, predicted, titles)):
+        x, y = across * (i % columns), down * (i // columns) + over
+        panel = fitted(axes, (x, y, side, side), photo.shape[:2])
+        draw_map(panel, photo)
         for one in np.atleast_2d(boxes):
-            draw_box(axes, one, TRUE)
-        draw_box(axes, box, PREDICTED)
-        axes.set_title(title, fontsize=8)
-    figure.tight_layout(pad=0.3)
+            draw_box(panel, one, TRUE)
+        draw_box(panel, box, PREDICTED)
+        axes.text(x + side / 2, panel.y - 0.05, title, ha="center", va="baseline", fontsize=8)
     return figure
 
 
 def linear_weights(weights: np.ndarray, names: Sequence[str]) -> Figure:
     """The learned linear map as images, one a box coordinate: red pixels push it up, blue ones down."""
-    figure = Figure(figsize=(1.5 * len(weights), 1.7))
-    for axes, image, name in zip(figure.subplots(1, len(weights), squeeze=False)[0], weights, names):
-        scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
-        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale)
-        axes.set_title(name, fontsize=8)
-        axes.set_xticks([])
-        axes.set_yticks([])
-    figure.tight_layout(pad=0.4)
+    side, over, across = 1.4, 0.24, 1.5
+    height = side * min(1.0, weights[0].shape[-2] / weights[0].shape[-1])
+    figure, axes = board(across * len(weights), over + height)
+    for j, (image, name) in enumerate(zip(weights, names)):
+        panel = fitted(axes, (across * j, over, side, height), image.shape[-2:])
+        draw_map(panel, image, signed=True, empty="no weight")
+        draw_frame(panel)
+        axes.text(across * j + side / 2, panel.y - 0.05, name, ha="center", va="baseline", fontsize=8)
     return figure
 
 
@@ -197,31 +197,6 @@ def agreement(names: Sequence[str], correlation: np.ndarray) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     figure.tight_layout(pad=0.4)
     return figure
-
-
-def draw_map(axes: Axes, image: np.ndarray, size: tuple[int, int], signed: bool) -> None:
-    """A photo, or a map stretched over the photo's `size`; a `signed` one with a diverging scale."""
-    extent = (0, size[1], size[0], 0)
-    if image.ndim == 3:
-        axes.imshow(image, extent=extent)
-    elif not np.isfinite(image).all() or np.ptp(image) == 0:
-        axes.imshow(np.full((*image.shape, 3), 0.85), extent=extent)
-        axes.text(size[1] / 2, size[0] / 2, "no map", ha="center", va="center", fontsize=8)
-    elif signed:
-        scale = float(np.percentile(np.abs(image), 99.5)) or 1.0
-        axes.imshow(image, cmap="RdBu_r", vmin=-scale, vmax=scale, extent=extent)
-    else:
-        axes.imshow(image, cmap="magma", vmin=0, vmax=float(np.percentile(image, 99.5)) or None, extent=extent)
-    axes.set_xlim(0, size[1])
-    axes.set_ylim(size[0], 0)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def draw_box(axes: Axes, box: np.ndarray, edge: str) -> None:
-    if np.isfinite(box).all():
-        x0, y0, x1, y1 = box
-        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=1.6))
 
 
 def row_label(row: Mapping[str, object]) -> str:

@@ -15,7 +15,17 @@ from saliency.report.record import write_csv, write_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot
 
-WEIGHTS = "How each pixel of a typical map moves each number of the box: red up, blue down. One row a method."
+WEIGHTS = "How each pixel of a typical map moves each number of the box: red makes it larger, blue smaller."
+FITS = {
+    "lad": "least absolute deviations",
+    "ridge": "a ridge",
+    "iou": "the overlap itself",
+    "sgd": "stochastic gradient descent",
+}
+CORLOC = (
+    "CorLoc: share of the scored images whose box overlaps the true one by an IoU above 0.5, in percent, with its 95%"
+    " bootstrap interval. Mean and median box are those of the training images, and look at no image."
+)
 COLUMNS = ("image", "x0", "y0", "x1", "y1", "iou")
 Results = Mapping[str, Any]
 
@@ -61,15 +71,19 @@ def notebook(results: Results, linear: LinearMap) -> str:
 
 def lead(results: Results) -> str:
     counts = results["images"]
+    on = f" on {results['maps']['dataset']}" if "dataset" in results["maps"] else ""
     return (
         f"{counts['fit']:,} images to fit, {counts['choose']:,} to choose the penalty, {counts['score']:,} to score:"
-        f" {results['maps']['method']} maps of {results['maps']['network']}, {results['config']['method']}."
+        f" {results['maps']['method']} maps of {results['maps']['network']}{on}, fitted by"
+        f" {FITS.get(results['config']['method'], results['config']['method'])}."
     )
 
 
 def sections(results: Results, linear: LinearMap) -> list[Section]:
     """Figures, the choice of the penalty, the few-shot curve, the learned weights, what was left out."""
-    figures = [Figure(png(path_plot(results)), "How the penalty was chosen, on images held out.")]
+    figures = [
+        Figure(png(path_plot(results)), "How the penalty was chosen, on images held out from the fit; dotted: it.")
+    ]
     if results["few_shot"]:
         plot = png(few_shot_plot(results))
         figures.append(Figure(plot, "CorLoc against the number of training boxes (ridge), mean of the draws."))
@@ -84,11 +98,14 @@ def sections(results: Results, linear: LinearMap) -> list[Section]:
         for row in results["rows"]
     ]
     weights = png(weights_plot(linear.images(), linear.coding))
-    columns = ("box", "CorLoc %", "95%", "CorLoc % below half the image", "mean IoU")
+    several = " One row a method." if linear.methods > 1 else ""
+    columns = ("box", "CorLoc", "95% interval", "CorLoc of boxes below half the image", "mean IoU")
+    best = max(range(len(rows)), key=lambda i: results["rows"][i]["corloc"])
+    said = "\n".join(text for text in (CORLOC, results["entry"]) if text)
     found = [
-        Section("CorLoc", results["entry"], tables=[Table(columns, rows, best=0, decimals=(None, 1, None, 1, 3))]),
+        Section("CorLoc", said, tables=[Table(columns, rows, best=best, decimals=(None, 1, None, 1, 3))]),
         Section("Fit", figures=figures, wide=False),
-        Section("What the linear map learned", figures=[Figure(weights, WEIGHTS)]),
+        Section("What the linear map learned", figures=[Figure(weights, WEIGHTS + several)]),
     ]
     if results["notes"]:
         found.append(Section("What was left out", "\n".join(results["notes"])))

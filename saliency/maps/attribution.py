@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of, number, one_of, whole
+from saliency._checks import ImagesLike, function, kind_of, number, one_of, whole
 from saliency.maps.gradient import Progress, input_gradient, reduce_channels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
@@ -25,7 +25,7 @@ from saliency.models.operators import Parameters, Relu
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Score, Target, as_score, resolve_targets
 
-Gradient = Callable[[Float[Array, "n h w 3"]], Float[Array, "n h w 3"]]
+Gradient = Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
 
 
@@ -33,7 +33,7 @@ class Recipe(Protocol):
     """How gradients become a map of `x`; `baseline` is the image that stands for nothing."""
 
     def __call__(
-        self, gradient: Gradient, x: Float[Array, "n h w 3"], baseline: Float[Array, "n h w 3"]
+        self, gradient: Gradient, x: Float[Array, "n h w c"], baseline: Float[Array, "n h w c"]
     ) -> Float[Array, "n h w"]: ...
 
 
@@ -55,19 +55,20 @@ class InputXGradient:
 
 @dataclass(frozen=True)
 class NoisyGradients:
-    """The mean (SmoothGrad, Smilkov et al. 2017) or variance (VarGrad, Adebayo et al. 2018) of noisy images' gradients.
+    """The mean (SmoothGrad, Smilkov et al. 2017), variance (VarGrad, Adebayo et al. 2018) or mean square (SmoothGrad
+    Squared, Hooker et al. 2019) of noisy images' gradients.
 
     `noise` is the Gaussian's deviation as a share of each image's range. All images get the same draws, so that a map
     does not depend on its neighbours.
     """
 
-    moment: Literal["mean", "variance"]
+    moment: Literal["mean", "variance", "square"]
     samples: int
     noise: float
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("moment", self.moment, ("mean", "variance"))
+        one_of("moment", self.moment, ("mean", "variance", "square"))
         whole("samples", self.samples, least=1)
         number("noise", self.noise, least=0)
         whole("seed", self.seed)
@@ -82,6 +83,8 @@ class NoisyGradients:
         mean = total / self.samples
         if self.moment == "mean":
             return reduce_channels(mean, "max")
+        if self.moment == "square":
+            return reduce_channels(squares / self.samples, "max")
         return reduce_channels(jnp.maximum(squares / self.samples - mean**2, 0), "max")
 
 
@@ -108,7 +111,7 @@ class IntegratedGradients:
 
 def attribution_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     recipe: Recipe,
     *,
     score: str | Score = "logit",

@@ -4,7 +4,9 @@ Maps are float32 `[n, h, w]`. Grad-CAM (Selvaraju et al. 2017) takes the score's
 weight, and is at least 0; CAM (Zhou et al. 2016) reads the weights off the head, and is signed.
 """
 
+from collections.abc import Sequence
 from functools import cache, partial
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,29 +15,40 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of
+from saliency._checks import ImagesLike, described, function, kind_of, one_of
 from saliency.errors import InputError
+from saliency.maps.cam_rules import RULES, CamRule
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_targets, class_count, class_logits, resolve_targets
+from saliency.scores import Score, Target, as_score, as_targets, class_count, class_logits, resolve_targets
+
+Fuse = Literal["mean", "max", "product"]
 
 
 def grad_cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
-    layer: str | None = None,
+    rule: CamRule = "grad-cam",
+    layer: str | Sequence[str] | None = None,
+    fuse: Fuse = "mean",
+    score: str | Score = "logit",
     target: Target = None,
     resize: bool = True,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n rows cols"]:
-    """relu(sum over channels of mean(d logit / d activation) * activation) at a layer (Selvaraju et al. 2017).
+    """relu(sum over channels of mean(d score / d activation) * activation) at a layer (Selvaraju et al. 2017), or what
+    another rule makes of the same two arrays.
 
     Args:
         net: a network.
         x: float `[n, h, w, 3]` as `net.preprocess` gives it.
-        layer: where the channels are weighed (default: the Gestalt layer, after the last convolution).
+        rule: how the channels become one map, a name of `saliency.maps.cam_rules.RULES`.
+        layer: where the channels are weighed (default: the Gestalt layer, after the last convolution). Of several
+            layers each gets a map, scaled to 1 at its highest, and the maps are fused.
+        fuse: several layers' maps by their "mean", "max" or "product".
+        score: what is explained, a score of the logits: "finer" makes Finer-CAM of Grad-CAM.
         target: class indices or names, one or one for each image (default: the predicted class).
         resize: bilinearly to the image's size; without it the map has the layer's own.
         progress: called with (done, total) images.
@@ -51,47 +64,101 @@ def grad_cam(
     >>> x = net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))
     >>> saliency.grad_cam(net, x, target=3).shape, saliency.grad_cam(net, x, resize=False).shape
     ((1, 96, 96), (1, 12, 12))
+    >>> saliency.grad_cam(net, x, rule="layer-cam", layer=("relu2_2", "relu4_1"), fuse="max").shape
+    (1, 96, 96)
     """
     kind_of("net", net, Network, "as load_network gives it")
+    one_of("rule", rule, get_args(CamRule))
+    one_of("fuse", fuse, get_args(Fuse))
     function("progress", progress, "(done, total)")
     architecture = net.architecture
-    layer = architecture.require(layer or architecture.gestalt_layer)
+    count = class_count(architecture)
+    if not (layer is None or isinstance(layer, str | list | tuple)):
+        raise InputError(f"layer must be the name of a layer, or a list of names, not {described(layer)}")
+    wanted = [layer or architecture.gestalt_layer] if layer is None or isinstance(layer, str) else list(layer)
+    layers = [architecture.require(one) for one in wanted or [architecture.gestalt_layer]]
+    if len(layers) > 1 and not resize:
+        raise InputError("maps of several layers are fused at the image's size: leave resize=True")
     x = check_input(net, x)
-    shape = architecture.map_shape(layer, architecture.shapes(x.shape[1], x.shape[2]))
-    if len(shape) != 3:
-        raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
-    targets = as_targets(target, len(x), class_count(architecture), net.classes)
-    weights, size = net.weights, x.shape[1:3] if resize else shape[:2]
+    explained = as_score(score)
+    if explained.kind == "gestalt":
+        raise InputError("score must be one of the logits: a Gestalt total knows of no class")
+    shapes = {one: spatial_shape(net, one, x.shape) for one in layers}
+    targets = as_targets(target, len(x), count, net.classes)
+    weights, size = net.weights, x.shape[1:3] if resize else shapes[layers[0]][:2]
 
     def maps(i: np.ndarray) -> Array:
-        return _maps(
-            weights, shard_batch(x, i), shard_batch(targets, i), architecture=architecture, layer=layer, size=size
-        )
+        inputs, classes = shard_batch(x, i), shard_batch(targets, i)
+        found = [
+            _maps(weights, inputs, classes, architecture=architecture, layer=one, size=size, rule=rule, score=explained)
+            for one in layers
+        ]
+        return found[0] if len(found) == 1 else _fused(jnp.stack(found), fuse)
 
     batch = default_batch(architecture, x.shape, architecture.last)
     return map_batches(maps, len(x), batch, size, progress).astype(np.float32, copy=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "layer", "size"))
+def spatial_shape(net: Network, layer: str, images: Sequence[int]) -> tuple[int, ...]:
+    """(height, width, channels) of a layer for images `[n, h, w, c]`; InputError where it is no map."""
+    shape = net.architecture.map_shape(layer, net.architecture.shapes(images[1], images[2], layer))
+    if len(shape) != 3:
+        raise InputError(f"Grad-CAM needs a layer with height and width, which {layer} of {net.name} has not")
+    return shape
+
+
+@cache
+def stage_layers(architecture: Architecture) -> tuple[str, ...]:
+    """The last layer of each resolution through which the whole computation passes, from the finest to the coarsest:
+    where maps of several layers are taken from by default."""
+    path = architecture.ancestors(architecture.last)
+    place = {node.name: i for i, node in enumerate(path)}
+    shapes = architecture.shapes(*architecture.size)
+    reads = [min((place[name] for name in node.inputs), default=0) for node in path]
+    found: dict[tuple[int, ...], str] = {}
+    earliest = len(path)
+    for i in range(len(path) - 1, 0, -1):
+        shape = architecture.map_shape(path[i].name, shapes)
+        if earliest >= i and len(shape) == 3 and min(shape[:2]) > 1 and not path[i].layer.pools_globally:
+            found.setdefault(shape[:2], path[i].name)
+        earliest = min(earliest, reads[i])
+    return tuple(reversed(found.values()))
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer", "size", "rule", "score"))
 def _maps(
-    weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layer: str, size: tuple[int, int]
-) -> Array:
+    weights: Weights, x: Array, targets: Array, *,
+    architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule, score: Score,
+) -> Array:  # fmt: skip
     activation = architecture.upto(weights, x, layer)
     predicted = class_logits(architecture, architecture.after(weights, activation, layer)).argmax(-1)
     targets = jnp.where(targets < 0, predicted.astype(targets.dtype), targets)
 
     def total(activation: Array) -> Array:
-        logits = architecture.after(weights, activation, layer)
-        return Score().of_logits(architecture, logits, targets).sum()
+        logits = score.explained(architecture).after(weights, activation, layer)
+        return score.of_logits(architecture, logits, targets).sum()
 
-    weight = architecture.as_map(layer, jax.grad(total)(activation)).mean((1, 2), keepdims=True)
-    cam = jax.nn.relu((weight * architecture.as_map(layer, activation)).sum(-1))
-    return jax.image.resize(cam, (len(cam), *size), "bilinear")
+    derivative = jax.grad(total)(activation)
+    cam = RULES[rule](architecture.as_map(layer, activation), architecture.as_map(layer, derivative))
+    return jax.image.resize(jax.nn.relu(cam), (len(cam), *size), "bilinear")
+
+
+@partial(jax.jit, static_argnames="fuse")
+def _fused(maps: Float[Array, "layers n h w"], fuse: Fuse) -> Float[Array, "n h w"]:
+    highest = maps.max((2, 3), keepdims=True)
+    scaled = maps / jnp.where(highest > 0, highest, 1)
+    match fuse:
+        case "mean":
+            return scaled.mean(0)
+        case "max":
+            return scaled.max(0)
+        case "product":
+            return scaled.prod(0)
 
 
 def cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     target: Target = None,
     progress: Progress | None = None,
@@ -125,7 +192,7 @@ def cam(
 
 def activation_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     layer: str | None = None,
     progress: Progress | None = None,
@@ -167,6 +234,7 @@ def _mean_activations(weights: Weights, x: Array, *, architecture: Architecture,
 @cache
 def local_head(architecture: Architecture) -> Architecture:
     """The network whose logits keep their height and width, or InputError: CAM does not fit every head."""
+    architecture.require_logits()
     *_, before, last = architecture.nodes
     pool = before if last.layer.weighted else last
     if not pool.layer.pools_globally:

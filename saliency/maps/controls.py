@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import as_images, whole
+from saliency._checks import ImagesLike, as_images, whole
 from saliency.maps.gradient import Progress, gradient_maps
 from saliency.models.network import Network, check_input
 from saliency.scores import Score, Target, as_score, resolve_targets
 
 
-def random_maps(x: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndarray, "n h w"]:
+def random_maps(x: ImagesLike, seed: int = 0) -> Float[np.ndarray, "n h w"]:
     """Uniform noise, drawn for each image from the seed and the image's own bytes."""
     x = as_images("x", x)
     whole("seed", seed)
@@ -26,14 +26,14 @@ def random_maps(x: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndar
     return maps
 
 
-def centre_gaussian(x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
+def centre_gaussian(x: ImagesLike) -> Float[np.ndarray, "n h w"]:
     """A Gaussian in the middle, its deviation a quarter of each side: where photographers put things."""
     x = as_images("x", x)
     y, z = (np.exp(-8 * ((np.arange(size) + 0.5) / size - 0.5) ** 2) for size in x.shape[1:3])
     return np.broadcast_to(np.outer(y, z).astype(np.float32), x.shape[:3]).copy()
 
 
-def edge_maps(x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
+def edge_maps(x: ImagesLike) -> Float[np.ndarray, "n h w"]:
     """The image's own edges: Sobel's gradient magnitude of the mean over the channels."""
     from scipy.ndimage import sobel  # on use: it takes longer to import than all of ours
 
@@ -63,7 +63,7 @@ def randomised(net: Network, last: int | None = None, seed: int = 0) -> Network:
 
 def random_weight_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     seed: int = 0,
     score: str | Score = "logit",

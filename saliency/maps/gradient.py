@@ -15,10 +15,10 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of, one_of, whole
+from saliency._checks import ImagesLike, function, kind_of, one_of, whole
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import Score, Target, as_score, as_targets, class_count
+from saliency.scores import Score, Target, as_score, targets_for
 
 Aggregate = Literal["max", "mean", "l2", "signed"]
 Progress = Callable[[int, int], None]  # done, total
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]  # done, total
 
 def gradient_maps(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     score: str | Score = "logit",
     target: Target = None,
@@ -68,7 +68,7 @@ def gradient_maps(
     kind_of("net", net, Network, "as load_network gives it")
     score = as_score(score)
     x = check_input(net, x, score.layer_in(net.architecture))
-    targets = as_targets(target, len(x), class_count(net.architecture), net.classes)
+    targets = targets_for(net, len(x), score, target)
     weights = net.weights
     fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
 
@@ -82,8 +82,8 @@ def gradient_maps(
 
 @partial(jax.jit, static_argnames=("architecture", "score"))
 def input_gradient(
-    weights: Weights, x: Float[Array, "n h w 3"], targets: Array, *, architecture: Architecture, score: Score
-) -> Float[Array, "n h w 3"]:
+    weights: Weights, x: Float[Array, "n h w c"], targets: Array, *, architecture: Architecture, score: Score
+) -> Float[Array, "n h w c"]:
     """d score / d x, each image's own: images do not touch one another, so the sum's gradient is all of theirs."""
     return jax.grad(lambda x: score(architecture, weights, x, targets).sum())(x)
 

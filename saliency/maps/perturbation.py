@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import Pair, function, number, whole
+from saliency._checks import ImagesLike, Pair, function, number, whole
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.gradient import Progress
 from saliency.models.black_box import Classifier, classifier_input, entry
@@ -22,7 +22,7 @@ from saliency.scores import Score, Target, as_score, last_layer, resolve_targets
 
 def rise_maps(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     masks: int = 512,
     cells: int = 7,
@@ -100,7 +100,7 @@ def enlarged(
 
 def finite_difference_maps(
     net: Classifier,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     cell: int = 8,
     step: float = 0.02,
@@ -160,7 +160,7 @@ def _moved(image: np.ndarray, by: np.float32, label: np.ndarray, k: np.ndarray) 
 
 def _moved_scores(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
     by: Float[np.ndarray, " n"],
     cells: Windows,
     score: Score,

@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from saliency._checks import as_array
+from saliency._checks import StackedMapsLike, as_array
 from saliency.errors import InputError
 
 
-def status(maps: Shaped[np.ndarray, "n *k h w"]) -> Shaped[np.ndarray, " n"]:
+def status(maps: StackedMapsLike) -> Shaped[np.ndarray, " n"]:
     """Of each map "ok", "not finite" or "constant"; of k stacked ones "constant" where all of them are.
 
     Raises InputError for what is no maps `[n, h, w]` or `[n, k, h, w]` of at least one pixel.
@@ -28,6 +28,6 @@ def status(maps: Shaped[np.ndarray, "n *k h w"]) -> Shaped[np.ndarray, " n"]:
     return np.select([~np.isfinite(maps).all(axes), constant], ["not finite", "constant"], "ok")
 
 
-def usable(maps: Shaped[np.ndarray, "n *k h w"]) -> Bool[np.ndarray, " n"]:
+def usable(maps: StackedMapsLike) -> Bool[np.ndarray, " n"]:
     """Which maps say something."""
     return status(maps) == "ok"

@@ -8,6 +8,7 @@ A checkpoint is a flat mapping from tensor name to array. Ours is `layer.kernel`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from saliency.errors import InputError
@@ -20,11 +21,22 @@ _FEW = 3  # tensors named in an error
 
 @dataclass(frozen=True)
 class Source:
-    """One layer in a checkpoint: the module with its kernel and, unless `bias` is off, its bias; the norm after it."""
+    """One layer in a checkpoint: the module with its kernel and, unless `bias` is off, its bias; the norm after it.
 
-    module: str
+    Without a `module` the layer is the norm itself. `factor` is a tensor that multiplies the output channels,
+    `separator` what stands between the module's name and its tensors'. `copied` are other parameters, ours and theirs,
+    taken as they are.
+    """
+
+    module: str | None = None
     norm: str | None = None
     bias: bool = True
+    factor: str | None = None
+    separator: str = "."
+    copied: tuple[tuple[str, str], ...] = ()
+
+    def tensor(self, part: str) -> str:
+        return f"{self.module}{self.separator}{part}"
 
 
 @dataclass(frozen=True)
@@ -44,18 +56,33 @@ KERAS = Layout("kernel", "bias", ("gamma", "beta", "moving_mean", "moving_varian
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way of publishing a network. `network` is the architecture that such files hold."""
+    """A way of publishing a network. `network` is the architecture that such files hold; tensors whose names begin as
+    `ignored` says (an auxiliary classifier's, of use in training alone) may be there. Where another network's tensors
+    bear the same names, the file's own name must hold `told_by`; else it may be that network, `otherwise`."""
 
     title: str
     network: str
     layout: Layout
     sources: Callable[[Architecture], dict[str, Source]]
     preprocess: Preprocessing
+    ignored: tuple[str, ...] = ()
+    told_by: str = ""
+    otherwise: str = ""
+
+    def layers(self, architecture: Architecture) -> dict[str, Source]:
+        """Where the layers of an architecture that may lack a head are."""
+        there = architecture.by_name
+        return {name: source for name, source in self.sources(architecture).items() if name in there}
 
 
 def unchanged(architecture: Architecture) -> dict[str, Source]:
     """Our own names."""
-    return {layer: Source(layer) for layer in architecture.parameter_shapes()}
+    return {
+        layer: Source(layer)
+        if "kernel" in parameters
+        else Source(copied=tuple((part, f"{layer}.{part}") for part in parameters))
+        for layer, parameters in architecture.parameter_shapes().items()
+    }
 
 
 def own(network: str, preprocess: Preprocessing) -> Scheme:
@@ -72,34 +99,75 @@ def imported(
     _check(architecture, scheme, tensors, file)
     layout, weights = scheme.layout, {}
     ours = architecture.parameter_shapes()
-    for name, source in scheme.sources(architecture).items():
-        shape = ours[name]["kernel"]
-        kernel = tensors[f"{source.module}.{layout.kernel}"]
-        if layout.channels_first:
-            height, width, inside, outside = _window(architecture, name, ours[name]["kernel"])
-            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0).reshape(shape)
-        bias = tensors[f"{source.module}.{layout.bias}"] if source.bias else np.zeros(shape[-1])
-        if source.norm:
-            scale, shift, mean, variance = (tensors[f"{source.norm}.{part}"].astype(float) for part in layout.norm)
-            gain = scale / np.sqrt(variance + layout.epsilon)
-            kernel, bias = kernel * gain, (bias - mean) * gain + shift
-        weights[name] = {
-            "kernel": np.ascontiguousarray(kernel, np.float32),
-            "bias": np.ascontiguousarray(bias, np.float32),
-        }
+    for name, source in scheme.layers(architecture).items():
+        shapes = ours[name]
+        found = {mine: tensors[theirs].reshape(shapes[mine]) for mine, theirs in source.copied}
+        if "kernel" in shapes:
+            found |= _affine(architecture, name, source, layout, tensors, shapes["kernel"])
+        # copied: what is mapped stays in a file that may change
+        weights[name] = {part: np.array(value, np.float32, order="C") for part, value in found.items()}
     return weights
+
+
+def _affine(
+    architecture: Architecture, name: str, source: Source, layout: Layout, tensors: Tensors, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """A layer's kernel and bias, with the norm after it and a factor of its channels folded in."""
+    kernel, bias = np.ones(shape), np.zeros(shape[-1])
+    if source.module is not None:
+        kernel = tensors[source.tensor(layout.kernel)]
+        if layout.channels_first and len(shape) > 1:
+            height, width, inside, outside = _window(architecture, name, shape)
+            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0).reshape(shape)
+        if source.bias:
+            bias = tensors[source.tensor(layout.bias)]
+    if source.norm:
+        scale, shift, mean, variance = (tensors[f"{source.norm}.{part}"].astype(float) for part in layout.norm)
+        gain = scale / np.sqrt(variance + layout.epsilon)
+        kernel, bias = kernel * gain, (bias - mean) * gain + shift
+    if source.factor:
+        factor = tensors[source.factor].astype(float).reshape(-1)
+        kernel, bias = kernel * factor, bias * factor
+    return {"kernel": kernel, "bias": bias}
+
+
+def resampled(
+    weights: Mapping[str, Mapping[str, np.ndarray]], trained: Architecture, wanted: Architecture
+) -> dict[str, dict[str, np.ndarray]]:
+    """Weights for images of another size: position embeddings are brought to the new rows and columns, bicubically with
+    antialiasing, as timm does. InputError where another layer depends on the size."""
+    fitted: dict[str, dict[str, np.ndarray]] = {name: dict(parts) for name, parts in weights.items()}
+    for name, parts in wanted.parameter_shapes().items():
+        for part, shape in parts.items():
+            if fitted[name][part].shape == shape:
+                continue
+            reads = wanted.by_name[name].inputs[0]
+            before, after = (each.shapes(*each.size)[reads] for each in (trained, wanted))
+            if part != "positions":
+                raise InputError(
+                    f"{wanted.name} has a fully connected layer ({name}) and takes images of"
+                    f" {trained.size[0]}x{trained.size[1]} only: leave size out"
+                )
+            own = len(fitted[name][part]) - before[0] * before[1]  # tokens that have no place
+            grid = fitted[name][part][own:].reshape(before)
+            grid = np.asarray(jax.image.resize(grid, after, "cubic")).reshape(-1, after[-1])
+            fitted[name][part] = np.concatenate([fitted[name][part][:own], grid])
+    return fitted
 
 
 def exported(architecture: Architecture, scheme: Scheme, weights: Weights) -> dict[str, np.ndarray]:
     """The way back, for a scheme without batch norm: tensors under that scheme's names and in its order."""
     layout, tensors, ours = scheme.layout, {}, architecture.parameter_shapes()
-    for name, source in scheme.sources(architecture).items():
+    for name, source in scheme.layers(architecture).items():
+        tensors.update({theirs: np.asarray(weights[name][mine]) for mine, theirs in source.copied})
+        if source.module is None:
+            continue
         kernel = np.asarray(weights[name]["kernel"])
-        if layout.channels_first:
+        if layout.channels_first and kernel.ndim > 1:
             torch = kernel.reshape(_window(architecture, name, ours[name]["kernel"])).transpose(3, 2, 0, 1)
             kernel = torch if kernel.ndim == 4 else torch.reshape(len(torch), -1)
-        tensors[f"{source.module}.{layout.kernel}"] = np.ascontiguousarray(kernel)
-        tensors[f"{source.module}.{layout.bias}"] = np.asarray(weights[name]["bias"])
+        tensors[source.tensor(layout.kernel)] = np.ascontiguousarray(kernel)
+        tensors[source.tensor(layout.bias)] = np.asarray(weights[name]["bias"])
     return tensors
 
 
@@ -107,20 +175,35 @@ def shapes(architecture: Architecture, scheme: Scheme) -> dict[str, list[tuple[i
     """Tensor name -> the shapes that it may have (timm keeps dense kernels as convolutions)."""
     layout, ours = scheme.layout, architecture.parameter_shapes()
     accepted: dict[str, list[tuple[int, ...]]] = {}
-    for name, source in scheme.sources(architecture).items():
-        height, width, inside, outside = _window(architecture, name, ours[name]["kernel"])
-        kernels: list[tuple[int, ...]]
-        if layout.channels_first:
-            kernels = [(outside, inside, height, width)]
-            if len(ours[name]["kernel"]) == 2:
-                kernels.insert(0, (outside, inside * height * width))
-        else:
-            kernels = [ours[name]["kernel"]]
-        accepted[f"{source.module}.{layout.kernel}"] = kernels
-        vectors = [f"{source.module}.{layout.bias}"] if source.bias else []
-        vectors += [f"{source.norm}.{part}" for part in layout.norm] if source.norm else []
-        accepted.update({vector: [(outside,)] for vector in vectors})
+    for name, source in scheme.layers(architecture).items():
+        for mine, theirs in source.copied:
+            shape = ours[name][mine]
+            accepted[theirs] = [(1, *shape), shape] if layout.channels_first else [shape]
+        if "kernel" not in ours[name]:
+            continue
+        shape = ours[name]["kernel"]
+        if source.module is not None:
+            kernels = [shape]
+            if layout.channels_first and len(shape) > 1:
+                height, width, inside, outside = _window(architecture, name, shape)
+                kernels = [(outside, inside, height, width)]
+                if len(shape) == 2:
+                    kernels.insert(0, (outside, inside * height * width))
+            accepted[source.tensor(layout.kernel)] = kernels
+            if source.bias:
+                accepted[source.tensor(layout.bias)] = [shape[-1:]]
+        if source.norm:
+            accepted.update({f"{source.norm}.{part}": [shape[-1:]] for part in layout.norm})
+        if source.factor:
+            accepted[source.factor] = [shape[-1:], (*shape[-1:], 1, 1)]
     return accepted
+
+
+def parameter_count(architecture: Architecture, scheme: Scheme) -> int:
+    """Numbers that were learned, as publications count them: batch norms' factors and summands too, statistics not."""
+    statistics = scheme.layout.norm[2:]
+    wanted = shapes(architecture, scheme).items()
+    return sum(int(np.prod(shape)) for name, (shape, *_) in wanted if name.rpartition(".")[2] not in statistics)
 
 
 def _window(architecture: Architecture, name: str, kernel: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,7 +220,11 @@ def _check(architecture: Architecture, scheme: Scheme, tensors: Tensors, file: s
     wanted = shapes(architecture, scheme)
     complaints = {
         "missing": [name for name in wanted if name not in tensors],
-        "extra": [name for name in tensors if name not in wanted and not name.endswith("num_batches_tracked")],
+        "extra": [
+            name
+            for name in tensors
+            if name not in wanted and not name.endswith("num_batches_tracked") and not name.startswith(scheme.ignored)
+        ],
         "misshapen": [
             f"{name} is {list(tensors[name].shape)}, not {list(accepted[0])}"
             for name, accepted in wanted.items()
@@ -152,5 +239,10 @@ def _check(architecture: Architecture, scheme: Scheme, tensors: Tensors, file: s
     if told:
         raise InputError(f"{file} does not hold {architecture.name} under {scheme.title} names: {'; '.join(told)}")
     for name in wanted:
+        if np.issubdtype(tensors[name].dtype, np.integer) or tensors[name].dtype == bool:
+            raise InputError(
+                f"{file}: {name} holds {tensors[name].dtype}: quantised weights mean nothing without their scales; save"
+                " the network's weights as floats"
+            )
         if not np.isfinite(tensors[name]).all():
             raise InputError(f"{file}: {name} holds NaN or infinite values; fetch the checkpoint again")

@@ -10,18 +10,19 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from saliency._reading import read_json, read_rows, read_text
+from saliency._reading import columns_of, read_json, read_rows, read_text
 from saliency.errors import InputError
 
 WNID = re.compile(r"n\d{8}")
 WNID_AND_NAMES = re.compile(r"(n\d{8})(?:[\s,:;]+(.*))?")
-_INDEX = re.compile(r"\{?\s*['\"]?(\d{1,9})['\"]?\s*[:,;\s]\s*(.*?)\s*,?\s*\}?")  # {0: 'tench, Tinca tinca',
+_INDEX = re.compile(r"\{?\s*['\"]?(\d{1,9})['\"]?\s*[:,;.)\s]\s*(.*?)\s*,?\s*\}?")  # {0: 'tench, Tinca tinca',
 _FORMS = (
     "LOC_synset_mapping.txt, plain text with a name on each line, JSON (a list, or an object of indices and names, as"
     " Keras has it), a CSV with index and name, perhaps wnid"
@@ -71,10 +72,10 @@ class Match:
 def read_classes(source: Path | str | Sequence[str]) -> ClassList:
     """A list of classes by index, from a file or from names in Python.
 
-    Files: `LOC_synset_mapping.txt`; plain text, one name a line; JSON, a list of names, or an object from index to
-    name, to [wnid, name] (Keras' index file), or from name to index, or a model's config.json with "id2label"; a CSV
-    with the columns index and name, perhaps wnid. Raises InputError for a file that is none of these, for an index that
-    is missing or stands twice, and for no names.
+    Files: `LOC_synset_mapping.txt`; plain text, one name a line, perhaps numbered; JSON, a list of names, or an object
+    from index to name, to [wnid, name] (Keras' index file), or from name to index, or a model's config.json with
+    "id2label"; a CSV with the columns index and name, perhaps wnid; a YAML file with names, as Ultralytics has it.
+    Raises InputError for a file that is none of these, for an index that is missing or stands twice, and for no names.
     """
     if not isinstance(source, Path | str):
         if not isinstance(source, Sequence) or not all(isinstance(name, str) and name.strip() for name in source):
@@ -82,10 +83,14 @@ def read_classes(source: Path | str | Sequence[str]) -> ClassList:
         return _class_list("classes", [("", name.strip()) for name in source])
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix == ".pbtxt":
+        raise InputError(f"{path}: a label map of TensorFlow is not read; write its names in a text file, one a line")
+    if suffix in (".csv", ".tsv") or {"index", "name"} <= columns_of(path):
         found = _of_csv(path)
-    elif suffix == ".json":
+    elif suffix == ".json" or read_text(path).lstrip()[:2] in ("[", '["', "['", '{"'):
         found = _of_json(path, read_json(path))
+    elif suffix in (".yaml", ".yml"):
+        found = _of_yaml(path)
     else:
         found = _of_text(path)
     return _class_list(path, found)
@@ -129,6 +134,13 @@ def label_key(label: str) -> str:
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", label).casefold()).strip()
 
 
+def near_names(name: str, names: Sequence[str]) -> str:
+    """The end of a sentence that refuses a name: those of the classes that look like it, "" where none does."""
+    near = get_close_matches(name.casefold(), [own.casefold() for own in names], 3)
+    found = [own for own in names if own.casefold() in near][:3]
+    return f"; near it are {', '.join(found)}" if found else ""
+
+
 def _class_list(source: object, entries: Sequence[tuple[str, str]], empty: bool = False) -> ClassList:
     """(wnid, names) by index; the short name is the first of the names, if no other class has the same."""
     if not entries and not empty:
@@ -163,24 +175,42 @@ def _of_text(path: Path) -> list[tuple[str, str]]:
 
 
 def _indexed(lines: list[str]) -> list[str]:
-    """The lines in the order of the numbers that they begin with, without these, if those are 0, 1, 2 and so on."""
+    """The lines in the order of the numbers that they begin with, without these, if those are 0, 1, 2 and so on, or 1,
+    2, 3; without quotes, if each line is in them."""
+    quoted = [re.fullmatch(r"(['\"])(.*)\1,?", line) for line in lines]
+    if all(quoted):
+        return [part[2] for part in quoted if part]
     parts = [_INDEX.fullmatch(line) for line in lines]
     found = {int(part[1]): part[2] for part in parts if part}
-    if len(lines) < 2 or len(found) < len(lines) or found.keys() != set(range(len(lines))):
+    if len(lines) < 2 or len(found) < len(lines) or max(found) - min(found) >= len(lines) or min(found) > 1:
         return lines
-    return [re.sub(r"^(['\"])(.*)\1$", r"\2", found[i]) for i in range(len(lines))]
+    return [re.sub(r"^(['\"])(.*)\1$", r"\2", found[i]) for i in sorted(found)]
+
+
+def _of_yaml(path: Path) -> list[tuple[str, str]]:
+    """The names of an Ultralytics data file: a list in brackets, one a line after hyphens, or after their indices."""
+    block = re.search(r"^names:[ \t]*(\[[^\]]*\]|(?:\n[ \t]*(?:-|\d+:).*)+)", read_text(path), re.MULTILINE)
+    if block is None:
+        raise InputError(f"{path}: holds no class names under names:; write them in a text file, one a line")
+    if block[1].startswith("["):
+        parts = re.findall(r"'[^']*'|\"[^\"]*\"|[^,\s][^,]*", block[1][1:-1])
+    else:
+        parts = [re.sub(r"^-\s*", "", line.strip()) for line in block[1].strip().splitlines()]
+    return [("", re.sub(r"^(['\"])(.*)\1$", r"\2", part.strip())) for part in _indexed(parts)]
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
-    rows = list(read_rows(path, ("index", "name"), optional=("wnid",), aliases={"class": "name", "label": "name"}))
+    aliases = dict.fromkeys(("classname", "class", "label"), "name") | dict.fromkeys(("classid", "id"), "index")
+    rows = list(read_rows(path, ("index", "name"), optional=("wnid",), aliases=aliases))
     return _by_index(path, [(row["index"], (row["wnid"], row["name"])) for row in rows])
 
 
 def _of_json(path: Path, content: Any) -> list[tuple[str, str]]:
     if isinstance(content, list):
         return [_of_value(path, value) for value in content]
-    if isinstance(content, dict) and "id2label" in content:  # the config.json of a Hugging Face model
-        content = content["id2label"]
+    for key in ("id2label", "names", "classes"):  # the first: the config.json of a Hugging Face model
+        if isinstance(content, dict) and isinstance(content.get(key), list | dict):
+            return _of_json(path, content[key])
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no class names; they are read from {_FORMS}")
     if content and all(isinstance(value, int) and not isinstance(value, bool) for value in content.values()):

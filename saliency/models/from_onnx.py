@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency._checks import described
+from saliency._checks import described, pair
 from saliency._reading import MAX_BYTES, as_input_error
 from saliency.errors import InputError
 from saliency.models.from_jax import check_options, network_of
 from saliency.models.network import Network
-from saliency.models.onnx_operators import OPERATORS
+from saliency.models.onnx_operators import MOST_KNOWN, OPERATORS
 from saliency.models.preprocessing import Preprocessing
 
 KNOWN = 16  # numbers up to which a constant is known beforehand rather than a weight
@@ -64,6 +64,9 @@ def network_of_model(model: "Model", source: str, oracle: Any = None, **options:
         size = height, width
     if channels is None:
         raise InputError(f"{source} states no number of channels")
+    height, width = size = pair("size", size)
+    if 8 * height * width * channels > MAX_BYTES:
+        raise InputError(f"{source} takes images of {height}x{width}x{channels}, which is too large")
 
     def given(x: Any) -> Any:
         return x if channels_last else x.transpose(0, 3, 1, 2)
@@ -108,20 +111,26 @@ class Model:
     def run(self, weights: Mapping[str, Array], x: Array) -> dict[str, Any]:
         """Every tensor of the graph."""
         done: dict[str, Any] = {**self.known, **weights, self.input: x}
+        varying, held = {self.input}, 0.0  # what depends on the image; bytes of what does not
         for node in self.nodes:
-            inputs = [done[name] if name else None for name in node.inputs]
+            inputs = [_small(done[name]) if name else None for name in node.inputs]
             with jax.named_scope(node.name):
                 try:
                     result = OPERATORS[node.operator](node.attributes, *inputs)
                 except Exception as error:  # whatever a damaged node leads to
                     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                    raise InputError(
-                        f"{self.source}: node {node.name} ({node.operator}) cannot be computed: {reason}"
+                    raise _refused(
+                        self.source, f"node {node.name} ({node.operator}) cannot be computed: {reason}"
                     ) from error
             results = result if isinstance(result, tuple) else (result,)
             for name, value in zip(node.outputs, results):
-                if 8 * np.prod(np.shape(value), dtype=float) > MAX_BYTES:
-                    raise InputError(f"{self.source}: node {node.name} unfolds into more than {MAX_BYTES:,} bytes")
+                count = np.prod(np.shape(value), dtype=float)
+                if varying.isdisjoint(node.inputs):
+                    held += 4 * count
+                else:
+                    varying.add(name)
+                if 8 * count > MAX_BYTES or held > 2 * MAX_BYTES:
+                    raise _refused(self.source, f"node {node.name} unfolds into more than {MAX_BYTES:,} bytes")
                 done[name] = value
         return done
 
@@ -136,6 +145,8 @@ class Model:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in stated)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # the file as it stands: what is constant would be unfolded, and all of it kept
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with as_input_error(self.source, "onnxruntime does not take it"):
             session = onnxruntime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -176,48 +187,58 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
     """What a file holds, checked; `folder` is where weights may lie that are kept in other files."""
     graph = proto.graph
     if len(graph.node) > MAX_NODES:
-        raise InputError(f"{source}: holds {len(graph.node):,} nodes, more than {MAX_NODES:,}")
+        raise _refused(source, f"holds {len(graph.node):,} nodes, more than {MAX_NODES:,}")
     if not graph.node or not graph.output:
-        raise InputError(f"{source}: holds no graph with an output")
+        raise _refused(source, "holds no graph with an output")
     opset = max((o.version for o in proto.opset_import if o.domain in DOMAINS), default=0)
     if not opset:
-        raise InputError(f"{source}: states no version of ONNX's operators")
+        raise _refused(source, "states no version of ONNX's operators")
     with as_input_error(source, "its weights cannot be read"):
         constants = _weights(graph, source, folder)
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
-        raise InputError(f"{source}: must have one input, not {', '.join(each.name for each in inputs) or 'none'}")
+        raise _refused(source, f"must have one input, not {', '.join(each.name for each in inputs) or 'none'}")
     image = _shape(inputs[0])
     if len(image) != 4:
-        raise InputError(f"{source}: its input must be images of four axes, not {list(image)}")
+        raise _refused(source, f"its input must be images of four axes, not {list(image)}")
     there = {"", inputs[0].name, *constants}
     nodes = []
     for i, each in enumerate(graph.node):
-        name = each.name or (each.output[0] if each.output else f"node{i}")
+        name = (each.name or (each.output[0] if each.output else f"node{i}"))[:200]
         if each.domain not in DOMAINS or (each.op_type not in OPERATORS and each.op_type != "Constant"):
             domain = f"{each.domain}." if each.domain else ""
-            raise InputError(f"{source}: the operator {domain}{each.op_type} of node {name} is not known")
+            raise _refused(source, f"the operator {domain}{each.op_type} of node {name} is not known")
         if missing := [read for read in each.input if read not in there]:
-            raise InputError(f"{source}: node {name} reads {missing[0]}, which no node before it gives")
+            raise _refused(source, f"node {name} reads {missing[0]}, which no node before it gives")
         there.update(each.output)
         with as_input_error(source, f"node {name} has attributes that cannot be read"):
             attributes = {attribute.name: _attribute(attribute, source) for attribute in each.attribute}
         if each.op_type == "Constant":
             value = next((v for k, v in attributes.items() if k.startswith("value")), None)
             if value is None or not each.output:
-                raise InputError(f"{source}: the constant of node {name} holds nothing that can be read")
+                raise _refused(source, f"the constant of node {name} holds nothing that can be read")
             constants[each.output[0]] = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
             continue
         nodes.append(
             Node(_named(name), each.op_type, tuple(each.input), tuple(each.output), {**attributes, "opset": opset})
         )
     if graph.output[0].name not in there:
-        raise InputError(f"{source}: no node gives its output {graph.output[0].name}")
+        raise _refused(source, f"no node gives its output {graph.output[0].name}")
     weights = {name: x for name, x in constants.items() if x.dtype.kind == "f" and x.size > KNOWN}
     known = {name: x for name, x in constants.items() if name not in weights}
     return Model(
         source, proto, tuple(nodes), weights, known, inputs[0].name, (1, *image[1:]), graph.output[0].name
     )  # fmt: skip
+
+
+def _small(value: Any) -> Any:
+    """What is known beforehand and large is JAX's, which states a result's size before it computes it."""
+    return jnp.asarray(value) if isinstance(value, np.ndarray) and value.size > MOST_KNOWN else value
+
+
+def _refused(source: str, message: str) -> InputError:
+    """A file's own words are cut: they may be as long as it likes."""
+    return InputError(f"{source}: {message if len(message) <= 500 else f'{message[:497]}...'}")
 
 
 def _named(name: str) -> str:
@@ -241,9 +262,9 @@ def _weights(graph: Any, source: str, folder: Path | None) -> dict[str, np.ndarr
             tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
         total += weights[tensor.name].nbytes
         if total > MAX_BYTES:
-            raise InputError(f"{source}: its weights unfold into more than {MAX_BYTES:,} bytes")
+            raise _refused(source, f"its weights unfold into more than {MAX_BYTES:,} bytes")
     if graph.sparse_initializer:
-        raise InputError(f"{source}: sparse weights are not read; save them dense")
+        raise _refused(source, "sparse weights are not read; save them dense")
     return weights
 
 
@@ -255,12 +276,12 @@ def _array(tensor: Any, source: str, folder: Path | None) -> np.ndarray:
     shape = tuple(int(size) for size in tensor.dims)
     count = float(np.prod(shape, dtype=float))
     if min(shape, default=0) < 0 or count * max(dtype.itemsize, 1) > MAX_BYTES:
-        raise InputError(f"{source}: the weight {tensor.name} is stated as {list(shape)}, which is too large")
+        raise _refused(source, f"the weight {tensor.name} is stated as {list(shape)}, which is too large")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return _outside(tensor, source, folder, dtype, shape)
     array = onnx.numpy_helper.to_array(tensor)
     if array.shape != shape:
-        raise InputError(f"{source}: the weight {tensor.name} does not hold what it states")
+        raise _refused(source, f"the weight {tensor.name} does not hold what it states")
     return array
 
 
@@ -269,12 +290,12 @@ def _outside(tensor: Any, source: str, folder: Path | None, dtype: np.dtype, sha
     location = where.get("location", "")
     path = (folder / location).resolve() if folder and location else None
     if path is None or not folder or not path.is_relative_to(folder) or not path.is_file():
-        raise InputError(
-            f"{source}: the weight {tensor.name} lies in {location or 'no file'}; it must lie beside the ONNX file"
+        raise _refused(
+            source, f"the weight {tensor.name} lies in {location or 'no file'}; it must lie beside the ONNX file"
         )
     offset, length = int(where.get("offset", 0)), int(np.prod(shape)) * dtype.itemsize
     if offset < 0 or path.stat().st_size < offset + length or int(where.get("length", length)) != length:
-        raise InputError(f"{source}: {location} does not hold all of the weight {tensor.name}")
+        raise _refused(source, f"{location} does not hold all of the weight {tensor.name}")
     return np.fromfile(path, dtype, int(np.prod(shape)), offset=offset).reshape(shape)
 
 
@@ -282,7 +303,7 @@ def _attribute(attribute: Any, source: str) -> Any:
     import onnx
 
     if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-        raise InputError(f"{source}: graphs within graphs are not known (attribute {attribute.name})")
+        raise _refused(source, f"graphs within graphs are not known (attribute {attribute.name})")
     if attribute.type == onnx.AttributeProto.TENSOR:
         return _array(attribute.t, source, None)
     value = onnx.helper.get_attribute_value(attribute)

@@ -4,7 +4,7 @@
 Only the layers that a result needs are computed, so a score that stops at a convolution skips the head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal
@@ -36,7 +36,9 @@ class Architecture:
     `gestalt_layer` is the last convolution's activations, whose mean is the Gestalt total (Eq. 3 of Fast Object
     Localization via Sensitivity Analysis).
     `probabilities` says what turns logits into probabilities: "sigmoid" for classes that do not exclude one another, or
-    for one logit, which tells two classes apart. `grids` says which layers' tokens lie in rows and columns.
+    for one logit, which tells two classes apart. `grids` says which layers' tokens lie in rows and columns,
+    `attentions` which layers are attention, flat `[n, heads * t * t]`, and of how many heads. `headless`: the last
+    layer is no logits, but features.
     `logit_bypass` names layers that a class logit leaves out: SqueezeNet has a ReLU after its last convolution,
     after which gradients can vanish. `size` is the input (height, width) the network was trained at.
     """
@@ -49,6 +51,8 @@ class Architecture:
     channels: int = field(default=3, metadata=QUIET)
     probabilities: Probabilities = field(default="softmax", metadata=QUIET)
     grids: tuple[Grid, ...] = field(default=(), metadata=QUIET)
+    attentions: tuple[tuple[str, int], ...] = field(default=(), metadata=QUIET)
+    headless: bool = field(default=False, metadata=QUIET)
 
     def __repr__(self) -> str:
         return described(self)
@@ -71,7 +75,8 @@ class Architecture:
 
     @property
     def class_count(self) -> int:
-        """Of one output with a sigmoid there are two classes."""
+        """Of one output with a sigmoid there are two classes. InputError for features alone."""
+        self.require_logits()
         outputs = self.shapes(*self.size)[self.last][-1]
         return 2 if outputs == 1 and self.probabilities == "sigmoid" else outputs
 
@@ -93,6 +98,25 @@ class Architecture:
             raise InputError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
         return layer
 
+    def require_logits(self) -> None:
+        """InputError for a network of features alone."""
+        if self.headless:
+            raise InputError(
+                f"{self.name} holds features alone, without a classifier: there is no class score; Gestalt scores,"
+                " activation maps and net.upto(x, layer) need none"
+            )
+
+    def features(self, head: Collection[str]) -> "Architecture":
+        """The network without the layers of `head`, those after them, and vectors that nothing reads any more."""
+        shapes = self.shapes(*self.size)
+        kept: list[Node] = []
+        for node in self.nodes:
+            if node.name not in head and all(any(name == one.name for one in kept) for name in node.inputs):
+                kept.append(node)
+        while len(shapes[kept[-1].name]) == 1:
+            kept.pop()
+        return replace(self, nodes=tuple(kept), headless=True, logit_bypass=())
+
     def shapes(self, height: int, width: int, to: str | None = None) -> dict[str, tuple[int, ...]]:
         """Activation shape of each layer that `to` needs, without the batch axis.
 
@@ -100,7 +124,7 @@ class Architecture:
         """
         to = to or self.last
         if (height, width) != self.size and any(n.layer.one_size for n in self.ancestors(to)):
-            why = "was traced" if self.nodes[0].layer.one_size else "has a fully connected layer"
+            why = next(n.layer.ties for n in self.nodes if n.layer.one_size)
             raise InputError(
                 f"{self.name} {why} and takes images of {self.size[0]}x{self.size[1]} only,"
                 f" not {height}x{width}; resize them, or use a score of a layer before it"
@@ -142,11 +166,16 @@ class Architecture:
                 wanted.update(node.inputs)
         return [node for node in self.nodes if node.name in wanted]
 
-    def activations(self, weights: Weights, x: Array, to: str | None = None) -> dict[str, Array]:
-        """Every activation on the way from an image `[n, h, w, 3]` to the layer `to` (default: the logits)."""
+    def activations(
+        self, weights: Weights, x: Array, to: str | None = None, added: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
+        """Every activation on the way from an image `[n, h, w, 3]` to the layer `to` (default: the logits); `added` is
+        what some of them get on top, which makes derivatives to inner layers plain `jax.grad`."""
         done: dict[str, Array] = {}
         for node in self.ancestors(to or self.last):
             done[node.name] = node.layer(weights.get(node.name, {}), *([done[i] for i in node.inputs] or [x]))
+            if added and node.name in added:
+                done[node.name] = done[node.name] + added[node.name]
         return done
 
     def upto(self, weights: Weights, x: Array, to: str | None = None) -> Array:

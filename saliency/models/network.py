@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from saliency._checks import as_images, kind_of
+from saliency._checks import ImagesLike, as_images, kind_of
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.operators import Operator
@@ -86,10 +86,11 @@ class Network(nnx.Module):
     def layers(self) -> dict[str, Operator]:
         return self.architecture.layers
 
-    def __call__(self, x: Float[ArrayLike, "n h w 3"]) -> Float[jax.Array, "n classes"]:
+    def __call__(self, x: ImagesLike) -> Float[jax.Array, "n classes"]:
+        self.architecture.require_logits()
         return self.architecture.upto(self.weights, self._cast(x))
 
-    def upto(self, x: Float[ArrayLike, "n h w 3"], layer: str) -> jax.Array:
+    def upto(self, x: ImagesLike, layer: str) -> jax.Array:
         return self.architecture.upto(self.weights, self._cast(x), layer)
 
     def _cast(self, x: object) -> jax.Array:
@@ -113,7 +114,7 @@ class Network(nnx.Module):
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
 
 
-def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w 3"]:
+def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w c"]:
     """The door of every method: normalised images as the network takes them, in its weights' precision.
 
     `x` is float `[n, h, w, 3]`: an array of any library and precision, or a list of images of one size. `to` is the

@@ -4,6 +4,7 @@ A function takes the node's attributes and its inputs, None for one that is left
 Inputs that are known beforehand (shapes, axes, small constants) are NumPy arrays and stay so; others are JAX's.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,19 @@ from jax import lax
 Attributes = Mapping[str, Any]
 
 
+MOST_KNOWN = 2**20  # numbers up to which what is known beforehand is computed at once
+
+
 def _of(*xs: Any) -> Any:
-    """NumPy for what is known beforehand, else jax.numpy."""
-    return np if all(x is None or isinstance(x, np.ndarray | np.generic | int | float) for x in xs) else jnp
+    """NumPy for what is known beforehand and stays small, else jax.numpy, which states sizes before it computes."""
+    if not all(x is None or isinstance(x, np.ndarray | np.generic | int | float) for x in xs):
+        return jnp
+    sizes = [np.shape(x) for x in xs if x is not None]
+    try:
+        most = math.prod(np.broadcast_shapes(*sizes))
+    except ValueError:  # they are joined, not set against one another
+        most = sum(map(math.prod, sizes))
+    return np if most <= MOST_KNOWN else jnp
 
 
 def _ints(x: Any) -> list[int]:
@@ -265,9 +276,7 @@ def chain(name: str) -> Callable:
 
 
 def divide(a: Attributes, x: Any, y: Any) -> Any:
-    if np.issubdtype(x.dtype, np.integer):
-        return x // y
-    return x / y
+    return (_of(x, y).floor_divide if np.issubdtype(x.dtype, np.integer) else _of(x, y).true_divide)(x, y)
 
 
 def cast(a: Attributes, x: Any) -> Any:
@@ -282,6 +291,8 @@ def constant_of_shape(a: Attributes, shape: Any) -> Any:
 
 
 def range_(a: Attributes, start: Any, limit: Any, delta: Any) -> Any:
+    if abs(limit.item() - start.item()) > MOST_KNOWN * abs(delta.item()):
+        raise ValueError(f"it counts to more than {MOST_KNOWN:,}")
     return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
 
 
@@ -333,7 +344,7 @@ OPERATORS: dict[str, Callable] = {
     "MatMul": simple("matmul"),
     "Max": chain("maximum"),
     "MaxPool": max_pool,
-    "Mean": lambda a, *xs: sum(xs[1:], xs[0]) / len(xs),
+    "Mean": lambda a, *xs: chain("add")(a, *xs) / len(xs),
     "Min": chain("minimum"),
     "Mish": lambda a, x: x * jnp.tanh(jax.nn.softplus(x)),
     "Mod": lambda a, x, y: _of(x, y).fmod(x, y) if a.get("fmod", 0) else _of(x, y).mod(x, y),
@@ -341,7 +352,7 @@ OPERATORS: dict[str, Callable] = {
     "Neg": simple("negative"),
     "Not": simple("logical_not"),
     "Or": simple("logical_or"),
-    "PRelu": lambda a, x, slope: jnp.where(x >= 0, x, slope * x),
+    "PRelu": lambda a, x, slope: jnp.where(x >= 0, x, jnp.multiply(slope, x)),
     "Pad": pad,
     "Pow": lambda a, x, y: _of(x, y).power(x, y.astype(x.dtype)) if np.size(y) != 1 or not isinstance(y, np.ndarray)
     else x ** (int(y.item()) if float(y.item()).is_integer() else float(y.item())),
@@ -369,7 +380,7 @@ OPERATORS: dict[str, Callable] = {
     "Sum": chain("add"),
     "Swish": lambda a, x: x * jax.nn.sigmoid(a.get("alpha", 1.0) * x),
     "Tanh": simple("tanh"),
-    "Tile": lambda a, x, n: _of(x).tile(x, _ints(n)),
+    "Tile": lambda a, x, n: (_of(x) if math.prod(_ints(n)) * np.size(x) <= MOST_KNOWN else jnp).tile(x, _ints(n)),
     "Transpose": lambda a, x: _of(x).transpose(x, a.get("perm")),
     "Unsqueeze": unsqueeze,
     "Where": lambda a, c, x, y: _of(c, x, y).where(c, x, y),

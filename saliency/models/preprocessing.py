@@ -195,6 +195,11 @@ class Preprocessing:
         mode = mode or self.mode
         return replace(self, mode=mode, size=size, shorter=shorter if mode == "crop" else None)
 
+    def sized(self, size: tuple[int, int]) -> "Preprocessing":
+        """The same for another (height, width); a crop keeps its share of the photo's shorter side."""
+        shorter = self.shorter and max(*size, round(self.shorter * min(size) / min(self.size)))
+        return replace(self, size=size, shorter=shorter)
+
     def seen(self, photo: tuple[int, int]) -> float:
         """The share of a photo of (height, width) that is in the input: 1 but for a crop."""
         placed, share = self.placement(photo), 1.0

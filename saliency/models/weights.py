@@ -2,7 +2,8 @@
 
 Our own format is a safetensors file with tensors named `layer.kernel` and `layer.bias`, NHWC layouts, and
 the architecture's name, the preprocessing and the class names as JSON in its header. Published files are
-told from it by their tensors' names (`saliency.models.checkpoints`). No pickle is ever read.
+told from it by their tensors' names (`saliency.models.checkpoints`). Of a PyTorch file nothing is run
+(`saliency.models.torch_files`).
 """
 
 import importlib
@@ -10,40 +11,47 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saliency._checks import described, kind_of
+from saliency._checks import described, kind_of, pair
 from saliency._files import atomic_write, write_tensors
 from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
 from saliency.errors import InputError
-from saliency.models.checkpoints import Scheme, imported, own, shapes
+from saliency.models import torch_files
+from saliency.models.checkpoints import Scheme, imported, own, resampled, shapes
 from saliency.models.classes import read_classes
 from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing, from_record
-from saliency.models.zoo.catalogue import ARCHITECTURES, SCHEMES
+from saliency.models.zoo.catalogue import ARCHITECTURES, SCHEMES, ZOO
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EMBEDDED = (_PACKAGE / "data", _PACKAGE.parent / "data")  # in a wheel; in a checkout
-_HUB_EXAMPLES = {"vgg16": "vgg16.tv_in1k", "vgg16_bn": "vgg16_bn.tv_in1k", "resnet50": "resnet50.tv_in1k"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _KERAS_PARAMETER = re.compile(r"(?:^|_)(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
 def load_network(
-    name: str, weights: str | Path | None = None, *, classes: str | Path | Sequence[str] | None = None
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    classes: str | Path | Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Network:
     """A classifier by name, with its weights, preprocessing and class names.
 
     Args:
         name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, the others need them.
-        weights: a safetensors file in our own, torchvision's or timm's names, a Keras `.h5`, or the id of a Hugging
-            Face repository such as "timm/vgg16.tv_in1k".
+        weights: a safetensors file in our own, torchvision's or timm's names, a `.pth` or `.pt` of torch.save (read
+            without torch), a Keras `.h5`, or the id of a Hugging Face repository such as "timm/vgg16.tv_in1k".
         classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
+        size: (height, width) of images, or one number for a square (default: the size trained at). A transformer's
+            position embeddings are brought to it; a fully connected layer cannot be.
 
     A file `model.onnx` is a network too; how photos enter it is read from `model.preprocess.json` beside it. So is
     "package.module:function", a function that gives a Network (`saliency.from_flax(...)` and the like), called with
@@ -60,6 +68,8 @@ def load_network(
     """
     if not isinstance(name, str):
         raise InputError(f"unknown network {described(name)}; choose one of {', '.join(ARCHITECTURES)}")
+    if size is not None and (name.endswith(".onnx") or ":" in name):
+        raise InputError(f"{name} has the one size that it was made for: leave size out")
     if name.endswith(".onnx"):
         return _onnx(Path(name), weights, classes)
     if ":" in name:
@@ -67,14 +77,21 @@ def load_network(
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
-    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
-    tensors = _unwrapped(tensors)
+    tensors, header = _read(path)
     scheme = _scheme(name, tensors, header, path)
+    stated = preprocess or scheme.preprocess
     architecture = _fitted(scheme, tensors, preprocess)
+    parameters = imported(architecture, scheme, tensors, str(path))
+    if size is not None:
+        size = pair("size", size)
+        larger = _fitted(scheme, tensors, replace(stated, size=size, shorter=None))
+        parameters = resampled(parameters, architecture, larger)
+        stated = stated.sized(size)
+        architecture = larger
     return Network(
         architecture,
-        imported(architecture, scheme, tensors, str(path)),
-        preprocess or scheme.preprocess,
+        parameters,
+        stated,
         classes=_names(path if classes is None else classes, header if classes is None else None, architecture),
         provenance={"file": str(weights) if preprocess else path.name, "names": scheme.title},
     )
@@ -170,6 +187,10 @@ def random_network(architecture: Architecture, seed: int = 0, dtype: type = np.f
 
 def _names(file: str | Path | Sequence[str], header: Mapping[str, str] | None, architecture: Architecture) -> list[str]:
     """The classes that a checkpoint's header names, or a file of class names."""
+    if architecture.headless:
+        if header is None:
+            raise InputError(f"{architecture.name} holds features alone, without a classifier: leave classes out")
+        return []
     count = architecture.class_count
     if header is None:
         names = list(read_classes(file).names)
@@ -191,20 +212,19 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
             raise InputError(f"{paths[-1]}: no such file; the weights of scenes_cnn come with salbox: install it again")
         return path, None
     if weights is None:
-        example = f" such as timm/{_HUB_EXAMPLES[name]}" if name in _HUB_EXAMPLES else ""
+        example = f" such as {hub}" if (hub := ZOO[name].hub) else ""
         raise InputError(
-            f"{name} comes without weights: pass a safetensors or Keras .h5 file, or a Hugging Face id{example}"
+            f"{name} comes without weights: pass a safetensors, .pth or Keras .h5 file, or a Hugging Face id{example}"
         )
     if not isinstance(weights, str | Path):
         raise InputError(f"weights must be a file of weights or a Hugging Face id, not {described(weights)}")
     path = Path(weights).expanduser()
-    if not path.exists() and path.suffix not in (".safetensors", ".h5", ".hdf5") and _HUB_ID.fullmatch(str(weights)):
+    if (
+        not path.exists()
+        and path.suffix not in (".safetensors", ".h5", ".hdf5", *torch_files.SUFFIXES)
+        and _HUB_ID.fullmatch(str(weights))
+    ):
         return _fetched(str(weights))
-    if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
-        raise InputError(
-            f"{path}: pickles are not read; save its tensors where torch is installed: safetensors.torch.save_file("
-            f"torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
-        )
     if path.suffix == ".keras":
         raise InputError(f"{path}: a Keras 3 archive; save its weights for here with model.save('{path.stem}.h5')")
     if path.is_dir():
@@ -266,6 +286,14 @@ def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, {}
 
 
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A checkpoint's tensors, and its header's text where the format has one."""
+    if path.suffix in torch_files.SUFFIXES:
+        return _unwrapped(torch_files.read_torch(path)), {}
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    return _unwrapped(tensors), header
+
+
 def _unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Tensors without what torch.compile, DataParallel and Lightning put before the names of all of them."""
     named = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
@@ -291,13 +319,28 @@ def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, s
         wanted = shapes(ARCHITECTURES[scheme.network](), scheme)
         return len(wanted.keys() & tensors.keys()) / len(wanted)
 
-    return max(SCHEMES[name], key=there)
+    scheme = max(SCHEMES[name], key=there)
+    if scheme.told_by not in str(path):
+        raise InputError(
+            f"{path}: {name} and {scheme.otherwise} have tensors of the same names in {scheme.title}: load it as"
+            f" {scheme.otherwise}, or, if it is {scheme.told_by}'s, keep {scheme.told_by} in the file's name"
+        )
+    return scheme
 
 
 def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray], preprocess: Preprocessing | None) -> Architecture:
-    """The scheme's architecture, with as many classes as the checkpoint has, for images of the size stated with it."""
+    """The scheme's architecture, with as many classes as the checkpoint has, for images of the size stated with it;
+    without its head where the checkpoint has none."""
     build = partial(ARCHITECTURES[scheme.network], **({"size": preprocess.size} if preprocess else {}))
     architecture = build()
-    *_, head = scheme.sources(architecture).values()
-    bias = tensors.get(f"{head.module}.{scheme.layout.bias}", np.empty(0))
-    return build(classes=len(bias)) if bias.ndim == 1 and len(bias) else architecture
+    sources = scheme.sources(architecture)
+    *_, last = sources.values()
+    bias = tensors.get(last.tensor(scheme.layout.bias), np.empty(0))
+    if bias.ndim == 1 and len(bias):
+        return build(classes=len(bias))
+    # a classifier is what is computed once the places are gone; SqueezeNet's is its last convolution
+    shapes = architecture.shapes(*architecture.size)
+    head = [name for name in sources if len(shapes[name]) == 1] or [list(sources)[-1]]
+    names = {sources[name].tensor(part) for name in head for part in (scheme.layout.kernel, scheme.layout.bias)}
+    others = {source.tensor(scheme.layout.kernel) for name, source in sources.items() if name not in head}
+    return architecture.features(head) if not names & tensors.keys() and others & tensors.keys() else architecture

@@ -19,10 +19,11 @@ from saliency.scores import Score
 
 Step = Callable[[int], None]  # told how many positions were done
 CPU_CHUNK = 16  # more positions at once leave the cache and run slower there
-MOST = 256  # positions at once keep an accelerator busy; more are no faster, and activations grow past 2**31 numbers
+# Positions at once that keep an accelerator busy: more are no faster, and activations grow past 2**31 numbers
+MAX_POSITIONS = 256
 
 
-def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w 3"]:
+def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> Float[Array, "k h w c"]:
     """One image `[h, w, 3]` with a window at each start `[k, 2]` filled from `fill` `[h, w, 3]`."""
     height, width, _ = image.shape
     border = [(0, size) for size in template.shape]
@@ -58,8 +59,8 @@ _hidden = jax.jit(hidden_images)
 def dense_scores(
     architecture: Architecture,
     weights: Weights,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
     windows: Windows,
     *,
     score: Score,
@@ -98,8 +99,8 @@ def network_logits(
 def dense_logits(
     architecture: Architecture,
     weights: Weights,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
     sizes: Sequence[Windows],
     *,
     chunk: int,
@@ -111,7 +112,7 @@ def dense_logits(
     """
     reach = np.max([windows.patch for windows in sizes], axis=0)
     templates = jnp.asarray(
-        [np.pad(w.template, [(0, most - size) for most, size in zip(reach, w.patch)]) for w in sizes], image.dtype
+        [np.pad(w.template, [(0, largest - size) for largest, size in zip(reach, w.patch)]) for w in sizes], image.dtype
     )
     kinds = np.repeat(np.arange(len(sizes)), [len(windows.positions) for windows in sizes])
     starts = np.concatenate([windows.positions for windows in sizes])
@@ -160,4 +161,4 @@ def positions_for(architecture: Architecture, height: int, width: int, to: str, 
         for node in architecture.ancestors(to)
     )
     fit = max(1, int(budget // (2 * 4 * peak)))
-    return min(fit, CPU_CHUNK if on_cpu() else MOST)
+    return min(fit, CPU_CHUNK if on_cpu() else MAX_POSITIONS)

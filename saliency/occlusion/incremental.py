@@ -30,9 +30,9 @@ from saliency.occlusion.plan import WINDOW, Layout, Plan, PositionGroup, column_
 from saliency.scores import Score
 
 CACHE = 3 * 2**19  # bytes of regions at once that a CPU core is fastest with ...
-MOST = 1024  # positions at once keep an accelerator busy; more are no faster ...
+MAX_POSITIONS = 1024  # positions at once keep an accelerator busy; more are no faster ...
 NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
-LEAST = 4  # ... but so many positions at least, so that kernels are not read for one alone
+MIN_POSITIONS = 4  # ... but so many positions at least, so that kernels are not read for one alone
 
 
 class Prepared(NamedTuple):
@@ -53,17 +53,31 @@ def prepared(plan: Plan, weights: Weights) -> Prepared:
     return Prepared(weights, made)
 
 
-@partial(jax.jit, static_argnames=("architecture", "to", "score"))
+class Asked(NamedTuple):
+    """What every image is asked for, and programs are compiled by: the `score` of what `architecture` gives `to`."""
+
+    architecture: Architecture
+    to: str
+    score: Score
+
+
+class Seen(NamedTuple):
+    """One image on the device: its pixels, those that windows show, how opaque a window is, the class that is asked
+    for, and the clean activations."""
+
+    image: Float[Array, "h w c"]
+    fill: Float[Array, "h w c"]
+    template: Float[Array, "ph pw"]
+    target: Array | int | None
+    clean: Mapping[str, Array]
+
+
+@partial(jax.jit, static_argnames=("asked",))
 def clean_activations(
-    weights: Weights,
-    image: Float[Array, "h w 3"],
-    target: Array | int | None,
-    *,
-    architecture: Architecture,
-    to: str,
-    score: Score,
+    weights: Weights, image: Float[Array, "h w c"], target: Array | int | None, *, asked: Asked
 ) -> dict[str, Array]:
     """Those activations of the untouched image that changes are computed from."""
+    architecture, to, score = asked
     weights = _of_target(architecture, score, weights, target)
     activations = architecture.activations(weights, image[None], to)
     wanted = {to}
@@ -73,27 +87,17 @@ def clean_activations(
     return {name: activations[name][0] for name in {_kept(architecture, name) for name in wanted}}
 
 
-@partial(jax.jit, static_argnames=("architecture", "to", "score", "layout"))
+@partial(jax.jit, static_argnames=("asked", "layout"))
 def class_scores(
-    ready: Prepared,
-    clean: Mapping[str, Array],
-    image: Float[Array, "h w 3"],
-    fill: Float[Array, "h w 3"],
-    template: Float[Array, "ph pw"],
-    target: Array | int | None,
-    starts: Mapping[str, Int[Array, "chunks k 2"]],
-    *,
-    architecture: Architecture,
-    to: str,
-    score: Score,
-    layout: Layout,
+    ready: Prepared, seen: Seen, starts: Mapping[str, Int[Array, "chunks k 2"]], *, asked: Asked, layout: Layout
 ) -> Float[Array, "p ..."]:
     """Scores of one image under windows of one group, a chunk after another; without a target every class's logit.
 
     Only maps are computed in chunks. What comes after the last of them is then done for all positions at once, because
     a fully connected layer takes longer to read than to multiply.
     """
-    weights, made = ready
+    (weights, made), (architecture, to, score) = ready, asked
+    image, fill, template, target, clean = seen
     weights = _of_target(architecture, score, weights, target)
     nodes = architecture.ancestors(to)
     shapes = architecture.shapes(image.shape[0], image.shape[1], to)
@@ -256,8 +260,8 @@ def chunk_for(plan: Plan, group: PositionGroup, budget: int) -> int:
     """Positions at once: on a CPU what stays in its cache, elsewhere what stays within the budget."""
     each = plan.position_bytes(group)
     if on_cpu():
-        return max(1, min(budget, max(CACHE, LEAST * each)) // each)
-    return max(1, min(budget // each, MOST, NUMBERS // (each // 8)))
+        return max(1, min(budget, max(CACHE, MIN_POSITIONS * each)) // each)
+    return max(1, min(budget // each, MAX_POSITIONS, NUMBERS // (each // 8)))
 
 
 def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
@@ -280,45 +284,38 @@ def jobs(plan: Plan, budget: int, chunk: int | None = None) -> list[Job]:
     return made
 
 
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """One image and what its windows show, `fill`; `target` is the class whose score is asked for.
+
+    With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
+    """
+
+    image: Float[np.ndarray, "h w c"]
+    fill: Float[np.ndarray, "h w c"]
+    target: int | None
+
+
 def incremental_scores(
     plan: Plan,
     ready: Prepared,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    masked: Masked,
     *,
     score: Score,
-    target: int | None,
     work: Sequence[Job],
     step: Step,
     pool: ThreadPoolExecutor | None = None,
 ) -> Float[np.ndarray, "p ..."]:
-    """The score of one image under every window, with what `prepared` gave; jobs go to `pool`'s threads.
-
-    With `target=None` every class's logit; the plan is then one for log-probabilities, which need them all.
-    """
+    """The score of one image under every window, with what `prepared` gave; jobs go to `pool`'s threads."""
+    call = launcher(plan, ready, masked, score)
     if pool is None and not on_cpu():  # all are under way before the first is read
-        values: Iterable[Array] = launched(plan, ready, image, fill, score=score, target=target, work=work)
+        values: Iterable[Array] = list(map(call, work))
     else:
-        call = _calls(plan, ready, image, fill, score, target)
         values = (pool.map if pool else map)(lambda job: call(job).block_until_ready(), work)
-    return collected(plan, work, values, image.dtype, step)
+    return collected(plan, work, values, masked.image.dtype, step)
 
 
-Launched = list[Float[Array, "p ..."]]  # a job each
-
-
-def launched(
-    plan: Plan,
-    ready: Prepared,
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
-    *,
-    score: Score,
-    target: int | None,
-    work: Sequence[Job],
-) -> Launched:
-    """What `collected` makes scores of: all jobs under way, none of them waited for."""
-    return list(map(_calls(plan, ready, image, fill, score, target), work))
+Launched = list[Float[Array, "p ..."]]  # a job each: what `collected` makes scores of
 
 
 def collected(
@@ -343,27 +340,10 @@ def at_once(work: Sequence[Job]) -> int:
     return max(job.starts[WINDOW].shape[1] for job in work)
 
 
-def _calls(
-    plan: Plan, ready: Prepared, image: np.ndarray, fill: np.ndarray, score: Score, target: int | None
-) -> Callable[[Job], Array]:
-    """What starts a job, the untouched image's own pass done."""
-    template = jnp.asarray(plan.windows.template, image.dtype)
-    shown, hidden = jnp.asarray(image), jnp.asarray(fill)  # carried to the device once, for all jobs
-    clean = clean_activations(ready.weights, shown, target, architecture=plan.architecture, to=plan.to, score=score)
-
-    def call(job: Job) -> Array:
-        return class_scores(
-            ready,
-            clean,
-            shown,
-            hidden,
-            template,
-            target,
-            job.starts,
-            architecture=plan.architecture,
-            to=plan.to,
-            score=score,
-            layout=job.layout,
-        )
-
-    return call
+def launcher(plan: Plan, ready: Prepared, masked: Masked, score: Score) -> Callable[[Job], Float[Array, "p ..."]]:
+    """What starts a job and does not wait for it, the untouched image's own pass done."""
+    image, fill, target = jnp.asarray(masked.image), jnp.asarray(masked.fill), masked.target  # on the device once
+    asked = Asked(plan.architecture, plan.to, score)
+    seen = Seen(image, fill, jnp.asarray(plan.windows.template, image.dtype), target,
+                clean_activations(ready.weights, image, target, asked=asked))  # fmt: skip
+    return lambda job: class_scores(ready, seen, job.starts, asked=asked, layout=job.layout)

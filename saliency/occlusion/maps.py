@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size, batches, cores, workers
-from saliency._checks import Pair, function, kind_of, one_of, pair, whole
+from saliency._checks import ImagesLike, Pair, function, kind_of, one_of, pair, whole
 from saliency.devices import default_budget, halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
@@ -41,12 +41,13 @@ from saliency.occlusion.dense import (
 from saliency.occlusion.incremental import (
     Job,
     Launched,
+    Masked,
     Prepared,
     at_once,
     collected,
     incremental_scores,
     jobs,
-    launched,
+    launcher,
     prepared,
 )
 from saliency.occlusion.plan import Plan, plan_for
@@ -126,7 +127,7 @@ class OcclusionMaps:
 
 def occlusion_maps(
     net: Classifier,
-    x: Float[np.ndarray, "n h w c"],
+    x: ImagesLike,
     windows: Windows | None = None,
     *,
     patch: int | Pair | None = None,
@@ -229,8 +230,8 @@ def _base(
 
 def scores_under(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     windows: Windows,
     *,
     score: Score,
@@ -273,8 +274,8 @@ def _chosen(engine: Engine, *plans: Plan) -> Engine:
 def _incremental(
     plan: Plan,
     weights: Weights,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     score: Score,
     targets: Int[np.ndarray, " n"],
     *,
@@ -290,9 +291,8 @@ def _incremental(
     with workers(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
-            return incremental_scores(
-                plan, ready, x[i], fills[i], score=score, target=int(targets[i]), work=work, step=step, pool=inner
-            )
+            masked = Masked(x[i], fills[i], int(targets[i]))
+            return incremental_scores(plan, ready, masked, score=score, work=work, step=step, pool=inner)
 
         return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
 
@@ -300,8 +300,8 @@ def _incremental(
 def _in_flight(
     plan: Plan,
     ready: Prepared,
-    x: Float[np.ndarray, "n h w 3"],
-    fills: Float[np.ndarray, "n h w 3"],
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
     score: Score,
     targets: Sequence[int | None],
     *,
@@ -314,16 +314,16 @@ def _in_flight(
     while len(scores) < len(x):
 
         def launch(i: int, work: Sequence[Job] = work) -> Launched:
-            return launched(plan, ready, x[i], fills[i], score=score, target=targets[i], work=work)
+            return list(map(launcher(plan, ready, Masked(x[i], fills[i], targets[i]), score), work))
 
         try:
             for values in under_way(launch, range(len(scores), len(x))):
                 scores.append(collected(plan, work, values, x.dtype))
                 step(len(plan.windows.positions))
         except JaxRuntimeError as error:
-            most = halved(at_once(work), error, "positions")
-            budget = min(budget, most * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
-            work = jobs(plan, budget, most)
+            chunk = halved(at_once(work), error, "positions")
+            budget = min(budget, chunk * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
+            work = jobs(plan, budget, chunk)
     return scores
 
 
@@ -348,7 +348,7 @@ def _threads() -> int:
 
 def occluded_logits(
     net: Network,
-    image: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
     sizes: Sequence[Windows],
     *,
     fill: Fill = "grey",
@@ -383,7 +383,7 @@ def occluded_logits(
             logits = list(
                 pool.map(
                     lambda plan: incremental_scores(
-                        plan, prepared(plan, weights), image, filled, score=score, target=None,
+                        plan, prepared(plan, weights), Masked(image, filled, None), score=score,
                         work=jobs(plan, budget, execution.chunk), step=step,
                     ),
                     plans,

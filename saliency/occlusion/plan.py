@@ -33,7 +33,7 @@ class Layout:
     """The static shapes of one group of positions: what a compiled function depends on.
 
     `offsets`: (reader, input) -> how far inside the receptive field of the reader's region the input's region starts,
-    as the range (least, most) over positions, for rows and for columns. For the image's input read the windows.
+    as the range (min, max) over positions, for rows and for columns. For the image's input read the windows.
     """
 
     regions: tuple[tuple[str, Pair], ...]
@@ -167,7 +167,7 @@ def _size(shape: tuple[int, ...]) -> str:
 @lru_cache(maxsize=64)
 def plan_for(architecture: Architecture, windows: Windows, score: Score, images: int = 1) -> Plan:
     """How to compute `score` under every window of so many images: the more work, the more groups pay."""
-    plans = [_plan(architecture, windows, score, most) for most in range(1, GROUPS + 1)]
+    plans = [_plan(architecture, windows, score, max_groups) for max_groups in range(1, GROUPS + 1)]
     work = images * len(windows.positions)
     shapes = architecture.shapes(*windows.image, score.layer_in(architecture))
     convolutions = sum(is_map(shape) and architecture.by_name[name].layer.weighted for name, shape in shapes.items())
@@ -175,7 +175,7 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + group_cost * len(plan.groups))
 
 
-def _plan(architecture: Architecture, windows: Windows, score: Score, most: int) -> Plan:
+def _plan(architecture: Architecture, windows: Windows, score: Score, max_groups: int) -> Plan:
     """With at most so many groups of rows, and of columns."""
     run = dense = score.explained(architecture)
     if column := column_layer(run, score):
@@ -186,7 +186,7 @@ def _plan(architecture: Architecture, windows: Windows, score: Score, most: int)
     intervals = [_intervals(nodes, shapes, windows.starts[axis], windows.patch[axis], axis) for axis in (0, 1)]
     # a feature computed, but for its products, takes about as long as 20 of them
     per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
-    rows, cols = (_groups(interval, per_pixel, most) for interval in intervals)
+    rows, cols = (_groups(interval, per_pixel, max_groups) for interval in intervals)
     groups = tuple(_group(nodes, shapes, intervals, row, col, windows) for row in rows for col in cols)
     return Plan(run, to, windows, groups, dense)
 
@@ -240,8 +240,8 @@ def is_local(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return stays_local(node.layer, [shapes[name] for name in node.inputs], shapes[node.name])
 
 
-def _groups(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], most: int) -> list[np.ndarray]:
-    """Lines of windows sorted by work and cut into at most `most` runs, so that the widest regions cost least.
+def _groups(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], max_groups: int) -> list[np.ndarray]:
+    """Lines of windows sorted by work and cut into at most `max_groups` runs, so that the widest regions cost least.
 
     The work of a run is its length times the sum over layers of squared region sizes: the other axis is like this one.
     """
@@ -255,7 +255,7 @@ def _groups(intervals: Mapping[str, Interval], per_pixel: Mapping[str, int], mos
         widest = np.maximum.accumulate(widths[:, first:], 1)
         cost[first, first + 1 :] = (weights @ widest**2) * np.arange(1, count - first + 1)
     best, cuts = cost[0], np.zeros((count + 1, 0), int)  # of the first i lines in so many runs
-    for _ in range(1, most):
+    for _ in range(1, max_groups):
         total = best[:, None] + cost
         before = total.argmin(0)
         if total[before[count], count] > (1 - WORTHWHILE) * best[count]:

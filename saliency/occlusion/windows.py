@@ -37,8 +37,12 @@ class Windows:
     - captum: the last window is cut off at the border; a pixel is the mean over the windows that hide it.
     - xplique: windows that do not fit are left out; a pixel is the sum.
     - pair: the sum too, at every start but the last of each axis (PAIR's loop ends one early).
-    - grid: windows that do not fit are left out; a pixel is interpolated bilinearly between the windows' centres. The
-      nearest to MATLAB's occlusionSensitivity, which enlarges the grid of scores too, and whose fill is "mean".
+    - grid: windows that do not fit are left out; a pixel is interpolated bilinearly between the windows' centres.
+
+    MATLAB's occlusionSensitivity is no convention here. The nearest is grid, with a patch of a fifth of each side, a
+    stride of a tenth, the score "probability" and the fill "mean": its masks wholly within the image (MaskClipping
+    "on"), its scores (OutputUpsampling "none") our `drops`. By default its first mask has its centre in the corner,
+    masks at the border are cut off on each side of the image, and the scores are enlarged bicubically.
 
     Raises InputError for a patch larger than the image, a stride that leaves pixels uncovered, and unknown names.
 

@@ -163,12 +163,12 @@ def fragment(sections: Sequence[Section]) -> str:
     return _environment().get_template("sections.html").render(sections=sections)
 
 
-def listed_notes(notes: Sequence[str], most: int) -> list[str]:
+def listed_notes(notes: Sequence[str], limit: int) -> list[str]:
     """What was left out or repaired, in lines: how much, the first of them, and where the rest stands."""
     if not notes:
         return []
-    rest = [f"... and {len(notes) - most} more, in results.json"] if len(notes) > most else []
-    return [f"{len(notes)} left out or repaired:", *notes[:most], *rest]
+    rest = [f"... and {len(notes) - limit} more, in results.json"] if len(notes) > limit else []
+    return [f"{len(notes)} left out or repaired:", *notes[:limit], *rest]
 
 
 @cache

@@ -22,7 +22,7 @@ METRICS = ("accuracy", "nll", "brier", "ece")
 class Reliability:
     """Per bin of confidence: how many fell into it, their mean confidence and accuracy (NaN in empty bins)."""
 
-    edges: Float[np.ndarray, " bins+1"]
+    edges: Float[np.ndarray, " edges"]
     count: Int[np.ndarray, " bins"]
     confidence: Float[np.ndarray, " bins"]
     accuracy: Float[np.ndarray, " bins"]

@@ -158,9 +158,9 @@ def evaluate(
 
 def masked_log_probabilities(
     net: Network,
-    x: Float[np.ndarray, "n t h w 3"],
+    x: Float[np.ndarray, "n t h w c"],
     hidden: Bool[np.ndarray, "n t h w"],
-    fill: Float[np.ndarray, "n t h w 3"] | float = 0.0,
+    fill: Float[np.ndarray, "n t h w c"] | float = 0.0,
     batch: int | None = None,
 ) -> Float[np.ndarray, "n t k"]:
     """Log-probabilities of every frame with the fill, in normalised units, where it is hidden.

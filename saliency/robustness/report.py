@@ -137,7 +137,7 @@ def sections(results: Mapping[str, Any], shown: Mapping[str, Figure]) -> list[Se
     if results["augmentations"]:
         found.append(
             Section(
-                "Does training with occlusions help, and against which?",
+                "Does training with augmentations help, and against which masks?",
                 "One classifier per training: the same initial weights, images, order and number of steps. Intervals"
                 " are over test images; each classifier was trained once, so what differs between two trainings of the"
                 f" same kind is not in them. Trainings that hide show {fill_words(fills[0])} there.",
@@ -243,7 +243,7 @@ def cost_table(results: Mapping[str, Any]) -> Table:
             ]
             for row in rows
         ],
-        "What training with occlusions costs on untouched images: above 0 it is worse than plain training there.",
+        "What training with augmentations costs on untouched images: above 0 it is worse than plain training there.",
     )
 
 
@@ -302,7 +302,7 @@ def word_table(results: Mapping[str, Any]) -> Table:
         ["hidden share (coverage)", "the hidden pixels, as a share of all pixels of the image"],
         ["fill", "what the classifier sees where pixels are hidden: "
                  + ", ".join(fill_words(fill) for fill in results["fills"])],
-        ["plain", "the classifier trained without any occlusion" if results["augmentations"] else
+        ["plain", "the classifier trained without any augmentation" if results["augmentations"] else
                   "the classifier as it is given; nothing was trained"],
         *([f"trained with {name}", _TRAININGS.get(name, how)] for name, how in results["augmentations"].items()),
         ["accuracy", "share of right answers (the most probable class is the true one)"],
@@ -342,7 +342,7 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
     by_fill = {(row["coverage"], row["fill"]): row["families"] for row in rows}
     return Table(
         [
-            *("hidden", "shape", "realised", "largest error", "largest component", "components"),
+            *("hidden", "shape", "really hidden", "furthest from it", "largest component", "components"),
             *(f"accuracy of frames, {fill_words(fill)}" for fill in fills),
         ],
         [
@@ -355,7 +355,8 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
             if row["fill"] == fills[0]
             for name, one in row["families"].items()
         ],
-        "Means over masks; shares of the image.",
+        "Means over the masks of the first frames, as shares of the image, components as a number; furthest from it is"
+        " how far any mask's hidden share lies from the stated one.",
     )
 
 

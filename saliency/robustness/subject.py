@@ -60,7 +60,7 @@ class Subject:
     instance, photo) and, where it is known, the object's box in the first frame, in pixels of the input."""
 
     nets: Mapping[str, Network]
-    x: Float[np.ndarray, "n t h w 3"]
+    x: Float[np.ndarray, "n t h w c"]
     labels: Int[np.ndarray, " n"]
     groups: Int[np.ndarray, " n"]
     boxes: Float[np.ndarray, "n 4"] | None = None
@@ -78,7 +78,7 @@ class Subject:
     def units(self) -> str:
         return "videos" if self.x.shape[1] > 1 else "images"
 
-    def filled(self, fill: str, seed: int) -> Float[np.ndarray, "n t h w 3"]:
+    def filled(self, fill: str, seed: int) -> Float[np.ndarray, "n t h w c"]:
         """What shows, for every frame. Raises InputError for an unknown fill."""
         frames = self.x.reshape(-1, *self.x.shape[2:])
         return fill_images(frames, parse_fill(fill), self.net.preprocess, seed).reshape(self.x.shape)

@@ -216,8 +216,9 @@ def _training(subject: Subject, fills: Sequence[str], averages: Averages) -> str
     low, high = (100 * pick(gain.value for gain in cost) for pick in (min, max))
     spread = f"{low:+.1f}" if len(cost) == 1 else f"{low:+.1f} to {high:+.1f}"
     return (
-        f"Training with occlusions: {listed(said)} (95% interval clear of 0); with nothing hidden it changes accuracy"
-        f" by {spread} points, {sum(map(_below, cost))} of {len(cost)} clearly for the worse."
+        f"Training with augmentations, of which those that hide show {fill_words(fills[0])}: {listed(said)} (95%"
+        f" interval clear of 0); with nothing hidden they change accuracy by {spread} points, and"
+        f" {sum(map(_below, cost))} of {len(cost)} lose some."
     ).replace("-", "−")
 
 

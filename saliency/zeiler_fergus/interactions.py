@@ -26,9 +26,9 @@ def separate(drop: Float[np.ndarray, "rows cols"], windows: Windows, count: int)
 
 
 def interactions(
-    score: Callable[[Float[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]],
-    image: Float[np.ndarray, "h w 3"],
-    fill: Float[np.ndarray, "h w 3"],
+    score: Callable[[Float[np.ndarray, "n h w c"]], Float[np.ndarray, " n"]],
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
     boxes: Int[np.ndarray, "k 4"],
 ) -> Float[np.ndarray, "k k"]:
     """Drop of hiding boxes i and j together, minus the sum of their single drops; the diagonal holds single drops.

@@ -108,7 +108,7 @@ def all_windows(options: Options, image: tuple[int, int]) -> list[Windows]:
     return [Windows(image, (side, side), (stride, stride)) for side in sides]
 
 
-def filling(options: Options, net: Network, subject: Subject, fill: str) -> Float[np.ndarray, "h w 3"]:
+def filling(options: Options, net: Network, subject: Subject, fill: str) -> Float[np.ndarray, "h w c"]:
     """What shows where a part of the photo is hidden. Raises InputError for an unknown fill."""
     return fill_images(subject.x[None], parse_fill(fill), net.preprocess, options.seed)[0]
 

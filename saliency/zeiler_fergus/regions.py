@@ -84,8 +84,8 @@ def feature_layers(architecture: Architecture) -> tuple[str, str]:
 
 
 def hidden(
-    image: Float[np.ndarray, "h w 3"], fill: Float[np.ndarray, "h w 3"], boxes: Int[np.ndarray, "m 4"]
-) -> Float[np.ndarray, "h w 3"]:
+    image: Float[np.ndarray, "h w c"], fill: Float[np.ndarray, "h w c"], boxes: Int[np.ndarray, "m 4"]
+) -> Float[np.ndarray, "h w c"]:
     """The image with some boxes filled from `fill`."""
     image = image.copy()
     for x0, y0, x1, y1 in boxes:
@@ -105,8 +105,8 @@ def correspondence(directions: Int[np.ndarray, "n features"]) -> float:
 
 def region_table(
     net: Network,
-    images: Mapping[str, Float[np.ndarray, "h w 3"]],
-    fills: Mapping[str, Float[np.ndarray, "h w 3"]],
+    images: Mapping[str, Float[np.ndarray, "h w c"]],
+    fills: Mapping[str, Float[np.ndarray, "h w c"]],
     regions: Mapping[str, Mapping[str, Sequence[int]]],
     layers: Sequence[str],
     *,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from saliency._reading import read_json, read_rows
 from saliency.errors import InputError
-from saliency.models.classes import match_labels
+from saliency.models.classes import match_labels, near_names
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
@@ -36,7 +36,7 @@ class Subject:
     file: str
     placement: Placement
     seen: np.ndarray
-    x: Float[np.ndarray, "h w 3"]
+    x: Float[np.ndarray, "h w c"]
     probability: Float[np.ndarray, " classes"]
     target: int
     label: str | None
@@ -138,7 +138,9 @@ def chosen_class(target: str | int, probability: Float[np.ndarray, " classes"], 
             return int(found.indices[0])
     if text.isdecimal() and int(text) < count:
         return int(text)
-    raise InputError(f"target must be rank:K, an index 0..{count - 1} or a class name, not {text!r}")
+    raise InputError(
+        f"target must be rank:K, an index 0..{count - 1} or a class name, not {text!r}{near_names(text, classes)}"
+    )
 
 
 def place_regions(given: Sequence[Region], subjects: Sequence[Subject]) -> dict[str, dict[str, list[int]]]:

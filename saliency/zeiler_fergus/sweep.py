@@ -63,7 +63,7 @@ class Sweep:
         return np.array([x, y, min(x + width, self.windows.image[1]), min(y + height, self.windows.image[0])])
 
 
-def probabilities(net: Network, x: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n classes"]:
+def probabilities(net: Network, x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n classes"]:
     """Probabilities of the published logits, in double precision."""
     return scores.probabilities(scores.logits(net, x))
 
@@ -75,7 +75,7 @@ def ranked(probability: Float[np.ndarray, " classes"], count: int) -> Int[np.nda
 
 def sweep(
     net: Network,
-    image: Float[np.ndarray, "h w 3"],
+    image: Float[np.ndarray, "h w c"],
     target: int,
     sizes: Sequence[Windows],
     *,

@@ -30,7 +30,7 @@ from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.occlusion.dense import dense_scores, positions_for
-from saliency.occlusion.incremental import incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import Masked, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score, as_score
@@ -192,7 +192,7 @@ def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score)
     def maps() -> np.ndarray:
         weights = prepared(plan, net.weights)  # counted: a caller with one image pays for it
         return incremental_scores(
-            plan, weights, image, np.zeros_like(image), score=score, target=TARGET, work=work, step=lambda count: None
+            plan, weights, Masked(image, np.zeros_like(image), TARGET), score=score, work=work, step=lambda count: None
         )
 
     return maps

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from localization import datasets
-from localization.contents import DECODERS
+from localization.datasets.dataset import DECODERS
 from localization.map_making import MapOptions, decode
 from saliency import load_network
 from saliency.models.weights import ARCHITECTURES, random_network, save_network

@@ -20,7 +20,7 @@ from saliency.devices import default_budget
 from saliency.models.network import Network
 from saliency.occlusion import occlusion_maps
 from saliency.occlusion.dense import dense_scores, positions_for
-from saliency.occlusion.incremental import at_once, incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import Masked, at_once, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
@@ -143,7 +143,7 @@ def incremental(net: Network, plan: Plan, chunk: int, right: dict[int, np.ndarra
     def call() -> None:
         seen[:] = [
             incremental_scores(
-                plan, weights, image, np.zeros_like(image), score=SCORE, target=TARGET, work=work, step=lambda n: None
+                plan, weights, Masked(image, np.zeros_like(image), TARGET), score=SCORE, work=work, step=lambda n: None
             )
         ]
 

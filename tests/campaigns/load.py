@@ -24,8 +24,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from localization.contents import DECODERS
 from localization.datasets import folder, reader
+from localization.datasets.dataset import DECODERS
 from localization.features import Features
 from localization.regression.data import open_regression_data
 from localization.store import open_store

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ from saliency.models.checkpoints import exported
 from saliency.models.classes import read_classes
 from saliency.models.from_onnx import from_onnx
 from saliency.models.preprocessing import Preprocessing
+from saliency.models.torch_files import read_torch
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.catalogue import SCHEMES
 from saliency.models.zoo.vgg import vgg16
 from saliency.zeiler_fergus.subjects import placed, read_regions
+from tests import torch_saved
 from tests.campaigns.runs import _script
 from tests.devkits import voc_object, voc_xml, write_photo, write_text, write_voc
 
@@ -85,30 +88,9 @@ class Format:
     victims: tuple[str, ...]
     read: Callable[[Path], object]
     script: str = ""
-
-
-def onnx_model(folder: Path) -> None:
-    """A convolution, a ReLU, a mean and a dense layer."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
-    nodes = [
-        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"], "relu"),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
-        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
-        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    edit: Callable[[np.random.Generator, bytes], bytes] | None = None
+    """What else a file can hold than changed bytes: half of the cases are made so, where its name ends in `edits`."""
+    edits: str = ""
 
 
 def dataset(name: str, write: Callable[[Path], object], *victims: str, split: str | None = None) -> Format:
@@ -184,6 +166,50 @@ def keras(folder: Path) -> None:
         for name, value in exported(net.architecture, SCHEMES["vgg16"][2], net.weights).items():
             layer, _, part = name.partition(".")
             file.create_dataset(f"{layer}/{layer}_{part}:0", data=value, compression="gzip")
+
+
+def torch_files(folder: Path) -> None:
+    net = random_network(SMALL_VGG())
+    tensors = torch_saved.state(exported(net.architecture, SCHEMES["vgg16"][0], net.weights))
+    torch_saved.save_zip(folder / "vgg.pth", {"epoch": 3, "state_dict": tensors})
+    torch_saved.save_zip(folder / "packed.pth", tensors, zipfile.ZIP_DEFLATED)
+    torch_saved.save_legacy(folder / "old.pth", tensors)
+
+
+def hostile_pickles(folder: Path) -> None:
+    """Pickles that would run something, here as the seeds that changes are made to."""
+    bomb: list = []
+    for _ in range(40):
+        bomb = [bomb, bomb]
+    contents = {
+        "system": {"a": torch_saved.Named("os.system")("touch harm")},
+        "nested": {"state_dict": {"a": [torch_saved.Named("builtins.exec")("open('harm', 'w')")]}},
+        "reduce": {"a": torch_saved.Named("torch._utils._rebuild_tensor_v2")(*[torch_saved.Named("os.system")] * 6)},
+        "bomb": {"a": bomb, "b": np.ones(3, np.float32)},
+        "repeated": {"a": torch_saved.Stored(np.ones(9, np.float32)).view((2**30, 2**30), (0, 0))},
+    }
+    for name, content in contents.items():
+        torch_saved.save_zip(folder / f"{name}.pth", content)
+        torch_saved.save_legacy(folder / f"{name}_old.pth", content)
+
+
+def read_hostile(folder: Path) -> None:
+    """Read all; nothing that a file says is run. Refusing is right, and so is finding harmless numbers."""
+    here = Path.cwd()
+    refusals = []
+    for path in sorted(folder.glob("*.pth")):
+        try:
+            read_torch(path)
+        except InputError as error:
+            refusals.append(error)
+    assert not (here / "harm").exists() and not (folder / "harm").exists(), "something was run"
+    raise LeftOut(f"{len(refusals)} refused")
+
+
+def read_vgg(folder: Path, *names: str) -> None:
+    with patch.dict(ARCHITECTURES, {"vgg16": SMALL_VGG}):
+        for name in names:
+            load_network("vgg16", folder / name)
 
 
 def read_keras(folder: Path) -> None:
@@ -302,6 +328,19 @@ FORMATS = {
         "make_maps --limit 1 --weights {folder}/net.safetensors",
     ),
     "Keras h5": Format(keras, ("vgg.h5",), read_keras, "make_maps --limit 1 --network vgg16 --weights {folder}/vgg.h5"),
+    "PyTorch": Format(
+        torch_files,
+        ("vgg.pth", "packed.pth", "old.pth"),
+        lambda folder: read_vgg(folder, "vgg.pth", "packed.pth", "old.pth"),
+        "make_maps --limit 1 --network vgg16 --weights {folder}/vgg.pth",
+    ),
+    "hostile pickles": Format(
+        hostile_pickles,
+        tuple(
+            f"{name}{old}.pth" for name in ("system", "nested", "reduce", "bomb", "repeated") for old in ("", "_old")
+        ),
+        read_hostile,
+    ),
     "npy and npz maps": Format(maps, MAPS, each(read_map, *MAPS)),
     "npz shards": Format(maps, MAPS[1:], each(read_arrays, *MAPS[1:])),
     "linear map": Format(
@@ -333,7 +372,15 @@ FORMATS = {
     ),
 }
 if find_spec("onnx") and find_spec("onnxruntime"):
-    FORMATS["ONNX"] = Format(onnx_model, ("model.onnx",), lambda folder: from_onnx(folder / "model.onnx"))
+    from tests.campaigns import onnx_files
+
+    FORMATS["ONNX"] = Format(
+        onnx_files.write,
+        ("model.onnx", "apart.onnx", "apart.bin"),
+        each(from_onnx, "model.onnx", "apart.onnx"),
+        edit=onnx_files.edited,
+        edits=".onnx",
+    )
 
 
 def mutated(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
@@ -382,7 +429,11 @@ class Cases:
         rng = np.random.default_rng([self.seed, number, *self.name.encode()])
         victim = victims[number % len(victims)]
         whole = victim.read_bytes()
-        victim.write_bytes(mutated(rng, whole, victims[rng.integers(len(victims))].read_bytes()))
+        other, kind = victims[rng.integers(len(victims))].read_bytes(), FORMATS[self.name]
+        if kind.edit and victim.suffix == kind.edits and rng.random() < 0.5:
+            victim.write_bytes(kind.edit(rng, whole))
+        else:
+            victim.write_bytes(mutated(rng, whole, other))
         return victim, whole
 
     def outcome(self, number: int) -> str:
@@ -394,7 +445,7 @@ class Cases:
             said = "accepted" if FORMATS[self.name].read(self.folder) is not False else "refused"
         except InputError as error:
             named = victim.stem in str(error) or isinstance(error, LeftOut) or "no usable photo" in str(error)
-            said = "refused" if named else f"nameless: {error}"
+            said = "refused" if named and "\n" not in str(error) else f"nameless, or several lines: {error}"
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
         finally:

@@ -8,6 +8,7 @@ import torch
 from captum.attr import (
     Deconvolution,
     GuidedBackprop,
+    GuidedGradCam,
     InputXGradient,
     IntegratedGradients,
     LayerAttribution,
@@ -82,7 +83,9 @@ def test_integrated_gradients(net, twin, fill):
     close(ours("integrated-gradients", net, fill=fill), summed(attribution), 1e-4)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("smoothgrad", "smoothgrad"), ("vargrad", "vargrad")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("smoothgrad", "smoothgrad"), ("smoothgrad-squared", "smoothgrad_sq"), ("vargrad", "vargrad")]
+)
 def test_noise_tunnel(net, twin, monkeypatch, name, kind):
     """With the same noise: captum draws its own, all samples of an image one after another."""
     x, torch_x = images(SIZE)
@@ -112,6 +115,14 @@ def test_grad_cam(net, twin):
     )
     enlarged = LayerAttribution.interpolate(attribution, SIZE, "bilinear")
     close(ours("grad-cam", net), enlarged.detach().numpy()[:, 0], 1e-4)
+
+
+def test_guided_grad_cam(net, twin):
+    layer = net.architecture.gestalt_layer
+    attribution = GuidedGradCam(twin, twin.steps[twin.place[layer]]).attribute(
+        images(SIZE)[1], target=TARGETS, interpolate_mode="bilinear"
+    )
+    close(ours("guided-grad-cam", net), largest(attribution), 1e-4)
 
 
 def test_occlusion(net, twin):

@@ -18,11 +18,13 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from localization import datasets  # noqa: E402
 from localization.store import open_store  # noqa: E402
 from saliency import Execution, InputError, gradient_maps, load_network, occlusion_maps  # noqa: E402
+from saliency.models.from_jax import forward  # noqa: E402
 from saliency.models.from_onnx import from_onnx, network_of_model, read_model  # noqa: E402
 from saliency.models.preprocessing import Preprocessing  # noqa: E402
 from scripts import cli  # noqa: E402
 from scripts.make_maps import Options  # noqa: E402
 from scripts.make_maps import main as make_maps  # noqa: E402
+from tests.campaigns.onnx_files import edited, node, small  # noqa: E402
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NETWORKS = [
@@ -39,18 +41,18 @@ NETWORKS = [
 IMAGENET = Preprocessing((224, 224))
 
 
-def with_weights(name: str, seed: int = 0, dtype=np.float32):
+def with_weights(name: str):
     """The model with normal weights (He et al. 2015) and vectors about one half, so that variances are positive."""
-    model, rng = onnx.load(FOLDER / f"light_{name}.onnx"), np.random.default_rng(seed)
+    model, rng = onnx.load(FOLDER / f"light_{name}.onnx"), np.random.default_rng(0)
     graph, kept = model.graph, []
     sizes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "ConstantOfShape":
-            kept.append(node)
+    for each in graph.node:
+        if each.op_type != "ConstantOfShape":
+            kept.append(each)
             continue
-        size = sizes[node.input[0]]
+        size = sizes[each.input[0]]
         values = 0.1 + rng.random(size) if len(size) == 1 else rng.normal(size=size) * np.sqrt(2 / np.prod(size[1:]))
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.output[0]))
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), each.output[0]))
     del graph.node[:]
     graph.node.extend(kept)
     return model
@@ -62,13 +64,50 @@ def network(name: str, dtype=np.float32):
     return network_of_model(model, name, size=None, preprocess=IMAGENET, classes=(), name=name)
 
 
+def runtime(name: str):
+    """Logits `[n, classes]` of images `[n, h, w, c]` by onnxruntime, one image after another as the files ask for."""
+    import onnxruntime
+
+    model = with_weights(name)
+    if (last := model.graph.node[-1]).op_type == "Softmax":
+        model.graph.output[0].name = last.input[0]
+        del model.graph.node[-1]
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    entry = session.get_inputs()[0].name
+
+    def logits(images):
+        images = np.asarray(images, np.float32).transpose(0, 3, 1, 2)
+        return np.concatenate([session.run(None, {entry: image[None]})[0].reshape(1, -1) for image in images])
+
+    return logits
+
+
 def some_slow(*quick: str) -> list:
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 
 
-@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))  # large networks at 224 px: minutes in all
+@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))  # each of the others compiles for a minute
 def test_occlusion_of_every_position(name, rng):
-    """Reading compares the logits with onnxruntime's; here the windows, borders included."""
+    """Incremental scores, borders included, are what onnxruntime gives for each hidden image; so are all logits of the
+    untouched one, which is another than those that reading compares."""
+    net, theirs = network(name), runtime(name)
+    size = net.architecture.size
+    x = rng.normal(size=(1, *size, 3)).astype(np.float32)
+    logits = theirs(x)
+    limit = 1e-4 * np.abs(logits).max()
+    assert_allclose(net(x), logits, atol=limit)
+    fill = rng.normal(size=x.shape).astype(np.float32)
+    found = occlusion_maps(net, x, patch=32, stride=16, fill=fill, target=7, execution=Execution("incremental"))
+    assert len(found.windows.positions) == 169
+    for score, (row, col) in zip(found.scores.ravel(), found.windows.positions):
+        hidden, window = x.copy(), (0, slice(row, row + 32), slice(col, col + 32))
+        hidden[window] = fill[window]
+        assert_allclose(score, theirs(hidden)[0, 7], atol=limit)
+    assert np.ptp(found.scores) > 10 * limit
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "zfnet512"])
+def test_both_engines_at_every_position(name, rng):
     net = network(name)
     x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
     found = [
@@ -79,59 +118,18 @@ def test_occlusion_of_every_position(name, rng):
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(net(x)).max())
 
 
-@pytest.mark.parametrize("name", some_slow("bvlc_alexnet", "densenet121", "inception_v1"))
-def test_logits(name, rng):
-    """Of another image than those that reading compares."""
-    import onnxruntime
-
-    net = network(name)
-    x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
-    model = with_weights(name)
-    if (last := model.graph.node[-1]).op_type == "Softmax":
-        model.graph.output[0].name = last.input[0]
-        del model.graph.node[-1]
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.transpose(0, 3, 1, 2)})
-    assert_allclose(net(x), theirs.reshape(1, -1), atol=1e-4 * np.abs(theirs).max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_slow("squeezenet", "zfnet512"))
 def test_gradients_are_finite_differences(name, rng):
     with jax.enable_x64(True):
         net = network(name, np.float64)
         x = rng.normal(size=(1, *net.architecture.size, 3))
         signed = gradient_maps(net, x, target=7, aggregate="signed")[0].astype(float)
-        scale = np.abs(signed).max()
         step = 1e-6
         for place in (0, 3, 1), (111, 64, 0), (200, 223, 2):
-            moved = [x.copy(), x.copy()]
-            for sign, image in zip((1, -1), moved):
-                image[0][place] += sign * step
-            up, down = (float(net(image)[0, 7]) for image in moved)
-            assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * scale)
-
-
-def small(**changes):
-    """Conv, Relu, a mean and a dense layer, of which any part may be changed."""
-    rng = np.random.default_rng(0)
-    weights = {"k": rng.normal(size=(4, 3, 3, 3)), "w": rng.normal(size=(4, 5))}
-    nodes = [
-        helper.make_node("Conv", ["x", "k"], ["a"], "conv", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"], "relu"),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
-        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
-        helper.make_node("MatMul", ["d", "w"], ["y"], "dense"),
-    ]
-    parts = {
-        "nodes": nodes,
-        "inputs": [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 12, 14])],
-        "outputs": [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        "initializer": [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    }
-    parts.update(changes)
-    graph = helper.make_graph(parts["nodes"], "small", parts["inputs"], parts["outputs"], parts["initializer"])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+            moved = np.repeat(x, 2, 0)
+            moved[(slice(None), *place)] += step, -step
+            up, down = np.asarray(forward(net.weights, moved, net.architecture))[:, 7]
+            assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * np.abs(signed).max())
 
 
 def test_a_file(tmp_path, rng):
@@ -177,10 +175,6 @@ def outside(location: str, **entries):
     return small(initializer=[kernel, tensor])
 
 
-def node(*arguments, **attributes):
-    return helper.make_node(*arguments, **attributes)
-
-
 def then(*nodes):
     """Other nodes after the first four."""
     return small(nodes=[*small().graph.node[:4], *nodes])
@@ -219,6 +213,43 @@ BAD = {
             node("Add", ["d", "t"], ["y"], "end"),
         ),
         "node bomb unfolds into more than",
+    ),
+    "tiling bomb": (
+        then(
+            node("Constant", [], ["s"], "shape", value_ints=[2**40]),
+            node("Constant", [], ["u"], "one", value_ints=[1]),
+            node("Tile", ["u", "s"], ["t"], "bomb"),
+            node("Reshape", ["d", "t"], ["y"], "end"),
+        ),
+        "node bomb .*unfolds|node bomb .*cannot be computed",
+    ),
+    "doubling bomb": (
+        then(
+            node("Constant", [], ["t0"], "shape", value_ints=[1, 4]),
+            *(node("Concat", [f"t{i}"] * 2, [f"t{i + 1}"], axis=0) for i in range(45)),
+            node("Reshape", ["d", "t45"], ["y"], "end"),
+        ),
+        "unfolds into more than",
+    ),
+    "many large constants": (
+        then(
+            node("Constant", [], ["s"], "shape", value_ints=[2**26]),
+            *(node("ConstantOfShape", ["s"], [f"t{i}"]) for i in range(9)),
+            node("Identity", ["d"], ["y"], "end"),
+        ),
+        "unfolds into more than",
+    ),
+    "huge images": (
+        small(inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 2**20, 2**20])]),
+        "takes images of 1048576x1048576x3, which is too large",
+    ),
+    "a name of two lines": (
+        then(node("Thing\n", ["d"], ["y"], "a\nb\x1b[31m")),
+        r"operator Thing  of node a b\?\[31m",
+    ),
+    "a graph within": (
+        then(node("If", ["d"], ["y"], "choice", then_branch=small().graph)),
+        "the operator If of node choice is not known",
     ),
     "outside the folder": (outside("../../../etc/hostname"), "it must lie beside the ONNX file"),
     "absolute path": (outside("/etc/hostname"), "it must lie beside the ONNX file"),
@@ -273,13 +304,13 @@ def test_files_that_are_none(tmp_path, content):
 
 
 def test_altered_files(tmp_path):
-    """Bytes changed, cut and doubled at random: a network or one sentence, never anything else."""
+    """Bytes changed, cut and doubled at random, the graph edited: a network or one sentence, never anything else."""
     whole, path = small().SerializeToString(), tmp_path / "altered.onnx"
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(150):
         data = bytearray(whole)
-        match rng.integers(3):
+        match rng.integers(4):
             case 0:
                 for place in rng.integers(len(data), size=rng.integers(1, 6)):
                     data[place] = rng.integers(256)
@@ -288,6 +319,8 @@ def test_altered_files(tmp_path):
             case 2:
                 first, last = sorted(rng.integers(len(data), size=2))
                 data[first:first] = data[first:last]
+            case 3:
+                data = bytearray(edited(rng, whole))
         path.write_bytes(bytes(data))
         try:
             from_onnx(path)

@@ -17,14 +17,15 @@ KINDS = [
     o.Conv(4, (3, 3), (2, 2), ((0, 1), (1, 2)), bias=False),
     o.Conv(6, (2, 3), dilation=(2, 3)), o.MaxPool((3, 2), (2, 2), ((1, 1), (0, 0)), ceil=True),
     o.AvgPool((3, 2), (2, 2), ((1, 1), (1, 1)), ceil=True), o.SumPool((2, 3), (1, 2)), o.Pad(((1, 0), (2, 3)), 0.5),
-    o.Slice((1, 2), (9, 10), (2, 3)), o.GlobalAvgPool(), o.GlobalMaxPool(), o.GlobalSumPool(),
+    o.Slice((1, 2), (9, 10), (2, 3)), o.GlobalAvgPool(), o.GlobalMaxPool(), o.GlobalSumPool(), o.Scale(),
+    o.LayerNorm(0.1), o.Gelu(), o.Tokens(2),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("operator", KINDS, ids=repr)
 @pytest.mark.parametrize("shape", [(13, 10, 6), (6,)])
 def test_operators(operator, shape, rng):
-    if len(shape) == 1 and not isinstance(operator, (o.Relu, o.Add, o.Concat, o.Dense)):
+    if len(shape) == 1 and not isinstance(operator, (o.Relu, o.Add, o.Concat, o.Dense, o.LayerNorm, o.Gelu)):
         pytest.skip("works on maps")
     xs = [rng.normal(size=(2, *shape)).astype(np.float32) for _ in range(1 + isinstance(operator, (o.Add, o.Concat)))]
     parameters = {
@@ -34,6 +35,15 @@ def test_operators(operator, shape, rng):
     found = operator.in_torch(parameters)(*(channels_last(x) if x.ndim == 4 else torch.from_numpy(x) for x in xs))
     found = found.permute(0, 2, 3, 1) if found.ndim == 4 else found
     assert_allclose(found.numpy(), expected, atol=2e-5)
+
+
+def test_operators_of_tokens(rng):
+    joint = rng.normal(size=(2, 7, 12)).astype(np.float32)
+    weights = np.asarray(o.Attention(2)({}, jnp.asarray(joint)))
+    for operator, xs in ((o.Attention(2), [joint]), (o.Mix(2), [weights, joint]), (o.Token(1), [joint])):
+        expected = np.asarray(operator({}, *map(jnp.asarray, xs)))
+        found = operator.in_torch({})(*map(torch.from_numpy, xs))
+        assert_allclose(found.numpy(), expected, atol=2e-5)
 
 
 def function(params, x):

@@ -2,6 +2,7 @@
 
 from saliency.models.operators.base import Operator, Sliding, stays_local
 from saliency.models.operators.linear import Conv, Dense
+from saliency.models.operators.normal import Gelu, LayerNorm, Scale
 from saliency.models.operators.pointwise import Add, Concat, Flatten, Image, LocalResponseNorm, Relu
 from saliency.models.operators.pool import (
     NO_PADDING,
@@ -16,32 +17,40 @@ from saliency.models.operators.pool import (
     output_size,
 )
 from saliency.models.operators.regions import Interval, Parameters, Range, Region, Shape, is_map
+from saliency.models.operators.tokens import Attention, Mix, Token, Tokens
 
 __all__ = [
     "NO_PADDING",
     "Add",
+    "Attention",
     "AvgPool",
     "Concat",
     "Conv",
     "Dense",
     "Flatten",
+    "Gelu",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GlobalSumPool",
     "Image",
     "Interval",
+    "LayerNorm",
     "LocalResponseNorm",
     "MaxPool",
+    "Mix",
     "Operator",
     "Pad",
     "Parameters",
     "Range",
     "Region",
     "Relu",
+    "Scale",
     "Shape",
     "Slice",
     "Sliding",
     "SumPool",
+    "Token",
+    "Tokens",
     "is_map",
     "output_size",
     "stays_local",

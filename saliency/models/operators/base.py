@@ -45,7 +45,9 @@ class Operator:
     pools_globally: ClassVar[bool] = False  # one number a channel: CAM leaves it out
     weighted: ClassVar[bool] = False  # multiplies its input by weights: networks are as deep as they have such layers
     feature: ClassVar[bool] = False  # its output is what is called a feature: that of a convolution or an activation
+    attends: ClassVar[bool] = False  # multiplies what depends on the image by what does too, as attention does
     one_size: ClassVar[bool] = False  # ties the network to the size of image that it was made for
+    ties: ClassVar[str] = "has a fully connected layer"  # why that is so
 
     def __repr__(self) -> str:
         return described(self)
@@ -73,6 +75,14 @@ class Operator:
     def for_training(self) -> "Operator":
         """The same function, in the form whose gradient is cheapest."""
         return self
+
+    def with_bias(self) -> "Operator | None":
+        """The same with a bias for each of its features; None where it takes none, or has it already."""
+        return None
+
+    def times(self, factor: float, *shapes: Shape) -> "Operator | None":
+        """What gives this one's output times a factor, for inputs of these shapes, where there is such an operator."""
+        return None
 
     def in_torch(self, parameters: Parameters) -> Any:
         """The same in torch, a module or a function of maps `[n, c, h, w]`, vectors and tokens. It serves comparisons

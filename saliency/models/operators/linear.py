@@ -109,6 +109,9 @@ class Conv(Operator):
         same = self.square and self.padding == ((1, 1), (1, 1))
         return TrainedConv(*astuple(self)) if same else self
 
+    def with_bias(self) -> Operator | None:
+        return None if self.bias else replace(self, bias=True)
+
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
 
@@ -153,6 +156,9 @@ class Dense(Operator):
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return int(np.prod(places)) * shapes[0][-1] * self.features
+
+    def with_bias(self) -> Operator | None:
+        return None if self.bias else replace(self, bias=True)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules

@@ -22,6 +22,7 @@ class Image(Operator):
 
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
+    ties: ClassVar[str] = "was traced"
 
     @property
     def one_size(self) -> bool:  # type: ignore[override]

@@ -216,6 +216,7 @@ class Opaque(Program):
     held: int = 0
 
     one_size: ClassVar[bool] = True
+    ties: ClassVar[str] = "was traced"
 
     def shape(self, *shapes: Shape) -> Shape:
         return canonical_shape(self.out, self.result)
@@ -227,8 +228,7 @@ class Opaque(Program):
         return self.held
 
     @property
-    def attends(self) -> bool:
-        """Whether it multiplies what depends on the image by what depends on the image, as attention does."""
+    def attends(self) -> bool:  # type: ignore[override]
         constants = range(len(self.inside), len(self.inside) + self.constants)
         return any(
             step.primitive.name == "dot_general"

@@ -19,7 +19,7 @@ from saliency._checks import Pair
 Parameters = Mapping[str, Array]
 Shape = tuple[int, ...]  # without the batch axis: (h, w, c) of a map, (d,) of a vector, (t, d) of tokens
 Interval = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]  # first and last changed line, for each window
-Range = tuple[int, int]  # least, most
+Range = tuple[int, int]  # min, max
 
 
 def is_map(shape: Shape) -> bool:
@@ -56,8 +56,8 @@ class Region:
         return cut(self.after(), self.start, self.size)
 
 
-def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], size: Pair) -> Float[Array, "k ph pw c"]:
-    """A window of one map at each start."""
+def cut(x: Float[Array, "h w c"], starts: Int[Array, "k 2"], size: Pair) -> Float[Array, "j ph pw c"]:
+    """A window of one map at each start; the whole map once where that is the window of all."""
     if x.shape[:2] == size:
         return x[None]
     return jax.vmap(lambda start: _slice(x, start, size))(starts)
@@ -67,16 +67,16 @@ def placed(
     x: Float[Array, "k ph pw c"], offsets: Int[Array, "k 2"], ranges: tuple[Range, Range], frame: Pair
 ) -> Float[Array, "k h w c"]:
     """Each window at its own offset in a frame of zeros; what sticks out is cut off. `ranges` bound the offsets."""
-    if all(least == most for least, most in ranges):
-        if all(0 <= least <= size - window for (least, _), size, window in zip(ranges, frame, x.shape[1:])):
+    if all(low == high for low, high in ranges):
+        if all(0 <= low <= size - window for (low, _), size, window in zip(ranges, frame, x.shape[1:])):
             # XLA computes x right where it belongs; of `lax.pad` it asks for each value whether it is padding
             zeros = jnp.zeros((x.shape[0], *frame, x.shape[3]), x.dtype)
             first = jnp.zeros((), offsets.dtype)
             return lax.dynamic_update_slice(zeros, x, (first, *offsets[0], first), allow_negative_indices=False)
-        pads = [(least, size - least - window) for (least, _), size, window in zip(ranges, frame, x.shape[1:])]
+        pads = [(low, size - low - window) for (low, _), size, window in zip(ranges, frame, x.shape[1:])]
         return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)))
-    before = np.array([max(0, most) for _, most in ranges])
-    after = [max(0, size - least - window) for (least, _), size, window in zip(ranges, frame, x.shape[1:])]
+    before = np.array([max(0, high) for _, high in ranges])
+    after = [max(0, size - low - window) for (low, _), size, window in zip(ranges, frame, x.shape[1:])]
     x = jnp.pad(x, ((0, 0), *((int(b), a) for b, a in zip(before, after)), (0, 0)))
     return jax.vmap(lambda x, start: _slice(x, start, frame))(x, jnp.asarray(before, offsets.dtype)[None] - offsets)
 

@@ -86,6 +86,61 @@ def local_response_norm(size: int, alpha: float, beta: float, k: float) -> nn.Mo
     return nn.LocalResponseNorm(size, alpha, beta, k)
 
 
+class Scaled(nn.Module):
+    """A factor and a summand for each channel, after a layer norm where there is an epsilon."""
+
+    def __init__(self, parameters: Parameters, epsilon: float | None = None):
+        super().__init__()
+        self.epsilon = epsilon
+        self.weight, self.bias = (
+            nn.Parameter(_tensor(parameters[name]), requires_grad=False) for name in ("kernel", "bias")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.movedim(1, -1) if x.ndim == 4 else x
+        if self.epsilon is not None:
+            x = functional.layer_norm(x, x.shape[-1:], eps=self.epsilon)
+        x = x * self.weight + self.bias
+        return x.movedim(-1, 1) if x.ndim == 4 else x
+
+
+def scaled(parameters: Parameters) -> nn.Module:
+    return Scaled(parameters)
+
+
+def layer_norm(parameters: Parameters, epsilon: float) -> nn.Module:
+    return Scaled(parameters, epsilon)
+
+
+def gelu() -> nn.Module:
+    return nn.GELU()
+
+
+def tokens(parameters: Parameters) -> nn.Module:
+    first, positions = _tensor(parameters["tokens"]), _tensor(parameters["positions"])
+
+    def of_places(x: Tensor) -> Tensor:
+        places = x.flatten(2).transpose(1, 2)
+        return torch.cat([first.expand(len(x), -1, -1), places], 1) + positions
+
+    return Function(of_places)
+
+
+def attention(joint: Tensor, heads: int) -> Tensor:
+    query, key, _ = _heads(joint, heads)
+    return (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1).flatten(1)
+
+
+def mixed(weights: Tensor, joint: Tensor, heads: int) -> Tensor:
+    count = joint.shape[1]
+    values = weights.reshape(len(joint), heads, count, count) @ _heads(joint, heads)[2]
+    return values.transpose(1, 2).flatten(2)
+
+
+def _heads(joint: Tensor, heads: int) -> Tensor:
+    return joint.reshape(*joint.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+
+
 def joined(*xs: Tensor) -> Tensor:
     return torch.cat(xs, 1 if xs[0].ndim == 4 else -1)
 

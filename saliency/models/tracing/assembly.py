@@ -29,6 +29,7 @@ def assembled(outs: list[Value]) -> tuple[list[Node], dict[str, dict[str, Any]],
     ordered = sorted(pieces, key=lambda piece: piece.order)
     read = {(v.piece, v.result) for v in outs}
     read.update((v.piece, v.result) for piece in ordered for v in piece.inputs if not _joined(v, piece))
+    read.update((piece, 0) for piece in ordered if piece.heads)
     keys = [
         (piece, i) for piece in ordered for i in range(len(piece.results)) if (piece, i) in read or not piece.inputs
     ]
@@ -149,8 +150,9 @@ def _named_keys(keys: list[Key]) -> dict[Key, str]:
     for piece, i in keys:
         scope = "/".join(piece.scope.split("/")[common:]) if piece.inputs else piece.scope
         scope = re.sub(r"[^\w./>-]", "_", scope)  # names stand in options, lists and files
-        own = scope if last[piece.scope] == (piece, i) else f"{scope}/{piece.kind}"
-        base = own if scope else piece.kind
+        kind = "attention" if piece.heads else piece.kind
+        own = scope if last[piece.scope] == (piece, i) else f"{scope}/{kind}"
+        base = own if scope else kind
         used[base] += 1
         name = base + (str(used[base]) if not scope else f"_{used[base]}" if used[base] > 1 else "")
         while name in names.values():
@@ -206,7 +208,7 @@ def last_with_places(nodes: list[Node], shapes: dict[str, Shape], grids: Sequenc
 
 def _attended(nodes: list[Node], tokens: Sequence[str]) -> list[str]:
     """The tokens that the last attention depends on."""
-    attending = [node.name for node in nodes if isinstance(node.layer, Opaque) and node.layer.attends]
+    attending = [node.name for node in nodes if node.layer.attends]
     needed = set(attending[-1:])
     for node in reversed(nodes):
         if node.name in needed:

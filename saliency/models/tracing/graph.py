@@ -117,13 +117,14 @@ class Graph:
         for e in self.rest:
             self._convert(e)
         output, last = self._without_probabilities(self._value(self.out))
-        nodes, weights, _ = assembled([last])
+        nodes, weights, names = assembled([last])
         shapes = shapes_of(nodes, (*size, channels))
         grids = grids_of(nodes, shapes)
         probabilities = "sigmoid" if output == "sigmoid" or shapes[nodes[-1].name] == (1,) else "softmax"
+        attentions = tuple((label, piece.heads) for (piece, _), label in names.items() if piece.heads)
         architecture = Architecture(
-            name, tuple(nodes), last_with_places(nodes, shapes, grids), size,
-            channels=channels, probabilities=probabilities, grids=grids,  # type: ignore[arg-type]
+            name, tuple(nodes), last_with_places(nodes, shapes, grids), size, channels=channels,
+            probabilities=probabilities, grids=grids, attentions=attentions,  # type: ignore[arg-type]
         )  # fmt: skip
         return architecture, weights, output
 
@@ -219,6 +220,9 @@ class Graph:
             piece.results.append((tuple(aval.shape), spatial if same else None))
         piece.steps.append((e.primitive, e.params, refs, len(e.outputs)))
         piece.multiplications = multiplications(e, operands)
+        if e.primitive.name == "dot_general" and all(isinstance(v, Value) for v in operands):
+            for value in operands:
+                value.piece.heads = value.piece.heads or heads_of(value)
         return self._set(e, piece)
 
     def _pointwise(
@@ -271,6 +275,19 @@ class Graph:
         if bool((moved == moved[:1, :1]).all()):
             return constant_ref(piece, moved[0, 0], None)
         return constant_ref(piece, moved.reshape(*size, -1), rest)
+
+
+def heads_of(value: Value) -> int:
+    """Of attention, a softmax over tokens `[..., t, t]` that another product reads: how many there are; else 0."""
+    piece = value.piece
+    shape, spatial = piece.results[value.result]
+    if spatial or len(shape) < 3 or shape[-1] != shape[-2] or shape[-1] == 1 or len(piece.steps) != 1:
+        return 0
+    primitive, _, refs, _ = piece.steps[0]
+    if primitive.name != "div" or refs[0] != ("input", 0):
+        return 0
+    before = piece.inputs[0].piece.steps
+    return prod(shape[:-2]) if before and before[-1][0].name in ("exp", "exp2") else 0
 
 
 def published(logits: np.ndarray, output: str) -> np.ndarray:

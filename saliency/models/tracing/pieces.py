@@ -43,6 +43,7 @@ class Piece:
     steps: list[tuple[Any, dict[str, Any], list[Ref | Scalar], int]] = field(default_factory=list)
     constants: list[tuple[Any, Shape | None]] = field(default_factory=list)  # array; its shape at a place, if a map
     multiplications: int = 0
+    heads: int = 0  # of attention, which becomes a layer of its own
     order: int = field(default_factory=count().__next__)
 
     def value(self, result: int = 0) -> Value:

@@ -4,7 +4,6 @@ A rule that does not know what to do leaves the equation to `Opaque`, which is e
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from saliency.models.operators import (
     Concat,
     Conv,
     Dense,
-    GlobalAvgPool,
     GlobalMaxPool,
     GlobalSumPool,
     MaxPool,
@@ -62,7 +60,7 @@ def _elementwise(graph: "Graph", e: Equation) -> bool:
         return _relu(graph, e)
     if name in ("add", "add_any") and len(values) == 1 and _as_bias(graph, e, operands):
         return True
-    if name in ("mul", "div") and len(values) == 1 and _as_mean(graph, e, operands):
+    if name in ("mul", "div") and len(values) == 1 and _as_factor(graph, e, operands):
         return True
     alike = len(values) == len(operands) and len({(v.shape, v.spatial) for v in values}) == 1
     growing = any(v.piece.operator is None and v.piece.scope == e.scope for v in values)
@@ -84,12 +82,8 @@ def _as_bias(graph: "Graph", e: Equation, operands: list[Any]) -> bool:
     i = next(i for i, v in enumerate(operands) if isinstance(v, Value))
     value, other = operands[i], operands[1 - i]
     operator = value.piece.operator
-    if (
-        not isinstance(operator, Conv | Dense)
-        or operator.bias
-        or not value.alone
-        or graph.readers[id(e.inputs[i])] != 1
-    ):
+    biased = operator and operator.with_bias()
+    if not biased or not value.alone or graph.readers[id(e.inputs[i])] != 1:
         return False
     channel = [a for a, size in enumerate(value.shape) if size != 1 and a not in (value.spatial or ())]
     if isinstance(other, Broadcast):
@@ -98,30 +92,32 @@ def _as_bias(graph: "Graph", e: Equation, operands: list[Any]) -> bool:
         other = other.source
     else:
         along = [a for a, size in enumerate(np.shape(other)) if size != 1]
-    if of_image(other) or np.size(other) != operator.features or (operator.features > 1 and along != channel[-1:]):
+    features = canonical_shape(value.shape, value.spatial)[-1]
+    if of_image(other) or np.size(other) != features or (features > 1 and along != channel[-1:]):
         return False
-    value.piece.operator = replace(operator, bias=True)
+    value.piece.operator = biased
     value.piece.parameters["bias"] = jnp.reshape(other, -1)
     graph.values[id(e.outputs[0])] = value
     return True
 
 
-def _as_mean(graph: "Graph", e: Equation, operands: list[Any]) -> bool:
-    """A sum over all places divided by their number is a mean."""
+def _as_factor(graph: "Graph", e: Equation, operands: list[Any]) -> bool:
+    """Times a number that the operator can take in: a sum over all places divided by their number is a mean."""
     i = next(i for i, v in enumerate(operands) if isinstance(v, Value))
     value, other = operands[i], operands[1 - i]
     piece = value.piece
-    if not isinstance(piece.operator, GlobalSumPool) or not value.alone or graph.readers[id(e.inputs[i])] != 1:
+    if not piece.operator or not value.alone or graph.readers[id(e.inputs[i])] != 1:
         return False
     if isinstance(other, Broadcast):
         other = other.source
     if of_image(other) or np.size(other) != 1 or (e.primitive.name == "div" and i == 1):
         return False
     factor = float(np.reshape(other, ()))
-    factor = factor if e.primitive.name == "mul" else 1 / factor
-    if abs(factor * prod(places(piece.inputs[0])) - 1) > 1e-6:
+    factor = factor if e.primitive.name == "mul" else 1 / (factor or np.inf)
+    shapes = [canonical_shape(v.shape, v.spatial) for v in piece.inputs]
+    if (scaled := piece.operator.times(factor, *shapes)) is None:
         return False
-    piece.operator, piece.kind = GlobalAvgPool(), "globalavgpool"
+    piece.operator, piece.kind = scaled, type(scaled).__name__.lower()
     graph.values[id(e.outputs[0])] = value
     return True
 

@@ -1,80 +1,232 @@
-"""Every network by name: what builds it, and whose checkpoints hold it, under which names of tensors."""
+"""Every network by name: what builds it, under which names checkpoints hold it, and what was published of it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
-from saliency.models.checkpoints import KERAS, TORCH, Scheme, unchanged
+from saliency.models.checkpoints import KERAS, TORCH, Scheme, parameter_count, unchanged
 from saliency.models.graph import Architecture
 from saliency.models.preprocessing import Preprocessing
-from saliency.models.zoo import alexnet, efficientnet_lite, inverted, mobilenet, resnet, squeezenet, vgg
+from saliency.models.zoo import (
+    alexnet,
+    convnext,
+    densenet,
+    efficientnet_lite,
+    inception,
+    inverted,
+    mobilenet,
+    resnet,
+    squeezenet,
+    vgg,
+    vit,
+    zfnet,
+)
 from saliency.models.zoo.numbered import numbered
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
-ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
-    "scenes_cnn": scenes_cnn,
-    "squeezenet1_1": squeezenet.squeezenet1_1,
-    "vgg16": vgg.vgg16,
-    "vgg16_bn": vgg.vgg16_bn,
-    "alexnet": alexnet.alexnet,
-    "alexnet_2012": alexnet.alexnet_2012,
-    "resnet50": resnet.resnet50,
-    "resnet50_v1": resnet.resnet50_v1,
-    "efficientnet_lite0": efficientnet_lite.efficientnet_lite0,
-    "efficientnet_lite0_ra": efficientnet_lite.efficientnet_lite0_ra,
-    "efficientnet_lite1": efficientnet_lite.efficientnet_lite1,
-    "efficientnet_lite2": efficientnet_lite.efficientnet_lite2,
-    "efficientnet_lite3": efficientnet_lite.efficientnet_lite3,
-    "efficientnet_lite4": efficientnet_lite.efficientnet_lite4,
-    "mobilenetv2": mobilenet.mobilenetv2,
-}
+Build = Callable[..., Architecture]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the zoo. `schemes` are the ways of publishing it, the first the one that figures belong to.
+
+    `weights` says whose they are, `licence` under which terms; `top1` is the accuracy published for them on ImageNet's
+    validation photos, in percent, at the first scheme's entry; `hub` the id of a Hugging Face repository.
+    """
+
+    build: Build
+    schemes: tuple[Scheme, ...] = ()
+    paper: str = ""
+    weights: str = ""
+    licence: str = ""
+    top1: float | None = None
+    hub: str = ""
+
+
 TORCHVISION = Preprocessing((224, 224), shorter=256)
 CAFFE = Preprocessing(
     (224, 224), shorter=256, order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
 )
 TIMM = replace(TORCHVISION, interpolation="bicubic")
-_TENSORFLOW = replace(TORCH, epsilon=1e-3)  # trained there, published for PyTorch
-
-
-def _lite(side: int) -> Preprocessing:
-    """EfficientNet-Lite's: (pixel - 127) / 128, bicubic, 16 px of the resized photo cut off on either side."""
-    mean, std = (127.0,) * 3, (128.0,) * 3
-    return Preprocessing((side, side), "crop", side + 32, "rgb", 1.0, mean, std, "bicubic")
-
-
-def _efficientnet_lite(number: int, side: int) -> tuple[Scheme, ...]:
-    network = f"efficientnet_lite{number}"
-    own = Scheme("efficientnet_pytorch", network, _TENSORFLOW, efficientnet_lite.pytorch_names, _lite(side))
-    if number:
-        return own, Scheme("timm", network, _TENSORFLOW, inverted.timm_names, _lite(side))
-    return own, *SCHEMES["efficientnet_lite0_ra"]
-
-
-_TIMM_HEAD = ("pre_logits.fc1", "pre_logits.fc2", "head.fc")
+HALVES = Preprocessing((224, 224), shorter=256, mean=(0.5,) * 3, std=(0.5,) * 3)
+_EPSILON_1E3 = replace(TORCH, epsilon=1e-3)
 _VGG_HEAD = ("classifier.0", "classifier.3", "classifier.6")
-_ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
-SCHEMES: dict[str, tuple[Scheme, ...]] = {
-    "squeezenet1_1": (Scheme("torchvision", "squeezenet1_1", TORCH, squeezenet.torchvision_names, TORCHVISION),),
-    "vgg16": (
-        Scheme("torchvision", "vgg16", TORCH, numbered(*_VGG_HEAD), TORCHVISION),
-        Scheme("timm", "vgg16", TORCH, numbered(*_TIMM_HEAD), TORCHVISION),
-        Scheme("Keras", "vgg16", KERAS, vgg.keras_names, CAFFE),
+_TIMM_HEAD = ("pre_logits.fc1", "pre_logits.fc2", "head.fc")
+_BSD = "BSD-3-Clause"
+
+
+def _vgg(name: str, build: Build, top1: float) -> Entry:
+    norm = name.endswith("_bn")
+    schemes = [
+        Scheme("torchvision", name, TORCH, numbered(*_VGG_HEAD, norm=norm), TORCHVISION),
+        Scheme("timm", name, TORCH, numbered(*_TIMM_HEAD, norm=norm), TORCHVISION),
+    ]
+    if name in ("vgg16", "vgg19"):
+        schemes.append(Scheme("Keras", name, KERAS, vgg.keras_names, CAFFE))
+    return Entry(build, tuple(schemes), "Simonyan & Zisserman 2015", "torchvision", _BSD, top1, f"timm/{name}.tv_in1k")
+
+
+def _resnet(name: str, build: Build, top1: float, *others: Scheme) -> Entry:
+    schemes = (Scheme("torchvision", name, TORCH, resnet.torchvision_names, TORCHVISION), *others)
+    return Entry(build, schemes, "He et al. 2016", "torchvision", _BSD, top1, f"timm/{name}.tv_in1k")
+
+
+def _efficientnet_lite(number: int, build: Build, side: int, top1: float) -> Entry:
+    """(pixel - 127) / 128, bicubic, 16 px of the resized photo cut off on either side."""
+    name, mean, std = f"efficientnet_lite{number}", (127.0,) * 3, (128.0,) * 3
+    entry = Preprocessing((side, side), "crop", side + 32, "rgb", 1.0, mean, std, "bicubic")
+    own = Scheme("efficientnet_pytorch", name, _EPSILON_1E3, efficientnet_lite.pytorch_names, entry)
+    other = Scheme("timm", name, _EPSILON_1E3, inverted.timm_names, entry)
+    if not number:  # timm trained another one, whose tensors bear the same names
+        other = replace(other, told_by=f"tf_{name}", otherwise=f"{name}_ra")
+    paper = "Liu 2020, after Tan & Le 2019"
+    return Entry(build, (own, other), paper, "Google, TensorFlow", "Apache-2.0", top1, f"timm/tf_{name}.in1k")
+
+
+def _vit(name: str, weights: str, licence: str, top1: float | None, hub: str, entry: Preprocessing) -> Entry:
+    width, heads = (384, 6) if name.endswith("small") else (768, 12)
+    schemes = [Scheme("timm", name, TORCH, vit.timm_names, entry)]
+    if name == "vit_base":
+        schemes += [
+            Scheme("torchvision", name, TORCH, vit.torchvision_names, TORCHVISION),
+            Scheme("torchvision's first", name, TORCH, vit.first_torchvision_names, TORCHVISION),
+        ]
+    paper = {"vit": "Dosovitskiy et al. 2021", "dei": "Touvron et al. 2021", "din": "Caron et al. 2021"}[name[:3]]
+    return Entry(partial(vit.vit, width, heads=heads, name=name), tuple(schemes), paper, weights, licence, top1, hub)
+
+
+_LITE0_RA = Scheme("timm", "efficientnet_lite0_ra", TORCH, inverted.timm_names, TIMM)
+_KERAS_RESNET = Scheme("Keras", "resnet50_v1", KERAS, resnet.keras_names, CAFFE)
+_AUGREG = replace(HALVES, shorter=248, interpolation="bicubic")
+_ONNX = replace(TORCH, kernel="w_0", bias="b_0")
+_236 = replace(TORCHVISION, shorter=236)
+ZOO: dict[str, Entry] = {
+    "scenes_cnn": Entry(scenes_cnn, (), "ours", "`python -m scripts.train_classifier`", "MIT"),
+    "squeezenet1_0": Entry(
+        squeezenet.squeezenet1_0,
+        (Scheme("torchvision", "squeezenet1_0", TORCH, squeezenet.torchvision_names, TORCHVISION),),
+        "Iandola et al. 2016", "torchvision", _BSD, 58.1,
     ),
-    "vgg16_bn": (
-        Scheme("torchvision", "vgg16_bn", TORCH, numbered(*_VGG_HEAD, norm=True), TORCHVISION),
-        Scheme("timm", "vgg16_bn", TORCH, numbered(*_TIMM_HEAD, norm=True), TORCHVISION),
+    "squeezenet1_1": Entry(
+        squeezenet.squeezenet1_1,
+        (Scheme("torchvision", "squeezenet1_1", TORCH, squeezenet.torchvision_names, TORCHVISION),),
+        "Iandola et al. 2016", "torchvision", _BSD, 58.2,
     ),
-    "alexnet": (Scheme("torchvision", "alexnet", TORCH, numbered(*_ALEXNET_HEAD), TORCHVISION),),
-    "alexnet_2012": (Scheme("Caffe", "alexnet_2012", TORCH, unchanged, replace(CAFFE, size=(227, 227))),),
-    "resnet50": (
-        Scheme("torchvision", "resnet50", TORCH, resnet.torchvision_names, TORCHVISION),
-        Scheme("Keras", "resnet50_v1", KERAS, resnet.keras_names, CAFFE),
+    "vgg11": _vgg("vgg11", vgg.vgg11, 69.0),
+    "vgg11_bn": _vgg("vgg11_bn", vgg.vgg11_bn, 70.4),
+    "vgg13": _vgg("vgg13", vgg.vgg13, 69.9),
+    "vgg13_bn": _vgg("vgg13_bn", vgg.vgg13_bn, 71.6),
+    "vgg16": _vgg("vgg16", vgg.vgg16, 71.6),
+    "vgg16_bn": _vgg("vgg16_bn", vgg.vgg16_bn, 73.4),
+    "vgg19": _vgg("vgg19", vgg.vgg19, 72.4),
+    "vgg19_bn": _vgg("vgg19_bn", vgg.vgg19_bn, 74.2),
+    "alexnet": Entry(
+        alexnet.alexnet,
+        (
+            Scheme(
+                "torchvision", "alexnet", TORCH, numbered("classifier.1", "classifier.4", "classifier.6"), TORCHVISION
+            ),
+        ),
+        "Krizhevsky 2014", "torchvision", _BSD, 56.5,
     ),
-    "resnet50_v1": (Scheme("Keras", "resnet50_v1", KERAS, resnet.keras_names, CAFFE),),
-    "efficientnet_lite0_ra": (Scheme("timm", "efficientnet_lite0_ra", TORCH, inverted.timm_names, TIMM),),
-    "mobilenetv2": (
-        Scheme("torchvision", "mobilenetv2", TORCH, mobilenet.torchvision_names, TORCHVISION),
-        Scheme("timm", "mobilenetv2", TORCH, inverted.timm_names, TIMM),
+    "alexnet_2012": Entry(
+        alexnet.alexnet_2012,
+        (Scheme("Caffe", "alexnet_2012", TORCH, unchanged, replace(CAFFE, size=(227, 227))),),
+        "Krizhevsky et al. 2012: LRN, groups", "Caffe's `bvlc_alexnet`", "unrestricted", 57.1,
     ),
-}
-for _number, _side in enumerate((224, 240, 260, 280, 300)):
-    SCHEMES[f"efficientnet_lite{_number}"] = _efficientnet_lite(_number, _side)
+    "zfnet512": Entry(
+        zfnet.zfnet512, (Scheme("ONNX model zoo", "zfnet512", _ONNX, zfnet.onnx_names, CAFFE),),
+        "Zeiler & Fergus 2014", "ONNX model zoo's `zfnet512`", "Apache-2.0",
+    ),
+    "resnet18": _resnet("resnet18", resnet.resnet18, 69.8),
+    "resnet34": _resnet("resnet34", resnet.resnet34, 73.3),
+    "resnet50": _resnet("resnet50", resnet.resnet50, 76.1, _KERAS_RESNET),
+    "resnet50_v1": Entry(resnet.resnet50_v1, (_KERAS_RESNET,), "He et al. 2016", "Keras", "MIT", 74.9),
+    "resnet101": _resnet("resnet101", resnet.resnet101, 77.4),
+    "densenet121": Entry(
+        densenet.densenet121,
+        (
+            Scheme("torchvision", "densenet121", TORCH, densenet.torchvision_names, TORCHVISION),
+            Scheme("torchvision's first", "densenet121", TORCH, densenet.first_torchvision_names, TORCHVISION),
+        ),
+        "Huang et al. 2017", "torchvision", _BSD, 74.4, "timm/densenet121.tv_in1k",
+    ),
+    "inception_v1": Entry(
+        inception.inception_v1,
+        (
+            Scheme(
+                "torchvision", "inception_v1", _EPSILON_1E3, inception.torchvision_names, HALVES, ("aux1.", "aux2.")
+            ),
+        ),
+        "Szegedy et al. 2015", "torchvision's `googlenet`", _BSD, 69.8,
+    ),
+    "mobilenetv2": Entry(
+        mobilenet.mobilenetv2,
+        (
+            Scheme("torchvision", "mobilenetv2", TORCH, mobilenet.torchvision_names, TORCHVISION),
+            Scheme("timm", "mobilenetv2", TORCH, inverted.timm_names, TIMM),
+        ),
+        "Sandler et al. 2018", "torchvision", _BSD, 71.9, "timm/mobilenetv2_100.ra_in1k",
+    ),
+    "efficientnet_lite0": _efficientnet_lite(0, efficientnet_lite.efficientnet_lite0, 224, 75.1),
+    "efficientnet_lite0_ra": Entry(
+        efficientnet_lite.efficientnet_lite0_ra, (_LITE0_RA,), "Liu 2020, after Tan & Le 2019",
+        "timm's `efficientnet_lite0`", "Apache-2.0", 75.5, "timm/efficientnet_lite0.ra_in1k",
+    ),
+    "efficientnet_lite1": _efficientnet_lite(1, efficientnet_lite.efficientnet_lite1, 240, 76.7),
+    "efficientnet_lite2": _efficientnet_lite(2, efficientnet_lite.efficientnet_lite2, 260, 77.6),
+    "efficientnet_lite3": _efficientnet_lite(3, efficientnet_lite.efficientnet_lite3, 280, 79.8),
+    "efficientnet_lite4": _efficientnet_lite(4, efficientnet_lite.efficientnet_lite4, 300, 81.5),
+    "convnext_tiny": Entry(
+        convnext.convnext_tiny,
+        (
+            Scheme("torchvision", "convnext_tiny", TORCH, convnext.torchvision_names, _236),
+            Scheme("timm", "convnext_tiny", TORCH, convnext.timm_names, TIMM),
+            Scheme("the authors'", "convnext_tiny", TORCH, convnext.facebook_names, TIMM),
+        ),
+        "Liu et al. 2022", "torchvision", _BSD, 82.5, "timm/convnext_tiny.fb_in1k",
+    ),
+    "vit_small": _vit(
+        "vit_small", "timm, AugReg", "Apache-2.0", 81.4, "timm/vit_small_patch16_224.augreg_in21k_ft_in1k", _AUGREG
+    ),
+    "vit_base": _vit(
+        "vit_base", "timm, AugReg", "Apache-2.0", 84.5, "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k", _AUGREG
+    ),
+    "deit_small": _vit("deit_small", "Facebook", "Apache-2.0", 79.9, "timm/deit_small_patch16_224.fb_in1k", TIMM),
+    "deit_base": _vit("deit_base", "Facebook", "Apache-2.0", 81.8, "timm/deit_base_patch16_224.fb_in1k", TIMM),
+    "dino_small": _vit("dino_small", "Facebook, DINO v1", "Apache-2.0", None, "timm/vit_small_patch16_224.dino", TIMM),
+    "dino_base": _vit("dino_base", "Facebook, DINO v1", "Apache-2.0", None, "timm/vit_base_patch16_224.dino", TIMM),
+}  # fmt: skip
+ARCHITECTURES: dict[str, Build] = {name: entry.build for name, entry in ZOO.items()}
+SCHEMES: dict[str, tuple[Scheme, ...]] = {name: entry.schemes for name, entry in ZOO.items() if entry.schemes}
+
+
+def table() -> str:
+    """The zoo as a table in Markdown: a row a network, the entry that of its first scheme."""
+    head = (
+        "| name | source | weights, licence | parameters | entry | top-1 | tensor names | hub id |\n"
+        "|---|---|---|--:|---|--:|---|---|\n"
+    )
+    return head + "\n".join(_row(name, entry) for name, entry in ZOO.items()) + "\n"
+
+
+def _row(name: str, entry: Entry) -> str:
+    architecture = entry.build()
+    if not entry.schemes:
+        return f"| `{name}` | {entry.paper} | {entry.weights}, {entry.licence}; with salbox | | 96 | | | |"
+    scheme = entry.schemes[0]
+    cells = (
+        f"`{name}`", entry.paper, f"{entry.weights}, {entry.licence}", f"{parameter_count(architecture, scheme):,}",
+        described(scheme.preprocess), "" if entry.top1 is None else f"{entry.top1:.1f}",
+        ", ".join(each.title for each in entry.schemes), f"`{entry.hub}`" if entry.hub else "",
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def described(entry: Preprocessing) -> str:
+    """How photos enter, in a few words."""
+    colours = {TORCHVISION.mean: "ImageNet's colours", CAFFE.mean: "Caffe's colours"}.get(
+        entry.mean, f"(pixel - {entry.mean[0]:g}) / {entry.std[0]:g}" if entry.scale == 1 else "-1 to 1"
+    )
+    return f"{entry.size[0]} of {entry.shorter}, {entry.interpolation}, {colours}"

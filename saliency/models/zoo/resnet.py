@@ -1,4 +1,4 @@
-"""ResNet50 (He et al. 2016), batch norm folded into the convolutions: bottlenecks, no size-bound dense layer."""
+"""ResNet (He et al. 2016), batch norm folded into the convolutions: no size-bound dense layer."""
 
 from saliency.models.checkpoints import Source
 from saliency.models.graph import Architecture, Builder
@@ -22,6 +22,38 @@ def resnet50(
     return _resnet(widths, blocks, classes, size, name, stride_at=2)
 
 
+def resnet101(
+    widths: tuple[int, ...] = (64, 128, 256, 512),
+    blocks: tuple[int, ...] = (3, 4, 23, 3),
+    classes: int = 1000,
+    size: tuple[int, int] = (224, 224),
+) -> Architecture:
+    """The layers are those of `resnet50`."""
+    return _resnet(widths, blocks, classes, size, "resnet101", stride_at=2)
+
+
+def resnet18(
+    widths: tuple[int, ...] = (64, 128, 256, 512),
+    blocks: tuple[int, ...] = (2, 2, 2, 2),
+    classes: int = 1000,
+    size: tuple[int, int] = (224, 224),
+    name: str = "resnet18",
+) -> Architecture:
+    """Blocks of two 3x3 convolutions: layer1_0_conv1, _relu1, _conv2, _downsample (where a stage changes height, width
+    or features) and _add."""
+    return _resnet(widths, blocks, classes, size, name, stride_at=1, bottleneck=False)
+
+
+def resnet34(
+    widths: tuple[int, ...] = (64, 128, 256, 512),
+    blocks: tuple[int, ...] = (3, 4, 6, 3),
+    classes: int = 1000,
+    size: tuple[int, int] = (224, 224),
+) -> Architecture:
+    """The layers are those of `resnet18`."""
+    return resnet18(widths, blocks, classes, size, "resnet34")
+
+
 def resnet50_v1(
     widths: tuple[int, ...] = (64, 128, 256, 512),
     blocks: tuple[int, ...] = (3, 4, 6, 3),
@@ -34,24 +66,33 @@ def resnet50_v1(
 
 
 def _resnet(
-    widths: tuple[int, ...], blocks: tuple[int, ...], classes: int, size: tuple[int, int], name: str, stride_at: int
+    widths: tuple[int, ...],
+    blocks: tuple[int, ...],
+    classes: int,
+    size: tuple[int, int],
+    name: str,
+    stride_at: int,
+    bottleneck: bool = True,
 ) -> Architecture:
     build = Builder()
     build.conv_relu("conv1", "relu1", Conv(widths[0], (7, 7), (2, 2), ((3, 3), (3, 3))))
-    x = build.add("pool1", MaxPool((3, 3), (2, 2), ((1, 1), (1, 1))))
+    x, features = build.add("pool1", MaxPool((3, 3), (2, 2), ((1, 1), (1, 1)))), widths[0]
     for i, (width, count) in enumerate(zip(widths, blocks), 1):
+        kernels = ((1, width), (3, width), (1, EXPANSION * width)) if bottleneck else ((3, width), (3, width))
         for j in range(count):
-            block = f"layer{i}_{j}"
+            block, before = f"layer{i}_{j}", x
             stride = (2, 2) if i > 1 and j == 0 else (1, 1)
-            strides = {stride_at: stride}
-            build.conv_relu(f"{block}_conv1", f"{block}_relu1", Conv(width, (1, 1), strides.get(1, (1, 1))), x)
-            inner = Conv(width, (3, 3), strides.get(2, (1, 1)), ((1, 1), (1, 1)))
-            build.conv_relu(f"{block}_conv2", f"{block}_relu2", inner)
-            y = build.add(f"{block}_conv3", Conv(EXPANSION * width, (1, 1)))
-            if j == 0:
-                x = build.add(f"{block}_downsample", Conv(EXPANSION * width, (1, 1), stride), x)
-            build.add(f"{block}_add", Add(), y, x)
-            x = build.add(block, Relu())
+            y = x
+            for k, (side, wide) in enumerate(kernels, 1):
+                pad = (side // 2, side // 2)
+                step = stride if k == stride_at else (1, 1)
+                y = build.add(f"{block}_conv{k}", Conv(wide, (side, side), step, (pad, pad)), y)
+                if k < len(kernels):
+                    y = build.add(f"{block}_relu{k}", Relu())
+            if stride != (1, 1) or features != wide:
+                before = build.add(f"{block}_downsample", Conv(wide, (1, 1), stride), x)
+            build.add(f"{block}_add", Add(), y, before)
+            x, features = build.add(block, Relu()), wide
     build.add("avgpool", GlobalAvgPool())
     build.add("fc", Dense(classes))
     return Architecture(name, tuple(build.nodes), x, size)

@@ -1,4 +1,6 @@
-"""VGG16 (Simonyan & Zisserman 2015): thirteen 3x3 convolutions in five blocks, three dense layers."""
+"""VGG (Simonyan & Zisserman 2015): 8 to 16 3x3 convolutions in five blocks, three dense layers."""
+
+from functools import partial
 
 from saliency.models.checkpoints import Source
 from saliency.models.graph import Architecture, Builder
@@ -33,9 +35,23 @@ def vgg16_bn(
     hidden: int = 4096,
     classes: int = 1000,
     size: tuple[int, int] = (224, 224),
+    name: str = "vgg16_bn",
 ) -> Architecture:
     """VGG16 trained with batch norm, which inference folds into the convolutions: the same layers remain."""
-    return vgg16(blocks, hidden, classes, size, name="vgg16_bn")
+    return vgg16(blocks, hidden, classes, size, name)
+
+
+def blocks_of(*counts: int) -> tuple[tuple[int, ...], ...]:
+    """Features of so many convolutions in each block."""
+    return tuple((block[0],) * count for block, count in zip(BLOCKS, counts))
+
+
+vgg11 = partial(vgg16, blocks_of(1, 1, 2, 2, 2), name="vgg11")
+vgg13 = partial(vgg16, blocks_of(2, 2, 2, 2, 2), name="vgg13")
+vgg19 = partial(vgg16, blocks_of(2, 2, 4, 4, 4), name="vgg19")
+vgg11_bn = partial(vgg16, blocks_of(1, 1, 2, 2, 2), name="vgg11_bn")
+vgg13_bn = partial(vgg16, blocks_of(2, 2, 2, 2, 2), name="vgg13_bn")
+vgg19_bn = partial(vgg16, blocks_of(2, 2, 4, 4, 4), name="vgg19_bn")
 
 
 def keras_names(architecture: Architecture) -> dict[str, Source]:

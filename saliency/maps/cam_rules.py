@@ -1,0 +1,98 @@
+"""How a layer's channels become one map: rules that need the activations and the score's derivative alone.
+
+Each takes the activation A and the derivative G = d score / d A of one batch, float `[n, h, w, c]`, and gives
+`[n, h, w]`, not yet rectified. Where the head is a global average and a dense layer, G is the same at every place, and
+Grad-CAM, XGrad-CAM and HiResCAM are one map.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+CamRule = Literal[
+    "grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "eigen-cam", "eigengrad-cam", "fem"
+]  # fmt: skip
+Activation = Float[Array, "n h w c"]
+CamMap = Float[Array, "n h w"]
+TINY = 1e-7  # a denominator's least absolute value
+
+
+def grad_cam(a: Activation, g: Activation) -> CamMap:
+    """Channels by their mean derivative (Selvaraju et al. 2017, Eq. 1 and 2)."""
+    return (g.mean((1, 2), keepdims=True) * a).sum(-1)
+
+
+def grad_cam_plus_plus(a: Activation, g: Activation) -> CamMap:
+    """Channels by their positive derivatives, each as heavy as Eq. 19 says of a score's exponential (Chattopadhay et
+    al. 2018)."""
+    alpha = g**2 / _away_from_zero(2 * g**2 + a.sum((1, 2), keepdims=True) * g**3)
+    return ((jnp.where(g == 0, 0.0, alpha) * jax.nn.relu(g)).sum((1, 2), keepdims=True) * a).sum(-1)
+
+
+def xgrad_cam(a: Activation, g: Activation) -> CamMap:
+    """Channels by their derivatives' mean weighted by activation (Fu et al. 2020, Eq. 8)."""
+    return ((g * a).sum((1, 2), keepdims=True) / _away_from_zero(a.sum((1, 2), keepdims=True)) * a).sum(-1)
+
+
+def hires_cam(a: Activation, g: Activation) -> CamMap:
+    """Each place by its own derivative (Draelos & Carin 2020): what the places add to the score, were the rest
+    linear."""
+    return (g * a).sum(-1)
+
+
+def layer_cam(a: Activation, g: Activation) -> CamMap:
+    """Each place by its own derivative where that is positive (Jiang et al. 2021, Eq. 6)."""
+    return (jax.nn.relu(g) * a).sum(-1)
+
+
+def eigen_cam(a: Activation, g: Activation) -> CamMap:
+    """The places' first principal component (Muhammad & Yeasin 2020), which knows of no class. The component's sign is
+    nobody's choice: it is the one that goes along with the mean of the channels."""
+    return jax.vmap(_first_component)(a)
+
+
+def eigengrad_cam(a: Activation, g: Activation) -> CamMap:
+    """The first principal component of HiResCAM's products, with the sign that goes along with their sum."""
+    return jax.vmap(_first_component)(g * a)
+
+
+def fem(a: Activation, g: Activation) -> CamMap:
+    """How many channels are two deviations above their mean at a place, each as heavy as its mean (Ahmed Asif Fuad et
+    al. 2020); it knows of no class."""
+    mean, deviation = a.mean((1, 2), keepdims=True), a.std((1, 2), keepdims=True)
+    return jnp.where(a > mean + 2 * deviation, mean, 0).sum(-1)
+
+
+RULES: dict[CamRule, Callable[[Activation, Activation], CamMap]] = {
+    "grad-cam": grad_cam,
+    "grad-cam++": grad_cam_plus_plus,
+    "xgrad-cam": xgrad_cam,
+    "hires-cam": hires_cam,
+    "layer-cam": layer_cam,
+    "eigen-cam": eigen_cam,
+    "eigengrad-cam": eigengrad_cam,
+    "fem": fem,
+}
+CLASSLESS: tuple[CamRule, ...] = ("eigen-cam", "fem")
+
+
+def _away_from_zero(x: Array) -> Array:
+    return jnp.where(jnp.abs(x) < TINY, jnp.where(x < 0, -TINY, TINY), x)
+
+
+def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
+    """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'; there are none in half
+    precision."""
+    rows = values.reshape(-1, values.shape[-1]).astype(jnp.promote_types(values.dtype, jnp.float32))
+    centred = rows - rows.mean(0, keepdims=True)
+    if centred.shape[0] <= centred.shape[1]:
+        strengths, vectors = jnp.linalg.eigh(centred @ centred.T)
+        along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
+    else:
+        along = centred @ jnp.linalg.eigh(centred.T @ centred)[1][:, -1]
+    sign = jnp.where((along * centred.sum(-1)).sum() < 0, -1, 1).astype(along.dtype)
+    return (sign * along).reshape(values.shape[:2]).astype(values.dtype)
