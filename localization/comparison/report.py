@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Plot
 from localization.boxes import map_to_photo
 from localization.comparison.boxes import COVERAGE, EXTERNAL, HEURISTIC, LINEAR, NONE, Fit
 from localization.comparison.maps import Made
-from localization.comparison.result import PAGE, PICTURES, right
+from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou
@@ -22,9 +22,8 @@ from saliency.methods import CONTROLS, METHODS, Method
 from saliency.models.preprocessing import Placement
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
-SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
-MAPS = 100  # in the gallery ...
-DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
+SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
+ABREAST = 3  # methods in one picture, whose letters can then be read on a narrow page
 INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
 MAPPED = 24, 300  # of these images have maps, but so many maps in all
 CHARTS = "corloc", "cost", "agreement"
@@ -39,6 +38,11 @@ LEARNS = {
 PASSES = (
     "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
     " engine spares by leaving out what a window cannot change, in multiplications"
+)
+GALLERY = (
+    "Each map over its photo, in inferno from 0 to its 99.5th percentile, where it has both signs in red and blue about"
+    " 0; the more opaque the stronger. One photo of each class where there is room; files of 300 dots an inch lie in"
+    f" {PICTURES}/."
 )
 CORNERS = ("left edge x0", "upper edge y0", "right edge x1", "lower edge y1")
 
@@ -66,9 +70,11 @@ def rendered(shown: Shown) -> dict[str, bytes]:
     """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
     for name, (plot, caption) in _plots(shown).items():
-        image = png(plot, DENSE if name.startswith(("gallery-", "coverage-")) else 110)
+        dense = name.startswith(("gallery-", "coverage-"))
+        image = png(plot, PRINT if dense else SCREEN)
         files[f"{PICTURES}/{name}.png"] = image
-        figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
+        on_page = image if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
+        figures_[name] = Figure(on_page, caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
 
@@ -155,7 +161,11 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
         Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
-        *([Section("The same images under every method", figures=_named(pictures, "gallery-"))] if pictures else ()),
+        *(
+            [Section("The same images under every method", GALLERY, figures=_named(pictures, "gallery-"), wide=False)]
+            if pictures
+            else ()
+        ),
         *_quality_sections(results["quality"], pictures),
         *(_case_sections(results, pictures) if "rows" in results else ()),
         *_method_sections(results["methods"]),
@@ -327,8 +337,9 @@ def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -
         yield Section(
             "What coverage sees",
             "For each cell of the photo the share of it that the box is expected to cover, as it was learned on other"
-            " photos; the best rectangle in it is the box. Each is drawn from 0 (dark) to its own largest share.",
+            " photos; the best rectangle in it is the box. Each is drawn from 0 (the photo) to its own largest share.",
             figures=_named(pictures, "coverage-"),
+            wide=False,
         )
     if not _named(pictures, "weights-"):
         return
@@ -422,7 +433,7 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
             {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
             [shown.title(i) for i in chosen],
         )
-        boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
+        boxes = " Green: true boxes; red, dashed: those of the method's best box route." if fits else ""
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
     return plots
 
@@ -452,15 +463,22 @@ def _coverage(shown: Shown) -> dict[str, tuple[Plot, str]]:
             {name: list(fits[name].boxes[name, COVERAGE][at]) for name in some},
             [shown.title(i) for i in chosen],
         )
-        plots[f"coverage-{len(plots) + 1}"] = plot, f"{', '.join(some)}. Green: true boxes; red: those of coverage."
+        plots[f"coverage-{len(plots) + 1}"] = (
+            plot,
+            f"{', '.join(some)}. Green: true boxes; red, dashed: those of coverage.",
+        )
     return plots
 
 
 def _drawn(shown: Shown) -> np.ndarray:
-    """Positions among the test images of those in the galleries."""
-    test, rng = shown.samples.test, np.random.default_rng(shown.results["seed"])
-    count = max(4, min(SHOWN, MAPS // len(shown.made)))
-    return np.sort(rng.choice(len(test), min(count, len(test)), replace=False))
+    """Positions among the test images of those in the galleries: one of each class, then any."""
+    test, labels = shown.samples.test, shown.samples.labels
+    order = np.random.default_rng(shown.results["seed"]).permutation(len(test)).tolist()
+    first: dict[str | None, int] = {}
+    for k in order:
+        first.setdefault(labels[test[k]], k)
+    chosen = list(dict.fromkeys([*list(first.values())[:CLASSES_SHOWN], *order]))
+    return np.sort(chosen[: max(SHOWN, min(len(first), CLASSES_SHOWN))])
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:
