@@ -1,4 +1,5 @@
 # make compare   the main job, from nothing to a table and an HTML report
+# make explain PHOTO=cat.jpg   one photo: what the classifier says and where it looked
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
@@ -11,10 +12,13 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-compile --constrai
 HOW = --numprocesses 2 --dist worksteal --durations 10
 ARGS ?=
 
-.PHONY: compare test parity real slow docs benchmark clean
+.PHONY: compare explain test parity real slow docs benchmark clean
 
 compare: .venv/.ready
 	.venv/bin/python -m scripts.compare $(ARGS)
+
+explain: .venv/.photos
+	.venv/bin/python -m scripts.explain $(PHOTO) $(ARGS)
 
 test: .venv/.tested
 	.venv/bin/ruff check .
@@ -43,6 +47,10 @@ benchmark: .venv-parity/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv/.photos: .venv/.ready
+	.venv/bin/python $(PIP) --editable ".[photos]"
 	touch $@
 
 .venv/.tested: pyproject.toml constraints.txt  # with all that .ready has, in one installation

@@ -12,25 +12,32 @@ four give has `.rows`, `.table()`, `.notes` and shows itself in a notebook; `.sa
 `[n, 4]`, `x0 y0 x1 y1` in continuous pixel edges, half-open. Bad input raises `saliency.InputError`.
 """
 
-from localization import boxes, datasets, heuristics, protocols
-from localization.comparison import CompareOptions, Comparison, NetworkComparison, compare, compare_networks
-from localization.datasets import Dataset, load, scenes
-from localization.datasets.moving_digits import moving_digits
-from localization.evaluation import Evaluation, EvaluationOptions, evaluate
-from localization.features import Features
-from localization.fitting import Fit, FitOptions, fit
-from localization.map_making import MadeMaps, MapOptions, make_maps
-from localization.metrics import best_iou, corloc, corloc_by_class, mean_iou, top1_loc
-from localization.protocols import PROTOCOLS
-from localization.regression import (
-    CoverageMap,
-    LinearMap,
-    fit_coverage,
-    fit_linear_map,
-    load_coverage_map,
-    load_linear_map,
-)
-from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference, wilson
+from typing import TYPE_CHECKING
+
+from saliency._lazy import attached
+
+if TYPE_CHECKING:
+    from localization import boxes, datasets, heuristics, protocols
+    from localization.comparison import CompareOptions, Comparison, NetworkComparison, compare, compare_networks
+    from localization.datasets import Dataset, load, scenes
+    from localization.datasets.moving_digits import moving_digits
+    from localization.evaluation import Evaluation, EvaluationOptions, evaluate
+    from localization.features import Features
+    from localization.fitting import Fit, FitOptions, fit
+    from localization.map_making import MadeMaps, MapOptions, make_maps
+    from localization.metrics import best_iou, corloc, corloc_by_class, mean_iou, top1_loc
+    from localization.protocols import PROTOCOLS
+    from localization.regression import (
+        CoverageMap,
+        LinearMap,
+        fit_coverage,
+        fit_linear_map,
+        load_coverage_map,
+        load_linear_map,
+    )
+    from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference, wilson
+
+__getattr__, __dir__ = attached(__name__)
 
 __all__ = [
     "PROTOCOLS",

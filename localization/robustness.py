@@ -4,7 +4,6 @@ Images are uint8 `[n, h, w, 3]`, labels class indices `[n]`, boxes `[n, 4]` as i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +14,7 @@ from localization.datasets.dataset import Dataset
 from localization.datasets.moving_digits import moving_digits
 from localization.datasets.scenes import Scenes, scenes
 from localization.metrics import best_iou, corloc, hits
+from localization.options.digits import Training
 from localization.regression import fit_linear_map
 from localization.statistics import paired_difference
 from saliency import InputError, gradient_maps, load_network
@@ -30,17 +30,6 @@ from saliency.robustness.digits import CANVAS, untrained_digits
 from saliency.robustness.parts import SCHEMA, Parts
 from saliency.robustness.training import PLAIN
 from saliency.scores import logits
-
-
-@dataclass(frozen=True)
-class Training:
-    """How classifiers of moving digits are trained and tested."""
-
-    augmentations: tuple[str, ...] = ()
-    videos: int = 300
-    frames: int = 4
-    train_frames: int = 4000
-    epochs: int = 4
 
 
 def evaluate_digits(

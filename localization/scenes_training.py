@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 
 import jax
@@ -14,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from localization.datasets.scenes import Scenes, scenes
-from saliency._checks import number, whole
+from localization.options.scenes import Training
 from saliency.maps.gradient import Progress
 from saliency.models.network import Network
 from saliency.models.operators.fast_gradient import convolve
@@ -22,27 +21,6 @@ from saliency.models.preprocessing import Preprocessing
 from saliency.models.zoo.scenes_cnn import BLOCKS, CLASSES, scenes_cnn
 
 PREPROCESSING = Preprocessing((96, 96), mode="stretch", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the classifier is trained."""
-
-    epochs: int = 10
-    """Passes over as many scenes, drawn anew each time."""
-    scenes: int = 12_000
-    """Scenes an epoch."""
-    batch: int = 64
-    rate: float = 3e-3
-    """Peak learning rate of AdamW."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole("epochs", self.epochs, least=1)
-        whole("batch", self.batch, least=1)
-        whole("scenes", self.scenes, least=self.batch)
-        number("rate", self.rate, above=0)
-        whole("seed", self.seed)
 
 
 def train_scenes(training: Training, progress: Progress | None = None) -> Network:

@@ -5,6 +5,7 @@
     saliency.gradient_maps(net, x)                               # float32 [n, h, w]
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+    saliency.explain(net, "cat.jpg").save("runs/cat")            # classes, maps and their cost, one picture
     saliency.show(photos, {"Grad-CAM": maps}, preprocess=net.preprocess).savefig("maps.pdf")
 
 `overlay` makes one picture of one map, `show` a figure of many; `map_to_photo` brings a map to a photo's own pixels.
@@ -13,30 +14,39 @@ Boxes from maps, data sets and figures are the package `localization`'s.
 The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
 """
 
-from saliency import errors, faithfulness, methods, models
-from saliency.errors import InputError
-from saliency.gallery import show
-from saliency.maps.attention import attention_maps, class_attention_maps
-from saliency.maps.cam import activation_maps, cam, grad_cam
-from saliency.maps.cam_passes import ablation_cam, score_cam
-from saliency.maps.full_grad import full_grad
-from saliency.maps.gradient import gradient_maps
-from saliency.maps.perturbation import finite_difference_maps, rise_maps
-from saliency.maps.placement import map_to_photo
-from saliency.maps.status import status
-from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
-from saliency.models.from_flax import from_flax
-from saliency.models.from_jax import from_function
-from saliency.models.from_keras import from_keras
-from saliency.models.from_onnx import from_onnx
-from saliency.models.from_torch import from_torch
-from saliency.models.network import Network
-from saliency.models.preprocessing import Preprocessing
-from saliency.models.weights import load_network, save_network
-from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
-from saliency.pictures import overlay
-from saliency.scores import Score, logits, probabilities
-from saliency.zeiler_fergus import analyze_occlusion
+from typing import TYPE_CHECKING
+
+from saliency._lazy import attached
+
+if TYPE_CHECKING:
+    from saliency import errors, faithfulness, methods, models
+    from saliency.cache import use_cache
+    from saliency.errors import InputError
+    from saliency.explanation import Explanation, explain
+    from saliency.gallery import show
+    from saliency.maps.attention import attention_maps, class_attention_maps
+    from saliency.maps.cam import activation_maps, cam, grad_cam
+    from saliency.maps.cam_passes import ablation_cam, score_cam
+    from saliency.maps.full_grad import full_grad
+    from saliency.maps.gradient import gradient_maps
+    from saliency.maps.perturbation import finite_difference_maps, rise_maps
+    from saliency.maps.placement import map_to_photo
+    from saliency.maps.status import status
+    from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
+    from saliency.models.from_flax import from_flax
+    from saliency.models.from_jax import from_function
+    from saliency.models.from_keras import from_keras
+    from saliency.models.from_onnx import from_onnx
+    from saliency.models.from_torch import from_torch
+    from saliency.models.network import Network
+    from saliency.models.preprocessing import Preprocessing
+    from saliency.models.weights import load_network, save_network
+    from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
+    from saliency.pictures import overlay
+    from saliency.scores import Score, logits, probabilities
+    from saliency.zeiler_fergus import analyze_occlusion
+
+__getattr__, __dir__ = attached(__name__)
 
 __version__ = "0.1.0"
 
@@ -45,6 +55,7 @@ __all__ = [
     "METHODS",
     "Cost",
     "Execution",
+    "Explanation",
     "InputError",
     "Method",
     "Network",
@@ -60,6 +71,7 @@ __all__ = [
     "cam",
     "class_attention_maps",
     "errors",
+    "explain",
     "faithfulness",
     "finite_difference_maps",
     "from_flax",
@@ -83,4 +95,5 @@ __all__ = [
     "score_cam",
     "show",
     "status",
+    "use_cache",
 ]

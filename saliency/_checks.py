@@ -2,13 +2,13 @@
 
 import os
 import reprlib
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
-import jax
-import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -40,14 +40,14 @@ def as_array(name: str, value: object, what: str = "numbers of one shape") -> np
     Floats that NumPy does not know itself (bfloat16) become float32. Raises InputError for what holds no numbers, for
     rows of unequal length, and for what `jax.jit` or `jax.grad` trace.
     """
-    if isinstance(value, jax.core.Tracer):
+    if "jax" in sys.modules and isinstance(value, sys.modules["jax"].core.Tracer):
         raise InputError(f"{name} is being traced: call this outside of jax.jit, jax.grad and jax.vmap")
     try:
         array = np.asarray(_in_memory(value))
     except (TypeError, ValueError):
         raise InputError(f"{name} must be {what}, not {described(value)}") from None
     if array.dtype.kind not in "fiub":
-        if not jnp.issubdtype(array.dtype, jnp.floating):
+        if not _is_float(array.dtype):
             raise InputError(f"{name} must be {what}, not {described(value)}")
         array = array.astype(np.float32)
     return array
@@ -63,6 +63,21 @@ def _in_memory(value: object) -> object:
     if isinstance(value, list | tuple) and any(hasattr(one, "detach") or np.ma.isMaskedArray(one) for one in value):
         return [_in_memory(one) for one in value]
     return value
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    """Whether these are floats that NumPy itself does not know."""
+    try:
+        return dtype.kind == "V" and bool(ml_dtypes.finfo(dtype))
+    except ValueError:
+        return False
+
+
+def _wide() -> np.dtype:
+    """float64 where JAX has it enabled."""
+    import jax
+
+    return np.dtype(jax.dtypes.canonicalize_dtype(np.float64))
 
 
 def as_images(
@@ -93,7 +108,7 @@ def as_images(
     if 0 in shape[1:]:
         raise InputError(f"{name} must be images of at least one pixel, not {list(shape)}")
     if dtype is None:
-        dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype == np.float64 else np.float32)
+        dtype = _wide() if array.dtype == np.float64 else np.dtype(np.float32)
     with np.errstate(over="ignore"):  # what the precision cannot hold is infinite, and told below
         images = array.astype(dtype, copy=False)
     low, high = _extent(images) if images.size else (0.0, 0.0)

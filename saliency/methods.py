@@ -8,12 +8,12 @@ the target and the options alone, not on the other images of the call: what is r
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import ImagesLike, Pair, described, function, kind_of, number, one_of, pair, whole
+from saliency._checks import ImagesLike, Pair, function, kind_of
 from saliency.errors import InputError
 from saliency.maps.attention import Rule, attention_maps, attentions, class_attention_maps
 from saliency.maps.attribution import (
@@ -34,87 +34,12 @@ from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
-from saliency.models.preprocessing import Preprocessing
-from saliency.occlusion import Engine, Execution, occlusion_maps, passes_saved
+from saliency.occlusion import Execution, occlusion_maps, passes_saved
 from saliency.occlusion.plan import macs
-from saliency.occlusion.windows import Fill, Windows, check_fill
+from saliency.options.methods import Options
 from saliency.scores import Target
 
 Sign = Literal["magnitude", "signed"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the methods share; each reads what concerns it. Raises InputError for values out of range.
-
-    >>> Options(patch=24, stride=8, fill="mean").windows((96, 96)).grid
-    (10, 10)
-
-    `score` is what the class methods explain; `layer` is where Gestalt totals and Grad-CAM look (None: the network's
-    Gestalt layer). `fill`, in pixels, is what occlusion and RISE hide with and where integrated gradients start.
-    """
-
-    score: Literal["logit", "log_probability"] = "logit"
-    layer: str | None = None
-    fill: Fill = "grey"
-    patch: int | Pair | None = None
-    """Occlusion's window in pixels, one number or (height, width) (default: a sixth of the image's shorter side)."""
-    stride: int | Pair | None = None
-    """From window to window (default: three quarters of the patch)."""
-    engine: Engine = "auto"
-    """How occlusion is computed."""
-    samples: int = 25
-    """Noisy copies of SmoothGrad and VarGrad."""
-    noise: float = 0.15
-    """Their noise's deviation, as a share of the image's range."""
-    steps: int = 100
-    """Points on integrated gradients' way; so many bring the sum within 1% of the score's difference."""
-    masks: int = 512
-    """RISE's masks."""
-    cell: int | None = None
-    """Finite differences: side of a square, in pixels (default: a sixth of the image's shorter side)."""
-    step: float = 0.02
-    """Finite differences: how far a square is moved, as a share of the image's range."""
-    seed: int = 0
-    """What is random is drawn from it."""
-    preprocess: Preprocessing | None = None
-    """How pixels 0..255 become the images of a black box (None: they are pixels); a network knows its own."""
-
-    def __post_init__(self) -> None:
-        one_of("score", self.score, ("logit", "log_probability"))
-        one_of("engine", self.engine, get_args(Engine))
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise InputError(f"layer must be the name of a layer, or None, not {described(self.layer)}")
-        for name in ("patch", "stride"):
-            if getattr(self, name) is not None:
-                pair(name, getattr(self, name))
-        check_fill(self.fill)
-        for name, least in {"samples": 1, "steps": 1, "masks": 2, "seed": 0}.items():
-            whole(name, getattr(self, name), least)
-        whole("cell", self.cell, least=1, optional=True)
-        number("noise", self.noise, least=0)
-        number("step", self.step, above=0)
-        if self.preprocess is not None:
-            kind_of("preprocess", self.preprocess, Preprocessing, "how pixels become the images of a black box")
-
-    @property
-    def gestalt(self) -> str:
-        """The Gestalt score in the words of `scores.as_score`."""
-        return f"gestalt:{self.layer}" if self.layer else "gestalt"
-
-    def windows(self, size: Pair) -> Windows:
-        """Occlusion's windows on an image of (height, width)."""
-        patch = pair("patch", _part(size, 6) if self.patch is None else self.patch)
-        height, width = (max(1, 3 * side // 4) for side in patch)
-        return Windows(size, patch, pair("stride", (height, width) if self.stride is None else self.stride))
-
-    def square(self, size: Pair) -> int:
-        """The side of finite differences' squares on an image of (height, width)."""
-        return _part(size, 6) if self.cell is None else self.cell
-
-
-def _part(size: Pair, parts: int) -> int:
-    return -(-min(size) // parts)
 
 
 @dataclass(frozen=True)
@@ -244,7 +169,7 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
             x,
             windows,
             fill=o.fill,
-            execution=Execution(o.engine),
+            execution=Execution(o.engine, steady=True),  # a killed run goes on in the same bits
             score=score(o),
             target=target,
             seed=o.seed,

@@ -10,19 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from localization.datasets import load
-from localization.datasets.scenes import scenes
-from localization.robustness import class_of_name
-from saliency import InputError
-from saliency._files import check_writable, require_all
-from saliency.models.classes import read_classes
-from saliency.photos import read_photo
-from saliency.report import listed_notes
-from saliency.zeiler_fergus import Options as Analysis
-from saliency.zeiler_fergus import analyze_occlusion, parse_region, read_regions
+from saliency.errors import InputError
+from saliency.options.zeiler_fergus import Options as Analysis
 from scripts import cli
 
 
@@ -49,10 +40,16 @@ class Options:
     scenes: int = 3
     """How many scenes, where no photos are given."""
     out: Path = Path("out/analyze_occlusion")
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 
 def main(options: Options) -> int:
+    from saliency._files import check_writable, require_all
+    from saliency.report import listed_notes
+    from saliency.zeiler_fergus import analyze_occlusion, parse_region, read_regions
+
     check_writable(options.out)
     net = options.net.load()
     photos, known = load_photos(options, net.classes)
@@ -63,7 +60,8 @@ def main(options: Options) -> int:
             net, photos, target=options.target, regions=regions, options=options.masks,
             folder=options.out, progress=progress, **known,
         )  # fmt: skip
-        found.save(options.out, command=cli.command(), config=replace(options, out=Path(options.out.name)))
+        config = replace(options, out=Path(options.out.name), compile_cache=None)
+        found.save(options.out, command=cli.command(), config=config)
     if not options.quiet:
         print(*found.conclusion, *listed_notes(found.notes, 5), f"report: {options.out / 'report.html'}", sep="\n")
     return 0
@@ -71,6 +69,13 @@ def main(options: Options) -> int:
 
 def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]:
     """The photos, or scenes; and what is known of them: names, labels, boxes, notes."""
+    import numpy as np
+
+    from localization.datasets import load, scenes
+    from localization.robustness import class_of_name
+    from saliency.models.classes import read_classes
+    from saliency.photos import read_photo
+
     paths = [*options.photos, *([options.images] if options.images else [])]
     if not paths:
         if options.scenes < 1:

@@ -8,19 +8,19 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, is_dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar, get_type_hints
 
 import tyro
-from tqdm import tqdm
 
-from localization.datasets import Dataset, load
-from saliency import load_network
-from saliency._reading import read_text
 from saliency.errors import InputError
-from saliency.models.network import Network
-from saliency.models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:  # a command line is read, and refused, before any of these is loaded
+    from localization.datasets import Dataset
+    from saliency.models.network import Network
+    from saliency.models.preprocessing import Preprocessing
 
 Options = TypeVar("Options")
+Cache = str | None  # the option of every script that computes: a folder of compiled programs, or "off"
 
 ROOM = "make room and run the same command again"
 REMEDIES = {
@@ -48,7 +48,7 @@ class Entry:
     input: int | None = None
     """Side of the input in pixels, where the network takes any (default: the checkpoint's)."""
 
-    def of(self, own: Preprocessing) -> Preprocessing:
+    def of(self, own: "Preprocessing") -> "Preprocessing":
         if self.input is not None and self.input < 16:
             raise InputError(f"--input must be at least 16, not {self.input}")
         return own.changed(None if self.resize == "checkpoint" else self.resize, self.input)
@@ -67,8 +67,10 @@ class NetworkOptions:
     index,name or index,wnid,name, or LOC_synset_mapping.txt."""
     entry: tyro.conf.OmitArgPrefixes[Entry] = field(default_factory=Entry)
 
-    def load(self) -> Network:
+    def load(self) -> "Network":
         """The network, `preprocess` and `classes` set as asked for. Raises InputError."""
+        from saliency.models.weights import load_network
+
         if self.network is None:
             raise InputError("--network is needed: it names the classifier")
         weights = self.weights
@@ -105,14 +107,18 @@ class DataOptions:
         """The labels to keep, None for all."""
         if self.only is None:
             return list(self.labels) if self.labels is not None else None
+        from saliency._reading import read_text
+
         lines = (line.strip() for line in read_text(self.only).splitlines())
         named = [line for line in lines if line]
         if not named:
             raise InputError(f"{self.only}: names no label; give one a line")
         return list(dict.fromkeys([*(self.labels or ()), *named]))
 
-    def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> Dataset:
+    def load(self, split: str | None = None, *, seed: int = 0, limit: int | None = None) -> "Dataset":
         """The split of that name (default: `--split`). Raises InputError."""
+        from localization.datasets import load
+
         limit = self.limit if limit is None else limit
         if self.images is not None:
             if self.data_root is not None or self.dataset != "scenes":
@@ -133,8 +139,20 @@ class DataOptions:
 
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
-    """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code."""
-    run(lambda _: main(parse(options)), None)
+    """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code.
+
+    What JAX compiles is kept for the next time, where the options have a `compile_cache` and do not turn it off.
+    """
+
+    def read_and_run(_: None) -> int:
+        given = parse(options)
+        if hasattr(given, "compile_cache"):
+            from saliency.cache import use_cache
+
+            use_cache(given.compile_cache)
+        return main(given)
+
+    run(read_and_run, None)
 
 
 def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: str | None = None) -> Options:
@@ -206,6 +224,8 @@ def _fields(options: object) -> Iterator[str]:
 @contextmanager
 def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar that follows calls with (done, total); where the total changes, a new task begins."""
+    from tqdm import tqdm
+
     with tqdm(unit=unit, disable=silent(quiet)) as bar:
 
         def follow(done: int, total: int) -> None:

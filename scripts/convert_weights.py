@@ -10,7 +10,6 @@ import numpy as np
 import tyro
 
 from saliency._files import write_tensors
-from saliency.models.torch_files import read_torch
 from scripts import cli
 
 
@@ -34,6 +33,8 @@ def main(options: Options) -> int:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Name -> float32 array of a state dict, without the prefix that DataParallel puts before each name."""
+    from saliency.models.torch_files import read_torch
+
     return {name.removeprefix("module."): np.array(value, np.float32) for name, value in read_torch(path).items()}
 
 

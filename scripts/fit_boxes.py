@@ -30,6 +30,8 @@ class Options:
     out: Path = Path("runs/fit_boxes")
     fit: Annotated[FitOptions, tyro.conf.arg(name="")] = field(default_factory=FitOptions)
     processes: tyro.conf.OmitArgPrefixes[Processes] = field(default_factory=Processes)
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 

@@ -31,6 +31,8 @@ class Options:
     processes: tyro.conf.OmitArgPrefixes[Processes] = field(default_factory=Processes)
     strict: bool = False
     """Stop at the first image that gives no map, instead of listing it."""
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 

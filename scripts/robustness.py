@@ -10,19 +10,20 @@ or a folder by the class's name. Finished parts are kept in OUT/parts, so a run 
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from localization.datasets import Dataset, load
-from localization.robustness import Training, augmented_corloc, corloc_section, evaluate_digits, evaluate_photos
-from saliency import InputError
-from saliency._files import check_writable, require_all
-from saliency.models.classes import ClassList, read_classes
-from saliency.models.network import Network
-from saliency.report import listed_notes
-from saliency.robustness import AUGMENTATIONS
-from saliency.robustness import Options as Masks
+from localization.options.digits import Training
+from saliency.errors import InputError
+from saliency.options.robustness import AUGMENTATIONS
+from saliency.options.robustness import Options as Masks
 from scripts import cli
+
+if TYPE_CHECKING:
+    from localization.datasets import Dataset
+    from saliency.models.classes import ClassList
+    from saliency.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Options:
     """How masks of different shapes break a classifier, and what training with occlusions does about it."""
 
     masks: tyro.conf.OmitArgPrefixes[Masks] = field(default_factory=Masks)
-    training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=lambda: Training(tuple(AUGMENTATIONS)))
+    training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=lambda: Training(AUGMENTATIONS))
     localization: bool = False
     """Fine-tune the scenes classifier with each augmentation, and compare CorLoc of gradient + linear map."""
     tune_scenes: int = 3000
@@ -45,10 +46,16 @@ class Options:
     strict: bool = False
     """Stop at a photo that cannot be read, where others are listed and left out."""
     out: Path = Path("runs/robustness")
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 
 def main(options: Options) -> int:
+    from localization.robustness import augmented_corloc, corloc_section, evaluate_digits, evaluate_photos
+    from saliency._files import check_writable, require_all
+    from saliency.report import listed_notes
+
     if options.images is None and options.net != cli.NetworkOptions():
         raise InputError("--network and --images go together: a pretrained classifier and a folder of photos for it")
     if options.images and options.localization:
@@ -67,7 +74,7 @@ def main(options: Options) -> int:
                 seed=options.masks.seed, folder=parts, progress=progress,
             )  # fmt: skip
             sections = [corloc_section(rows, options.map_scenes, options.out)]
-        config = replace(options, out=Path(options.out.name))
+        config = replace(options, out=Path(options.out.name), compile_cache=None)
         found.save(options.out, command=cli.command(), config=config, extra={"localization": rows}, sections=sections)
     print(
         *found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n"
@@ -75,8 +82,11 @@ def main(options: Options) -> int:
     return 0
 
 
-def load_photos(options: Options) -> tuple[Network, Dataset, ClassList]:
+def load_photos(options: Options) -> "tuple[Network, Dataset, ClassList]":
     """The network, the photos and the names of its classes."""
+    from localization.datasets import load
+    from saliency.models.classes import read_classes
+
     net = options.net.load()
     if not (options.net.classes or net.classes):
         raise InputError("--images needs --classes, a file of the network's class names, to know what is right")

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from localization.scenes_training import Training, accuracy, train_scenes
-from saliency.models.weights import save_network
-from saliency.report import versions
+from localization.options.scenes import Training
 from scripts import cli
 
 
@@ -19,10 +17,16 @@ class Options:
     out: Path = Path("data/scenes_cnn.safetensors")
     """Where the weights go; provenance goes beside them as .json."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
     quiet: bool = False
 
 
 def main(options: Options) -> int:
+    from localization.scenes_training import accuracy, train_scenes
+    from saliency.models.weights import save_network
+    from saliency.report import versions
+
     start, how = time.time(), options.training
     with cli.progress("step", options.quiet) as progress:
         net = train_scenes(how, progress)

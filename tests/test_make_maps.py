@@ -126,7 +126,7 @@ def test_an_image_that_cannot_be_decoded_later_is_listed_and_the_run_goes_on(net
 
     decoders = (*data.images.decoders[:3], broken, data.images.decoders[4])
     changed = replace(data, images=Photos(decoders))
-    monkeypatch.setattr(cli, "load", lambda *_, **__: changed)
+    monkeypatch.setattr("localization.datasets.load", lambda *_, **__: changed)
     assert main(options(tmp_path / "store", network)) == 0
     (problem,) = json.loads((tmp_path / "store" / "index.json").read_text())["problems"]
     assert problem == {"image": data.annotations[3].source, "problem": "photo.jpg: damaged image"}

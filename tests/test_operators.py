@@ -42,7 +42,7 @@ from saliency.models.operators import (
 )
 from saliency.occlusion import Windows
 from saliency.occlusion.incremental import _Regions, prepared
-from saliency.occlusion.plan import _plan, macs
+from saliency.occlusion.plan import macs, plan_with
 
 CHANNELS = 6
 
@@ -102,7 +102,7 @@ def test_every_operator_is_proved():
 def check(architecture: Architecture, weights, windows: Windows, to: str, seed: int) -> None:
     """Each layer's change within its window, for the image's random change within each position's window."""
     rng = np.random.default_rng(seed)
-    plan = _plan(architecture, windows, Score("gestalt", to), 1)
+    plan = plan_with(architecture, windows, Score("gestalt", to), 1)
     (group,) = plan.groups
     image, fill = rng.normal(size=(2, *windows.image, architecture.channels))
     hidden = np.repeat(image[None], len(group.positions), 0)

@@ -201,7 +201,7 @@ def photos(tmp_path, rng, monkeypatch):
     table = tmp_path / "classes.csv"
     table.write_text("index,wnid,name\n" + "".join(f"{i},n0000000{i},class {i}\n" for i in range(10)))
     net = random_network(TINY)
-    monkeypatch.setattr(cli, "load_network", lambda name, weights, classes: net)
+    monkeypatch.setattr("saliency.models.weights.load_network", lambda name, weights, classes: net)
     masks = replace(SMALL.masks, fills=("grey", "0"), coverages=(0.5,))
     return replace(SMALL, net=cli.NetworkOptions(classes=table), images=folder, masks=masks, out=tmp_path / "out")
 
@@ -273,7 +273,7 @@ def test_other_weights_under_the_same_name_give_their_own_figures(photos, undraw
     found = []
     for seed in (0, 1, 0):
         net = random_network(TINY, seed=seed)
-        monkeypatch.setattr(cli, "load_network", lambda name, weights, classes, net=net: net)
+        monkeypatch.setattr("saliency.models.weights.load_network", lambda name, weights, classes, net=net: net)
         assert main(photos) == 0
         results = json.loads((photos.out / "results.json").read_text())
         assert results["networks"] == {"plain": net.digest}

@@ -70,7 +70,7 @@ def test_contexts_hold_for_all_threads(net, x):
 def test_a_score_before_squeezenets_last_relu_says_so(rng):
     """Where every unit of the class is off, the logit is 0 everywhere; the score still says how far off."""
     net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
-    net.parameters["conv10"]["bias"].set_value(jnp.full(5, -100.0))
+    net.weights["conv10"]["bias"] = jnp.full(5, -100.0)
     x = rng.normal(size=(1, 20, 24, 3)).astype(np.float32)
     assert float(net(x)[0, 2]) == 0
     expected = float(net.upto(x, "conv10")[..., 2].mean())

@@ -13,9 +13,10 @@ import pytest
 
 from saliency import InputError, load_network
 from saliency.models import torch_files, torch_pickles
-from saliency.models.checkpoints import SCHEMES, exported
+from saliency.models.checkpoints import exported
 from saliency.models.torch_files import read_torch
-from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.models.weights import random_network
+from saliency.models.zoo.catalogue import ARCHITECTURES, SCHEMES
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from scripts.convert_weights import Options, main
 from tests.torch_saved import Named, Stored, save_legacy, save_zip, state

@@ -7,11 +7,11 @@ stability allows.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 from jaxtyping import Float
 
@@ -19,12 +19,15 @@ from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution
 from saliency.devices import precision
 
+if TYPE_CHECKING:
+    import optax
+
 BATCH = 2048
 RATE = 0.1
 DECAY_STEPS = 10_000
 STEPS = 30_000
 Batches = Iterator[tuple[Float[np.ndarray, "b d"], Float[np.ndarray, "b t"]]]
-State = tuple[dict[str, Array], optax.OptState]
+State = tuple[dict[str, Array], Any]  # parameters, and what optax remembers
 Watch = Callable[[int, Solution], None]  # the step and the solution after it
 
 
@@ -42,6 +45,8 @@ def descend(
 ) -> Solution:
     """Start at the mean target. `largest` is the largest eigenvalue of the features' covariance, `alpha` the ridge
     penalty per row; `watch` sees the solution `every` so many steps."""
+    import optax
+
     scale = np.sqrt(RATE * largest)  # then rate * curvature <= 1
     optimizer = optax.sgd(optax.exponential_decay(RATE, DECAY_STEPS, 0.1, staircase=True))
     parameters = {"w": jnp.zeros((len(mean_x), len(mean_y))), "b": jnp.zeros(len(mean_y))}
@@ -69,8 +74,10 @@ def _step(
     constants: tuple[Array, Array, Array],
     decay: Array,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
 ) -> State:
+    import optax
+
     mean_x, mean_y, scale = constants
     parameters, inner = state
 

@@ -2,22 +2,24 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from flax import linen, nnx
 
 from saliency.errors import InputError
 from saliency.models.from_jax import check_options, from_function
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 
+if TYPE_CHECKING:  # flax takes as long to import as all the rest, and only these functions need it
+    from flax import linen, nnx
+
 # what modules call the switch between training and inference, and its position for inference
 SWITCHES = {"train": False, "training": False, "is_training": False, "deterministic": True, "use_running_average": True}
 
 
 def from_flax(
-    model: nnx.Module | linen.Module,
+    model: "nnx.Module | linen.Module",
     variables: Any = None,
     *,
     size: int | tuple[int, int],
@@ -39,6 +41,8 @@ def from_flax(
     >>> saliency.gradient_maps(net, np.ones((1, 8, 6, 3), np.float32)).shape
     (1, 8, 6)
     """
+    from flax import linen, nnx
+
     check_options(size, channels, preprocess, classes)
     if isinstance(model, nnx.Module):
         if variables is not None:
@@ -64,12 +68,14 @@ def _inference(function: Callable) -> dict[str, bool]:
     return {name: value for name, value in SWITCHES.items() if name in names}
 
 
-def _linen(model: linen.Module) -> Callable:
+def _linen(model: "linen.Module") -> Callable:
     switch = _inference(model.__call__)  # type: ignore[operator]
     return lambda variables, x: model.apply(variables, x, **switch)  # type: ignore[arg-type]
 
 
-def _nnx(model: nnx.Module) -> tuple[Callable, Any]:
+def _nnx(model: "nnx.Module") -> tuple[Callable, Any]:
+    from flax import nnx
+
     graph, state = nnx.split(model)
     copy = nnx.merge(graph, state)
     copy.eval()
@@ -84,8 +90,10 @@ def _nnx(model: nnx.Module) -> tuple[Callable, Any]:
     return apply, state
 
 
-def _name_modules(model: nnx.Module) -> None:
+def _name_modules(model: "nnx.Module") -> None:
     """Every submodule runs within a scope that bears its name within the module that holds it."""
+    from flax import nnx
+
     modules = {
         path: node
         for path, node in nnx.iter_graph(model)

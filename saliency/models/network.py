@@ -7,7 +7,6 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -20,11 +19,12 @@ from saliency.models.preprocessing import Preprocessing
 FAR = 5  # times the range of pixels beyond black or white: no normalised photo lies there
 
 
-class Network(nnx.Module):
+class Network:
     """An architecture with weights, for inference.
 
     `net(x)` gives pre-softmax logits `[n, classes]` for normalised float32 images `[n, h, w, 3]`; `net.upto(x, layer)`
     an inner activation; `net.after(a, layer)` what follows from it; `net.layers` the named layers in order;
+    `net.weights` layer -> parameter -> array, the pytree that jitted functions take beside the static architecture;
     `net.preprocess(photos)` what photos become; `net.classes` the classes' names, if they are known.
 
     >>> import numpy as np, saliency
@@ -46,25 +46,15 @@ class Network(nnx.Module):
         self.architecture = architecture
         self.preprocess = preprocess
         self.classes = tuple(classes)
-        self.provenance = nnx.static(dict(provenance or {}))
-        self.parameters = nnx.Dict(
-            {
-                layer: nnx.Dict({name: nnx.Param(jnp.asarray(value)) for name, value in parameters.items()})
-                for layer, parameters in weights.items()
-            }
-        )
+        self.provenance = dict(provenance or {})
+        self.weights: dict[str, dict[str, jax.Array]] = {
+            layer: {name: jnp.asarray(value) for name, value in parameters.items()}
+            for layer, parameters in weights.items()
+        }
 
     @property
     def name(self) -> str:
         return self.architecture.name
-
-    @property
-    def weights(self) -> dict[str, dict[str, jax.Array]]:
-        """Layer -> parameter -> array: the pytree that jitted functions take beside the static architecture."""
-        return {
-            layer: {name: parameter.get_value() for name, parameter in parameters.items()}
-            for layer, parameters in self.parameters.items()
-        }
 
     @property
     def dtype(self) -> np.dtype:

@@ -7,17 +7,19 @@ space. The recipe belongs to a checkpoint, is stored with it and recorded in eve
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
-from jax import Array
 from PIL import Image
 
 from saliency._checks import described, number, one_of, whole
 from saliency.errors import InputError
 from saliency.photos import as_photo
 
-Pixels = TypeVar("Pixels", np.ndarray, Array)
+if TYPE_CHECKING:
+    from jax import Array
+
+Pixels = TypeVar("Pixels", np.ndarray, "Array")
 Photo = np.ndarray | Image.Image | Path | str
 Photos = Photo | Iterable[Photo]
 Mode = Literal["stretch", "crop", "letterbox"]

@@ -22,7 +22,7 @@ from saliency._checks import described, kind_of, pair
 from saliency._files import atomic_write, write_tensors
 from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
 from saliency.errors import InputError
-from saliency.models import torch_files
+from saliency.models import packages, torch_files
 from saliency.models.checkpoints import Scheme, imported, own, resampled, shapes
 from saliency.models.classes import read_classes
 from saliency.models.graph import Architecture
@@ -46,7 +46,8 @@ def load_network(
     """A classifier by name, with its weights, preprocessing and class names.
 
     Args:
-        name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, the others need them.
+        name: one of `saliency.models.weights.ARCHITECTURES`; "scenes_cnn" comes with weights, those of
+            "efficientnet_lite0" and its classes' names with the extra `photos`; the others need them.
         weights: a safetensors file in our own, torchvision's or timm's names, a `.pth` or `.pt` of torch.save (read
             without torch), a Keras `.h5`, or the id of a Hugging Face repository such as "timm/vgg16.tv_in1k".
         classes: the classes' names: a file of them, or a list (see `saliency.models.classes.read_classes`).
@@ -77,6 +78,8 @@ def load_network(
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network {name!r}; choose one of {', '.join(ARCHITECTURES)}")
     path, preprocess = _located(name, weights)
+    if classes is None and weights is None and name in packages.WEIGHTS:
+        classes = packages.imagenet_names()
     tensors, header = _read(path)
     scheme = _scheme(name, tensors, header, path)
     stated = preprocess or scheme.preprocess
@@ -211,6 +214,10 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
         if path is None:
             raise InputError(f"{paths[-1]}: no such file; the weights of scenes_cnn come with salbox: install it again")
         return path, None
+    if weights is None and (found := packages.packaged_weights(name)):
+        return found, None
+    if weights is None and name in packages.WEIGHTS:
+        raise InputError(f"{name} comes without weights: {packages.REMEDY}; or pass a file of weights")
     if weights is None:
         example = f" such as {hub}" if (hub := ZOO[name].hub) else ""
         raise InputError(

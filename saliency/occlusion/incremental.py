@@ -47,8 +47,8 @@ def prepared(plan: Plan, weights: Weights) -> Prepared:
     """The weights, and what is made of them once for all positions."""
     made = {}
     for node in plan.architecture.ancestors(plan.to):
-        inputs = [plan.shapes[name] for name in node.inputs]
-        if node.layer.prepares(inputs):
+        if node.name in plan.transformed:
+            inputs = [plan.shapes[name] for name in node.inputs]
             made[node.name] = node.layer.prepare(weights[node.name], inputs)
     return Prepared(weights, made)
 

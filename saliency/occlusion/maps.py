@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +14,8 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size, batches, cores, workers
-from saliency._checks import ImagesLike, Pair, function, kind_of, one_of, pair, whole
-from saliency.devices import default_budget, halved, on_cpu, under_way
+from saliency._checks import ImagesLike, Pair, function, kind_of, pair, whole
+from saliency.devices import halved, on_cpu, under_way
 from saliency.errors import InputError
 from saliency.models.black_box import (
     Classifier,
@@ -27,9 +26,10 @@ from saliency.models.black_box import (
     score_functions,
     scores_of,
 )
-from saliency.models.graph import Weights
+from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion.choice import PAST, Choice, choices, soonest
 from saliency.occlusion.dense import (
     CPU_CHUNK,
     Step,
@@ -38,6 +38,7 @@ from saliency.occlusion.dense import (
     dense_scores,
     positions_for,
 )
+from saliency.occlusion.execution import Engine, Execution
 from saliency.occlusion.incremental import (
     Job,
     Launched,
@@ -54,39 +55,9 @@ from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, Target, as_score, last_layer, resolve_targets, score_values
 
-Engine = Literal["auto", "dense", "incremental"]
 Progress = Callable[[int, int], None]  # done, total
 WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
 PATCH, STRIDE = 32, 16  # pixels
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How occlusion is computed; what comes out is the same but for the last bits.
-
-    `engine`: "dense" is a forward pass per position, "incremental" the same numbers from what each window changes, and
-    "auto" whichever the plan finds cheaper. `budget` bounds the bytes of activations held at once (None: 256 MiB on a
-    CPU, half of an accelerator's free memory; where even that is too much, a warning says so and fewer are held).
-    `chunk` is the number of positions at once, set by hand (None: as many as suit the machine). Raises InputError for
-    other values.
-
-    >>> Execution("dense", chunk=8)
-    Execution(engine='dense', budget=None, chunk=8)
-    """
-
-    engine: Engine = "auto"
-    budget: int | None = None
-    chunk: int | None = None
-
-    def __post_init__(self) -> None:
-        one_of("engine", self.engine, get_args(Engine))
-        whole("budget", self.budget, least=1, optional=True)
-        whole("chunk", self.chunk, least=1, optional=True)
-
-    @property
-    def bytes(self) -> int:
-        """The budget, settled."""
-        return default_budget() if self.budget is None else self.budget
 
 
 DEFAULT = Execution()
@@ -241,11 +212,13 @@ def scores_under(
 ) -> tuple[list[np.ndarray], Engine]:
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
     architecture, weights, budget = net.architecture, net.weights, execution.bytes
-    plan = plan_for(architecture, windows, score, len(x))
-    engine = _chosen(execution.engine, plan)
-    if engine == "incremental":
+    choice = _choice(architecture, windows, score, execution, len(x))
+    plan = choice.plan
+    if plan is not None:
         work = jobs(plan, budget, execution.chunk)
-        return _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step), engine
+        scores = _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step)
+        PAST.note(choice, len(x))
+        return scores, "incremental"
     chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
     scores = [
         dense_scores(
@@ -253,7 +226,16 @@ def scores_under(
         )
         for image, filled, target in zip(x, fills, targets)
     ]
-    return scores, engine
+    PAST.note(choice, len(x))
+    return scores, "dense"
+
+
+def _choice(architecture: Architecture, windows: Windows, score: Score, execution: Execution, images: int) -> Choice:
+    """The engine, and the plan for it."""
+    found = choices(architecture, windows, score)
+    past = None if execution.steady else PAST
+    expected = execution.images or images + (past.images(found) if past else 0)
+    return soonest(found, max(1, expected), execution.engine, past)
 
 
 def passes_saved(net: Network, windows: Windows, *, score: str | Score = "logit", engine: Engine = "auto") -> float:

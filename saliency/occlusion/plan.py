@@ -66,10 +66,17 @@ class Plan:
     windows: Windows
     groups: tuple[PositionGroup, ...]
     dense: Architecture  # as the dense path runs it
+    transforms: bool = True  # whether Winograd's algorithm is used where it can be: fast, and long to compile
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return self.architecture.shapes(*self.windows.image, self.to)
+
+    @cached_property
+    def transformed(self) -> frozenset[str]:
+        """Layers whose changes are computed by what is prepared of their weights."""
+        nodes = self.architecture.ancestors(self.to) if self.transforms else ()
+        return frozenset(n.name for n in nodes if n.layer.prepares([self.shapes[name] for name in n.inputs]))
 
     @cached_property
     def macs_dense(self) -> dict[str, int]:
@@ -167,7 +174,7 @@ def _size(shape: tuple[int, ...]) -> str:
 @lru_cache(maxsize=64)
 def plan_for(architecture: Architecture, windows: Windows, score: Score, images: int = 1) -> Plan:
     """How to compute `score` under every window of so many images: the more work, the more groups pay."""
-    plans = [_plan(architecture, windows, score, max_groups) for max_groups in range(1, GROUPS + 1)]
+    plans = [plan_with(architecture, windows, score, max_groups) for max_groups in range(1, GROUPS + 1)]
     work = images * len(windows.positions)
     shapes = architecture.shapes(*windows.image, score.layer_in(architecture))
     convolutions = sum(is_map(shape) and architecture.by_name[name].layer.weighted for name, shape in shapes.items())
@@ -175,7 +182,7 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + group_cost * len(plan.groups))
 
 
-def _plan(architecture: Architecture, windows: Windows, score: Score, max_groups: int) -> Plan:
+def plan_with(architecture: Architecture, windows: Windows, score: Score, max_groups: int) -> Plan:
     """With at most so many groups of rows, and of columns."""
     run = dense = score.explained(architecture)
     if column := column_layer(run, score):

@@ -8,13 +8,13 @@ import hashlib
 import json
 import math
 import platform
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from saliency._files import atomic_write
@@ -26,6 +26,8 @@ PACKAGES = ("salbox", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "sciki
 def record(config: object, seed: int, inputs: str, command: str = "") -> dict[str, Any]:
     """What every result file says of its origin: schema, versions, machine, config, seed, the inputs' hash, and the
     command line where there was one."""
+    import jax
+
     return {
         "schema": SCHEMA,
         "config": plain(config),
@@ -48,7 +50,7 @@ def content_hash(*parts: object) -> str:
     for part in parts:
         if isinstance(part, bytes):
             digest.update(part)
-        elif isinstance(part, np.ndarray | jax.Array):
+        elif isinstance(part, np.ndarray) or _of_jax(part):
             array = np.ascontiguousarray(part)
             digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
         else:
@@ -62,7 +64,7 @@ def plain(value: object) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | jax.Array):
+    if isinstance(value, np.ndarray) or _of_jax(value):
         return plain(np.asarray(value).tolist())
     if isinstance(value, np.generic):
         return plain(value.item())
@@ -73,6 +75,11 @@ def plain(value: object) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)
+
+
+def _of_jax(value: object) -> bool:
+    """Whether this is one of JAX's arrays; where nobody imported it there are none."""
+    return "jax" in sys.modules and isinstance(value, sys.modules["jax"].Array)
 
 
 def write_json(path: Path | str, value: object) -> None:

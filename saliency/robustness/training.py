@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
 from jax import Array
 from jaxtyping import Int, UInt8
 
@@ -25,6 +24,9 @@ from saliency.robustness.augment import Augmentation, as_augmentation, augment
 from saliency.robustness.parts import SCHEMA, Parts
 from saliency.scores import class_count
 
+if TYPE_CHECKING:
+    import optax
+
 PLAIN = "plain"
 BATCH = 64
 
@@ -36,6 +38,8 @@ def for_training(architecture: Architecture) -> Architecture:
 
 def untrained(architecture: Architecture, preprocess: Preprocessing, seed: int, classes: Sequence[str] = ()) -> Network:
     """Random weights (He et al. 2015), biases 0."""
+    from flax import nnx
+
     keys = nnx.Rngs(seed)
     initial = {"kernel": nnx.initializers.he_normal(), "bias": nnx.initializers.zeros_init()}
     weights = {
@@ -80,21 +84,25 @@ def train(
 
 
 @cache
-def _rule(steps: int, rate: float) -> optax.GradientTransformation:
+def _rule(steps: int, rate: float) -> "optax.GradientTransformation":
     """One object for one setting, so that trainings that differ in their images alone share a compilation."""
+    import optax
+
     return optax.adamw(optax.cosine_onecycle_schedule(steps, rate, pct_start=0.2), weight_decay=0.01)
 
 
 @partial(jax.jit, static_argnames=("architecture", "rule"))
 def _step(
     weights: Weights,
-    state: optax.OptState,
+    state: "optax.OptState",
     x: Array,
     y: Array,
     *,
     architecture: Architecture,
-    rule: optax.GradientTransformation,
-) -> tuple[Weights, optax.OptState, Array]:
+    rule: "optax.GradientTransformation",
+) -> tuple[Weights, "optax.OptState", Array]:
+    import optax
+
     def loss(weights: Weights) -> Array:
         return optax.softmax_cross_entropy(architecture.upto(weights, x), y).mean()
 

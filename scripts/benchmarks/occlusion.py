@@ -29,6 +29,7 @@ from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.network import Network
 from saliency.models.weights import ARCHITECTURES, random_network
+from saliency.occlusion.choice import choices, told
 from saliency.occlusion.dense import dense_scores, positions_for
 from saliency.occlusion.incremental import Masked, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for
@@ -74,6 +75,7 @@ def main(options: Options) -> int:
     architecture, windows = setting(options)
     plan = plan_for(architecture, windows, as_score(options.score), OFTEN)
     print(plan)
+    print(told(choices(architecture, windows, as_score(options.score))))
     if options.plan:
         return 0
     results = []

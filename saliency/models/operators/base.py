@@ -44,6 +44,7 @@ class Operator:
     rectifies: ClassVar[bool] = False  # a ReLU: guided backprop and deconvolution have rules of their own for it
     pools_globally: ClassVar[bool] = False  # one number a channel: CAM leaves it out
     weighted: ClassVar[bool] = False  # multiplies its input by weights: networks are as deep as they have such layers
+    unrolled: ClassVar[bool] = False  # compiled as one long loop of its own, which takes longer than a library's call
     feature: ClassVar[bool] = False  # its output is what is called a feature: that of a convolution or an activation
     attends: ClassVar[bool] = False  # multiplies what depends on the image by what does too, as attention does
     one_size: ClassVar[bool] = False  # ties the network to the size of image that it was made for

@@ -11,6 +11,7 @@ from jax import Array, lax
 from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
 from saliency.models import winograd
+from saliency.models.depthwise import depthwise
 from saliency.models.operators.base import QUIET, Operator, Sliding
 from saliency.models.operators.fast_gradient import convolve
 from saliency.models.operators.pool import NO_PADDING, output_size
@@ -45,6 +46,10 @@ class Conv(Operator):
         return plain and max(max(pair) for pair in self.padding) <= 2
 
     @property
+    def unrolled(self) -> bool:  # type: ignore[override]
+        return self.groups == self.features > 1 and on_cpu()
+
+    @property
     def selectable(self) -> bool:  # type: ignore[override]
         return self.groups == 1
 
@@ -72,6 +77,8 @@ class Conv(Operator):
     def convolve(self, kernel: Array, x: Array) -> Array:
         if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and on_cpu():
             return winograd.convolution(self.padding, x, kernel)
+        if self.groups == self.features == x.shape[-1] > 1 and on_cpu():
+            return depthwise(x, kernel, self.stride, self.padding, self.dilation)
         return lax.conv_general_dilated(
             x,
             kernel,

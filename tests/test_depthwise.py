@@ -1,0 +1,55 @@
+"""Convolutions of each channel by itself against JAX's own, with all kinds of strides, padding and dilation."""
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from saliency.models.depthwise import depthwise
+from saliency.models.operators import Conv
+
+CASES = [
+    ((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((5, 3), (2, 1), ((2, 1), (0, 2)), (1, 1)),
+    ((3, 5), (2, 3), ((0, 1), (3, 2)), (2, 1)),
+    ((1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    ((4, 2), (1, 2), ((1, 2), (0, 0)), (1, 3)),
+]
+
+
+def by_jax(x, kernel, stride, padding, dilation):
+    return lax.conv_general_dilated(
+        x, kernel, stride, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("window", "stride", "padding", "dilation"), CASES)
+def test_values_and_gradients(window, stride, padding, dilation, rng):
+    x = rng.normal(size=(2, 13, 11, 6)).astype(np.float32)
+    kernel = rng.normal(size=(*window, 1, 6)).astype(np.float32)
+
+    def total(function):
+        def both(x, kernel):
+            y = function(x, kernel, stride, padding, dilation)
+            return (y * y).sum(), y
+
+        return jax.value_and_grad(both, (0, 1), has_aux=True)(x, kernel)
+
+    (_, ours), gradients = total(depthwise)
+    (_, theirs), expected = total(by_jax)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for own, other in zip(gradients, expected):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_operator_takes_it(rng, monkeypatch):
+    x = rng.normal(size=(1, 9, 8, 4)).astype(np.float32)
+    parameters = {"kernel": rng.normal(size=(3, 3, 1, 4)).astype(np.float32), "bias": np.ones(4, np.float32)}
+    layer = Conv(4, (3, 3), (2, 2), ((1, 1), (1, 0)), groups=4)
+    expected = by_jax(x, parameters["kernel"], (2, 2), layer.padding, (1, 1)) + 1
+    np.testing.assert_allclose(layer(parameters, x), expected, atol=1e-5)
+    asked = []
+    monkeypatch.setattr("saliency.models.operators.linear.depthwise", lambda *given: asked.append(given) or x)
+    layer.convolve(parameters["kernel"], x)
+    assert len(asked) == 1
