@@ -286,7 +286,8 @@ def test_the_page_in_a_browser(running, tmp_path):
             time.sleep(0.1)
         with np.load(page.downloads / "scene_1-maps.npz") as found:
             assert set(found) > {"gradient-max", "grad-cam", "occlusion"}
-        assert Image.open(page.downloads / "scene_1-grad-cam.png").size == (160, 100)
+        with Image.open(page.downloads / "scene_1-grad-cam.png") as picture:
+            assert picture.size == (160, 100)
         if shots:
             page.screenshot(f"{shots}/explore-1280.png")
 
