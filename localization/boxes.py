@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Real
 from numpy.typing import ArrayLike
-from scipy.ndimage import affine_transform
 
 from saliency._checks import as_array
 from saliency.errors import InputError
@@ -131,6 +130,8 @@ def map_to_photo(
     scale = np.array(placement.scale[::-1]) * resolution
     offset = np.array(placement.offset[::-1]) * resolution
     start = 0.5 * scale + offset - 0.5
+    from scipy.ndimage import affine_transform  # half a second, which a command line need not wait for
+
     photo = affine_transform(map, scale, start, output_shape=placement.photo, order=1, mode="nearest")
     for axis in (0, 1):
         centre = start[axis] + scale[axis] * np.arange(placement.photo[axis])
