@@ -271,8 +271,8 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
     >>> saliency.logits(net, x).shape
     (1, 10)
     """
-    net.architecture.require_logits()
     x = check_input(net, x)
+    net.architecture.require_logits()
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
     weights = net.weights

@@ -104,9 +104,10 @@ GOOD |= {
     zeiler_fergus.Options: {},
     zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
     saliency.overlay: {"photo": VIDEOS[0, 0], "saliency_map": MAPS[0]},
-    saliency.grid: {"images": [VIDEOS[0, 0]]},
     saliency.use_cache: {"folder": "off"},
     saliency.explain: {"net": NET, "photos": [VIDEOS[0, 0]]},
+    saliency.show: {"photos": [VIDEOS[0, 0]], "maps": MAPS[:1]},
+    saliency.map_to_photo: {"map": MAPS[0], "placement": NET.preprocess.placement((40, 60))},
 }  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
@@ -527,6 +528,7 @@ BAD |= {
     saliency.overlay: {
         "photo": (X[0], r"a photo must be uint8 \[h, w, 3\]"),
         "saliency_map": (MAPS, r"saliency_map must be numbers \[h, w\]"),
+        "preprocess": ("crop", "preprocess must be a Preprocessing"),
         "limit": (0, "limit must be a finite number above 0"),
         "opacity": (1.5, r"opacity must lie in 0\.\.1"),
         "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
@@ -546,11 +548,22 @@ BAD |= {
         "options": (3, "options must be"),
         "progress": PROGRESS,
     },
-    saliency.grid: {
-        "images": ([], "images must hold at least one picture"),
-        "titles": (["a", "b"], "titles must be one for each of the 1 images, not 2"),
+    saliency.show: {
+        "photos": ([], "photos must hold at least one photo"),
+        "maps": (MAPS, r"maps must be \[n, h, w\], a map for each of the 1 photos, not float64 \[4, 6, 7\]"),
+        "titles": (["a", "b"], "titles must be one for each of the 1 photos, not 2"),
+        "boxes": (BOX, r"boxes must be one, or an array \[k, 4\], for each of the 1 photos"),
+        "preprocess": ("crop", "preprocess must be a Preprocessing"),
+        "scale": ("photo", "scale must be one of map, row, column, all"),
+        "opacity": (0, "opacity must be a finite number above 0"),
+        "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
         "columns": (0, "columns must be a whole number of at least 1"),
         "title": (3, "title must be text, not 3"),
+    },
+    saliency.map_to_photo: {
+        "map": (MAPS, r"map must be numbers \[h, w\], not \[4, 6, 7\]"),
+        "placement": ((40, 60), "placement must be a Placement, as net.preprocess.placement"),
+        "outside": ("no", "outside must be a finite number, not 'no'"),
     },
     zeiler_fergus.analyze_occlusion: {
         "net": NETWORK,
@@ -569,7 +582,8 @@ BAD |= {
 
 # Taken for their truth, so that no value is bad.
 ANY = {
-    saliency.overlay: {"signed"},
+    saliency.overlay: {"signed", "as_image"},
+    saliency.show: {"signed"},
     datasets.load: {"decode", "strict"},
     localization.evaluate: {"strict"},
     localization.make_maps: {"strict"},

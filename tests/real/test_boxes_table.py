@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saliency import gradient_maps
+from saliency import gradient_maps, load_network
 from scripts.benchmarks.boxes import sets, sources
-from scripts.benchmarks.boxes.networks import vgg16_features
 from scripts.benchmarks.boxes.photos import ANIMALS
 
 pytestmark = pytest.mark.real
@@ -35,7 +34,8 @@ def test_vgg16s_gestalt_gradient_is_the_librarys(shared: Path):
     weights = shared / "weights" / "vgg16_features_float16.safetensors"
     photo = np.asarray(Image.open(sorted((shared / "data" / "imagenet_photos").glob("*.JPEG"))[0]).convert("RGB"))
     made = sources.vgg(weights)([photo], [-1])
-    net = vgg16_features(weights)
+    net = load_network("vgg16", weights)
+    net.preprocess = net.preprocess.changed("stretch")
     x = net.preprocess([photo])
     wanted = sources.scaled(gradient_maps(net, x, score="gestalt"), sources.SIDE)
     np.testing.assert_allclose(made["gestalt-max"], wanted, atol=1e-4)

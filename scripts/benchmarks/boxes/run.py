@@ -51,7 +51,7 @@ def main(options: Options) -> int:
     for name in options.sets:
         found = measured(name, shared or Path(), options, quiet)
         results = read_json(options.out) if options.out.exists() else {}
-        origin = report.record(options, options.seed, report.content_hash(name), cli.command())
+        origin = report.record(options, options.seed, found.pop("inputs", name), cli.command())
         report.write_json(options.out, {**results, name: {**found, "origin": origin}})
         print(f"wrote {options.out}: {name}", flush=True)
     if options.out.exists():

@@ -21,7 +21,6 @@ from saliency._batches import batches
 from saliency.methods import METHODS
 from saliency.models.network import Network
 from saliency.models.weights import load_network
-from scripts.benchmarks.boxes.networks import vgg16_features
 
 Make = Callable[[Sequence[np.ndarray], Sequence[int]], dict[str, np.ndarray]]
 SIDE = 56  # pixels of the maps that are kept
@@ -153,7 +152,8 @@ def _efficient(weights: Path, side: int = 224) -> Network:
 
 def vgg(weights: Path) -> Make:
     """VGG16's last layers, and its Gestalt gradient: of relu5_3's mean, the largest of the channels' derivatives."""
-    net = vgg16_features(weights)
+    net = load_network("vgg16", weights)
+    net.preprocess = net.preprocess.changed("stretch")
 
     @jax.jit
     def forward(weights, x: Array) -> dict[str, Array]:

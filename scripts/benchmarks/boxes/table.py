@@ -49,7 +49,8 @@ def compared(
     everything = np.ones(len(photos), bool)
     learned, scored = everything if learned is None else learned, everything if scored is None else scored
     tested = np.flatnonzero(scored & np.isin(photos.folds, photos.scored))
-    key = report.content_hash(photos.ids, photos.of, photos.target, photos.folds, learned, scored)[:12]
+    inputs = report.content_hash(photos.ids, photos.of, photos.target, photos.folds, learned, scored)
+    key = inputs[:12]
     found: dict[Route, tuple[np.ndarray, float, float, dict[str, int]]] = {}
     rows: list[dict[str, Any]] = []
     for route in routes:
@@ -68,6 +69,7 @@ def compared(
         if others and route.features:
             row["paired"] = [_paired(route, other, right, photos.of[tested], seed) for other in others]
     return {
+        "inputs": inputs,
         "n": len(tested),
         "photos": len(np.unique(photos.of[tested])),
         "learned_from": int((learned & ~np.isin(photos.folds, photos.scored)).sum()) or "the other folds",
