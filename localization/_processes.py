@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import jax
-
 from saliency._checks import whole
 from saliency.errors import InputError
 
@@ -35,6 +33,8 @@ class Processes:
 
     def start(self) -> None:
         """Must come before anything touches a device."""
+        import jax
+
         stated = (self.coordinator, self.process_id, self.processes)
         if self.cluster:
             jax.distributed.initialize()
@@ -51,5 +51,7 @@ class Processes:
         words = shard.split("/")
         if len(words) != 2 or not all(word.isdigit() for word in words) or not int(words[0]) < int(words[1]):
             raise InputError(f"shard must be I/N with 0 <= I < N, not {shard!r}")
+        import jax
+
         part, parts = int(words[0]), int(words[1])
         return part + parts * jax.process_index(), parts * jax.process_count()

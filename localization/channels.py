@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from localization.features import areas
+from localization.transforms import areas
 from saliency._batches import default_batch, in_batches, shard_batch
 from saliency._checks import kind_of
 from saliency.errors import InputError

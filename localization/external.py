@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.ndimage import affine_transform
 
 from localization.datasets.names import inside
-from localization.features import pooled
+from localization.transforms import pooled
 from saliency._files import atomic_write
 from saliency._reading import as_input_error, read_json, read_map
 from saliency.errors import InputError

@@ -12,7 +12,7 @@ clock, so that a killed run, started again, ends in the same bytes.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,12 +20,13 @@ from jaxtyping import Float, Int
 
 from localization._processes import check_part
 from localization.datasets.dataset import Progress
-from localization.features import Features
+from localization.features import Coding
 from localization.metrics import best_iou, hits
-from localization.regression import CoverageMap, LinearMap, cells, ridge, sgd
+from localization.options.fit import FitOptions
+from localization.regression import CoverageMap, LinearMap, ridge, sgd
 from localization.regression.coverage import of_methods
 from localization.regression.data import RegressionData, open_regression_data
-from localization.regression.linear_map import Coding, decoded, encoded
+from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
 from localization.regression.rows import gathered
 from localization.regression.solution import Solution
@@ -33,66 +34,13 @@ from localization.regression.solvers import refined
 from localization.regression.store_coverage import fit_draws, fit_store, predict_store
 from localization.report import fitted
 from localization.statistics import bootstrap, mcnemar_exact
-from saliency._checks import function, kind_of, number, one_of, whole
+from saliency._checks import function, kind_of
 from saliency._files import check_writable
 from saliency.errors import InputError
 from saliency.report.record import content_hash, record
 
 Figures = dict[str, Any]
-Method = Literal["coverage", "ridge", "lad", "iou", "sgd"]
 DRAWN = 8  # scored images whose coverage is kept to be drawn
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How the linear map is fitted, chosen and scored."""
-
-    method: Method = "coverage"
-    """coverage: one set of weights for all places of a map. The others give each feature weights of its own: ridge in
-    closed form; least absolute deviations (lad) or an overlap loss (iou), started there; SGD as the paper has it."""
-    features: Features = field(default_factory=Features)
-    coding: Coding = "corners"
-    lambdas: tuple[float, ...] | None = None
-    """Penalties to choose from, relative to the mean eigenvalue of the features' covariance (default: the method's)."""
-    choose: Literal["iou", "corloc"] = "iou"
-    """Figure on the held-out images that chooses the penalty; coverage chooses in folds, by squared error."""
-    shares: tuple[float, float, float] = (0.75, 0.15, 0.10)
-    """Of the images, to fit, to choose and to score; coverage learns from the first two, and chooses in folds of
-    them."""
-    steps: int | None = None
-    """Of lad, iou or sgd (default: each one's own)."""
-    few_shot: tuple[int, ...] = ()
-    """Also fit coverage, or ridge for the other methods, to so many boxes, and plot CorLoc against them."""
-    repeats: int = 5
-    """Draws of each few-shot size."""
-    budget: int = 4096
-    """MiB for matrices of features by features; where they do not fit, conjugate gradients do without."""
-    cache: int = 2048
-    """MiB of features kept in memory; more are made again at every sweep."""
-    seed: int = 0
-
-    def check(self) -> None:
-        """InputError for a value that is none."""
-        one_of("method", self.method, get_args(Method))
-        one_of("coding", self.coding, get_args(Coding))
-        one_of("choose", self.choose, ("iou", "corloc"))
-        kind_of("features", self.features, Features, "what the linear map sees of a map")
-        if len(self.shares) != 3 or min(self.shares) <= 0 or sum(self.shares) > 1 + 1e-9:
-            raise InputError(f"shares must be three numbers above 0 that sum to at most 1, not {self.shares}")
-        if self.lambdas is not None and not self.lambdas:
-            raise InputError("lambdas must be one or more numbers above 0")
-        for penalty in self.lambdas or ():
-            number("lambdas", penalty, above=0)
-        for n in self.few_shot:
-            whole("few_shot", n, least=3)
-        whole("steps", self.steps, least=1, optional=True)
-        whole("repeats", self.repeats, least=1)
-        for name in ("budget", "cache", "seed"):
-            whole(name, getattr(self, name))
-
-    @property
-    def penalties(self) -> tuple[float, ...]:
-        return self.lambdas or (cells.LAMBDAS if self.method == "coverage" else ridge.LAMBDAS)
 
 
 @dataclass(frozen=True, eq=False)

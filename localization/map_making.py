@@ -11,57 +11,26 @@ import html
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from localization._processes import check_part
 from localization.datasets.dataset import DECODERS, Dataset, Progress, refuse
-from localization.features import pooled
-from localization.store import Damaged, Precision, Record, Shard, Store, create_store
-from saliency._checks import function, kind_of, one_of, whole
+from localization.options.maps import MapOptions
+from localization.store import Damaged, Record, Shard, Store, create_store
+from localization.transforms import pooled
+from saliency._checks import function, kind_of
 from saliency._files import check_writable
 from saliency.errors import InputError
 from saliency.maps.status import status
-from saliency.methods import METHODS, Method, Options
+from saliency.methods import METHODS, Method
 from saliency.models.classes import ClassList, match_labels, read_classes
 from saliency.models.network import Network
 from saliency.report.record import content_hash, plain
-
-Target = Literal["predicted", "label"]
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """What the maps are, and how they are kept."""
-
-    method: str = "gradient-max"
-    """A name of `saliency.METHODS`."""
-    target: Target = "predicted"
-    """Class whose score is explained; "label" needs a network that knows the data set's labels."""
-    settings: Options = field(default_factory=Options)
-    """What the methods share."""
-    size: tuple[int, int] | None = None
-    """Rows and columns that maps are pooled to by area (default: the network's input)."""
-    precision: Precision = "float16"
-    shard_size: int = 256
-    """Images in one file: what a kill can cost."""
-
-    def check(self) -> None:
-        """InputError for a value that is none."""
-        if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
-        one_of("target", self.target, get_args(Target))
-        one_of("precision", self.precision, get_args(Precision))
-        kind_of("settings", self.settings, Options, "the options of the methods")
-        whole("shard_size", self.shard_size, least=1)
-        if self.size is not None and (not isinstance(self.size, tuple) or len(self.size) != 2):
-            raise InputError(f"size must be (rows, columns), or None for the input's, not {self.size!r}")
-        for side in self.size or ():
-            whole("size", side, least=1)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from localization.channels import READERS, Reader, read_channels
 from localization.datasets.dataset import Dataset
 from localization.external import external_maps, placement
-from localization.features import pooled
 from localization.protocols import Samples
 from localization.regression import CoverageMap, LinearMap
 from localization.regression.coverage import of_methods
+from localization.transforms import pooled
 from saliency._reading import as_input_error
 from saliency.errors import InputError
 from saliency.methods import METHODS, Method, Options

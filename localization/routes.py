@@ -1,12 +1,12 @@
 """The routes from maps to boxes, by the names that `compare` and `evaluate` share."""
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from localization.features import Features
-from localization.regression import LinearMap, fit_linear_map
+if TYPE_CHECKING:
+    from localization.regression import LinearMap
 
 Route = Literal["linear map", "Eq. 4", "heuristic"]
 LINEAR: Final = "linear map"
@@ -17,6 +17,12 @@ HEURISTIC: Final = "heuristic"
 Fitting = Literal["coverage", "lad", "flip-equivariant"]
 
 
-def fit_eq4(maps: Float[np.ndarray, "n *k h w"], boxes: Float[np.ndarray, "n 4"], seed: int = 0) -> LinearMap:
+DEFAULT_ROUTES: tuple[Route, ...] = (LINEAR, HEURISTIC)
+
+
+def fit_eq4(maps: Float[np.ndarray, "n *k h w"], boxes: Float[np.ndarray, "n 4"], seed: int = 0) -> "LinearMap":
     """Eq. 4 as it stands, by ridge regression: corners are linear in the pixels of the raw map."""
+    from localization.features import Features
+    from localization.regression import fit_linear_map
+
     return fit_linear_map(maps, boxes, method="ridge", features=Features.raw(), seed=seed)

@@ -1,7 +1,6 @@
 """Many images through a function a few at a time: sizes of batches, threads on a CPU, devices side by side."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
+from saliency._cores import cores
 from saliency.devices import in_turn, on_cpu
 from saliency.models.graph import Architecture
 
@@ -111,10 +111,3 @@ def shard_batch(x: np.ndarray, i: Int[np.ndarray, " k"]) -> Array:
         return jnp.asarray(x)
     mesh = Mesh(np.array(devices), ("images",))
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec("images")))
-
-
-def cores() -> int:
-    """The cores that this process may use; where the system does not say (macOS, Windows), those of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -311,16 +311,14 @@ def _row(one: Explained, look: Look) -> dict[str, Any]:
 
 
 def _section(one: Explained, png: bytes) -> report.Section:
-    said = report.Table(("class", "probability"), [(name, p) for _, name, p in one.top], "what the classifier says")
+    said = report.Table(("class", "probability"), [(n, f"{p:.1%}") for _, n, p in one.top], "what the classifier says")
     looks = report.Table(
-        ("method", "forward", "backward", "saved", "s", "how"),
-        [
-            (look.method, look.cost.forwards, look.cost.backwards, look.cost.saved, look.seconds,
-             METHODS[look.method].summary.replace("\n", " "))
-            for look in one.looks
-        ],
+        ("method", "forward", "backward", "saved", "s"),
+        [(look.method, look.cost.forwards, look.cost.backwards, look.cost.saved, look.seconds) for look in one.looks],
         "what each look cost: passes of a plain implementation, how many of them were saved, seconds here",
-    )  # fmt: skip
+        decimals=(None, None, None, 1, 2),
+    )
+    how = [f"{look.method}: {METHODS[look.method].summary.replace(chr(10), ' ')}" for look in one.looks]
     alt = f"{one.name} and its maps by {', '.join(look.method for look in one.looks)}"
     figure = report.Figure(png, f"explained: {one.target_name}, probability {one.probability:.1%}", alt)
-    return report.Section(one.name, "", [said, looks], [figure])
+    return report.Section(one.name, "\n".join(how), [said, looks], [figure])

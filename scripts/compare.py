@@ -11,19 +11,17 @@ A run that was killed goes on where it was; a complete one is shown again.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from localization.channels import READERS
-from localization.comparison import DEFAULT_METHODS, CompareOptions, compare, compare_networks
-from localization.comparison.networks import answer
-from localization.datasets import Dataset
-from saliency._checks import whole
-from saliency._files import check_writable
+from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from saliency.errors import InputError
-from saliency.methods import METHODS
-from saliency.models.network import Network
 from scripts import cli
+
+if TYPE_CHECKING:
+    from localization.datasets import Dataset
+    from saliency.models.network import Network
 
 SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
 
@@ -61,6 +59,12 @@ class Options:
 
 
 def main(options: Options) -> int:
+    from localization.channels import READERS
+    from localization.comparison import compare
+    from saliency._checks import whole
+    from saliency._files import check_writable
+    from saliency.methods import METHODS
+
     if options.list:
         print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
         print("\n\n".join(["", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
@@ -86,6 +90,9 @@ def main(options: Options) -> int:
 
 def several(options: Options) -> int:
     """Several networks, on one page, each with a page of its own."""
+    from localization.comparison import compare_networks
+    from localization.comparison.networks import answer
+
     if options.maps or options.boxes:
         raise InputError("--maps and --boxes are of no network: compare them under one, by --network")
     nets = named_networks(options)
@@ -99,7 +106,7 @@ def several(options: Options) -> int:
     return 0
 
 
-def named_networks(options: Options) -> dict[str, Network]:
+def named_networks(options: Options) -> "dict[str, Network]":
     """The networks of --networks by name, photos entering all of them alike."""
     nets: dict[str, Network] = {}
     folder = options.network.weights
@@ -115,7 +122,7 @@ def named_networks(options: Options) -> dict[str, Network]:
     return nets
 
 
-def read(options: Options) -> tuple[Dataset, Dataset | None]:
+def read(options: Options) -> "tuple[Dataset, Dataset | None]":
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
     data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
     sizes = SCENES if data.images is None and data.dataset == "scenes" else {}

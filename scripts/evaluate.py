@@ -12,17 +12,18 @@ Boxes come from a CSV, from a folder of maps, or from a network's maps: through 
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from localization.datasets import Dataset
-from localization.evaluation import EvaluationOptions, evaluate
-from localization.regression import CoverageMap, LinearMap, load_bundle
-from saliency._files import check_writable
+from localization.options.evaluation import EvaluationOptions
 from saliency.errors import InputError
-from saliency.models.network import Network
-from saliency.models.preprocessing import from_record
 from scripts import cli
+
+if TYPE_CHECKING:
+    from localization.datasets import Dataset
+    from localization.regression import CoverageMap, LinearMap
+    from saliency.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Options:
 
 
 def main(options: Options) -> int:
+    from localization.evaluation import evaluate
+    from localization.regression import load_bundle
+    from saliency._files import check_writable
+
     with cli.as_options(options, net="--network", linear="--bundle", train="--train-split"):
         check_writable(options.out)
         if options.data.images:
@@ -76,8 +81,11 @@ def main(options: Options) -> int:
     return 0
 
 
-def network(options: Options, linear: LinearMap | CoverageMap | Path | None) -> Network:
+def network(options: Options, linear: "LinearMap | CoverageMap | Path | None") -> "Network":
     """The classifier; a bundle that says how photos entered it is asked, unless the options say so."""
+    from localization.regression import CoverageMap, LinearMap
+    from saliency.models.preprocessing import from_record
+
     net = options.net.load()
     stated = linear.source.get("preprocessing") if isinstance(linear, LinearMap | CoverageMap) else None
     if stated and options.net.entry == cli.Entry():
@@ -85,7 +93,7 @@ def network(options: Options, linear: LinearMap | CoverageMap | Path | None) -> 
     return net
 
 
-def training(options: Options) -> Dataset | None:
+def training(options: Options) -> "Dataset | None":
     """The photos that may be learned from, where there are any of their own; scenes have a split for that."""
     split = options.train_split
     if split is None and options.data.dataset == "scenes" and options.data.images is None and not options.scoring.folds:

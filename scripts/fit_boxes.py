@@ -15,8 +15,7 @@ from typing import Annotated
 import tyro
 
 from localization._processes import Processes
-from localization.fitting import FitOptions, fit
-from saliency._files import check_writable
+from localization.options.fit import FitOptions
 from saliency.errors import InputError
 from scripts import cli
 
@@ -36,6 +35,9 @@ class Options:
 
 
 def main(options: Options) -> int:
+    from localization.fitting import fit
+    from saliency._files import check_writable
+
     with cli.as_options(options):
         options.fit.check()
         check_writable(options.out)

@@ -12,8 +12,7 @@ from pathlib import Path
 import tyro
 
 from localization._processes import Processes
-from localization.map_making import MapOptions, make_maps
-from saliency._files import check_writable
+from localization.options.maps import MapOptions
 from scripts import cli
 
 
@@ -37,6 +36,9 @@ class Options:
 
 
 def main(options: Options) -> int:
+    from localization.map_making import make_maps
+    from saliency._files import check_writable
+
     with cli.as_options(options):
         options.processes.start()
         part, parts = options.processes.share(options.shard)

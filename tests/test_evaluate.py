@@ -12,9 +12,9 @@ from localization.channels import read_channels
 from localization.datasets import load, scenes
 from localization.detection import average_precision, recall_at
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
-from localization.features import pooled
 from localization.protocols import Samples
 from localization.report import tables
+from localization.transforms import pooled
 from saliency import load_network
 from saliency.errors import InputError
 from saliency.methods import METHODS

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from localization.features import Features, areas, gaussian
+from localization.features import Features
+from localization.transforms import areas, gaussian
 from saliency.errors import InputError
 
 

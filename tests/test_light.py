@@ -29,7 +29,10 @@ def test_import_saliency_is_light():
     assert "jax" in everything and not everything & set(HEAVY)
 
 
-LIGHT = ("analyze_occlusion", "convert_weights", "explain", "robustness", "train_classifier")
+LIGHT = (
+    *("analyze_occlusion", "compare", "convert_weights", "evaluate", "explain", "fit_boxes", "make_maps", "robustness"),
+    "train_classifier",
+)
 
 
 @pytest.mark.parametrize("name", LIGHT)

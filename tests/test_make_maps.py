@@ -9,9 +9,9 @@ from PIL import Image
 
 from localization import datasets
 from localization.datasets.dataset import Photos
-from localization.features import pooled
 from localization.map_making import MapOptions, make_maps
 from localization.store import Store, open_store
+from localization.transforms import pooled
 from saliency import gradient_maps, load_network
 from saliency.errors import InputError
 from saliency.models.weights import random_network, save_network

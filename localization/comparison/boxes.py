@@ -13,13 +13,13 @@ from localization.boxes import below_half, map_to_photo, to_photo
 from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
 from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
-from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
 from localization.regression import CoverageMap, fit_coverage, fit_linear_map
 from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
-from localization.routes import EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
+from localization.routes import DEFAULT_ROUTES, EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
 from localization.statistics import mcnemar_exact, paired_difference
+from localization.transforms import pooled
 from saliency.maps.status import status
 from saliency.models.preprocessing import Preprocessing
 
@@ -32,7 +32,6 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
     "full photo": "full image",
 }
 Label = tuple[str, str]  # method, route
-DEFAULT_ROUTES: tuple[Route, ...] = (LINEAR, HEURISTIC)
 SIDE = 96  # pixels of the maps that boxes are made from
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),

@@ -14,8 +14,8 @@ from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.result import PAGE, Comparison
 from localization.comparison.run import compare
 from localization.datasets.dataset import Dataset, sampled
-from localization.features import pooled
 from localization.statistics import in_percent, mcnemar_exact, paired_difference
+from localization.transforms import pooled
 from saliency._checks import kind_of
 from saliency._files import require_all
 from saliency.errors import InputError

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from localization.comparison.boxes import DEFAULT_ROUTES
-from localization.routes import LINEAR, Fitting, Route
+from localization.routes import DEFAULT_ROUTES, LINEAR, Fitting, Route
 from saliency._checks import kind_of, one_of, whole
 from saliency.errors import InputError
-from saliency.methods import Options as MethodOptions
+from saliency.options.methods import Options as MethodOptions
 
 Each = Literal["class", "object"]
 Target = Literal["predicted", "label"]

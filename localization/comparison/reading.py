@@ -11,10 +11,10 @@ from localization.channels import READERS
 from localization.comparison.boxes import Covered, Fit, small, to_photos
 from localization.comparison.maps import SHARD, Made
 from localization.comparison.samples import Samples
-from localization.features import pooled
 from localization.regression import CoverageMap, load_bundle
 from localization.regression.coverage import fit_coverage_blocks, status
 from localization.routes import LINEAR
+from localization.transforms import pooled
 from saliency.errors import InputError
 from saliency.report import plain
 

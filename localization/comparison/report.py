@@ -13,12 +13,12 @@ from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit, Label
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
 from localization.comparison.samples import Samples
-from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
 from localization.routes import EQ4, HEURISTIC, LINEAR
 from localization.statistics import in_percent
+from localization.transforms import pooled
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png

@@ -14,8 +14,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from saliency._batches import cores
 from saliency._checks import whole
+from saliency._cores import cores
 from saliency.errors import InputError
 from saliency.models.classes import label_key
 from saliency.report.record import content_hash

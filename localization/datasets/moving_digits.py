@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from saliency._checks import one_of, whole
 from saliency.errors import InputError
@@ -114,6 +113,8 @@ def _shuffle(count: int, seed: int, turn: int) -> np.ndarray:
 @cache
 def _glyphs(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ink uint8 [1797, side, side], labels, and one fixed shuffle of the instances."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     grey = (data.images * 255 / 16).astype(np.uint8)
     scaled = [np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)) for digit in grey]

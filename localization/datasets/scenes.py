@@ -11,7 +11,6 @@ from functools import cache
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
 
 from saliency._checks import one_of, whole
 
@@ -71,6 +70,8 @@ def scenes(split: str = "test", n: int = 100, seed: int = 0) -> Scenes:
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ink uint8 [1797, 8, 8] in 0..255, labels int64 [1797], and one fixed shuffle of the instances."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     ink = (data.images * 255 / 16).astype(np.uint8)
     return ink, data.target.astype(np.int64), np.random.default_rng(0).permutation(len(ink))
@@ -78,6 +79,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _photos() -> tuple[np.ndarray, ...]:
+    from sklearn.datasets import load_sample_images
+
     return tuple(np.asarray(photo) for photo in load_sample_images().images)
 
 

@@ -18,8 +18,8 @@ import scipy.linalg
 from jax import Array
 from jaxtyping import Float, Int
 
-from localization.features import areas, gaussian
 from localization.regression.rows import total
+from localization.transforms import areas, gaussian
 from saliency._batches import batches, shard_batch
 from saliency._checks import kind_of, number, whole
 from saliency.errors import InputError

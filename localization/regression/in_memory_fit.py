@@ -6,9 +6,9 @@ from typing import Any, get_args
 import numpy as np
 
 from localization.boxes import as_boxes, iou
-from localization.features import Features, stacked
+from localization.features import Coding, Features, stacked
 from localization.regression import ridge, sgd
-from localization.regression.linear_map import Coding, LinearMap, decoded, encoded
+from localization.regression.linear_map import LinearMap, decoded, encoded
 from localization.regression.rows import in_memory
 from localization.regression.solvers import Method, refined
 from saliency._checks import BoxesLike, StackedMapsLike, kind_of, number, one_of, whole

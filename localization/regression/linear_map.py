@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from localization.boxes import as_boxes, clip, ordered
-from localization.features import Features, stacked, transformed
+from localization.features import Coding, Features, stacked
+from localization.transforms import transformed
 from saliency._checks import StackedMapsLike, one_of
 from saliency._files import write_tensors
 from saliency._reading import as_input_error, read_tensors
@@ -24,7 +25,6 @@ from saliency.devices import precision
 from saliency.errors import InputError
 from saliency.maps.status import usable
 
-Coding = Literal["corners", "centre"]
 FORMAT = 2
 
 

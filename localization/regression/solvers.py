@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Literal
 
+from localization.features import Coding
 from localization.regression import lad, overlap, sgd
-from localization.regression.linear_map import Coding
 from localization.regression.ridge import Spectrum
 from localization.regression.rows import FeatureBlocks
 from localization.regression.solution import Solution

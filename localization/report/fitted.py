@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from localization.features import Coding
 from localization.regression import CoverageMap, LinearMap
-from localization.regression.linear_map import Coding
 from saliency._files import require_all
 from saliency.report.page import Figure, Section, Table, fragment, png, write_page
 from saliency.report.record import write_csv, write_json

@@ -9,8 +9,8 @@ import pytest
 from localization import corloc
 from localization.boxes import area, to_input, to_photo
 from localization.datasets import load
-from localization.features import areas
 from localization.regression.flip_equivariant import fit_flip_equivariant
+from localization.transforms import areas
 from saliency import gradient_maps, load_network
 
 pytestmark = pytest.mark.real

@@ -15,8 +15,8 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
-from localization.features import pooled
 from localization.published import VOC as CLASSES
+from localization.transforms import pooled
 from saliency._batches import batches
 from saliency.methods import METHODS
 from saliency.models.network import Network
