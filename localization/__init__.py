@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from saliency._lazy import attached
 
 if TYPE_CHECKING:
-    from localization import datasets, heuristics, protocols
+    from localization import boxes, datasets, heuristics, protocols
     from localization.comparison import CompareOptions, Comparison, NetworkComparison, compare, compare_networks
     from localization.datasets import Dataset, load, scenes
     from localization.datasets.moving_digits import moving_digits
@@ -57,6 +57,7 @@ __all__ = [
     "NetworkComparison",
     "best_iou",
     "bootstrap",
+    "boxes",
     "compare",
     "compare_networks",
     "corloc",

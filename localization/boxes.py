@@ -9,11 +9,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Real
 from numpy.typing import ArrayLike
-from scipy.ndimage import affine_transform
 
 from saliency._checks import as_array
 from saliency.errors import InputError
+from saliency.maps.placement import map_to_photo
 from saliency.models.preprocessing import Placement
+
+__all__ = [
+    "Boxes", "area", "as_boxes", "below_half", "clip", "from_inclusive", "from_tfds", "from_xywh", "iou",
+    "map_to_photo", "ordered", "same_aspect", "to_inclusive", "to_input", "to_photo", "to_tfds", "to_xywh", "visible",
+]  # fmt: skip
 
 Boxes = Float[np.ndarray, "*n 4"]
 
@@ -116,27 +121,6 @@ def visible(boxes: ArrayLike, placement: Placement) -> Float[np.ndarray, "*n"]:
     placed = to_input(boxes, placement)
     whole = area(placed)
     return np.divide(area(clip(placed, placement.input)), whole, out=np.zeros_like(whole), where=whole > 0)
-
-
-def map_to_photo(
-    map: Float[np.ndarray, "h w"], placement: Placement, outside: float = 0.0
-) -> Float[np.ndarray, "height width"]:
-    """A map over the input as a map over the photo: bilinear between pixel centres, `outside` where a crop cut.
-
-    The map may be coarser than the input (a grid of scores): it is taken to cover the whole of it.
-    """
-    # Along one axis: photo pixel p has its centre at p + 1/2, lands at (p + 1/2) * scale + offset in the input, and
-    # so at that number times the map's resolution in the map, whose own pixel q has its centre at q + 1/2.
-    resolution = np.array(map.shape) / placement.input
-    scale = np.array(placement.scale[::-1]) * resolution
-    offset = np.array(placement.offset[::-1]) * resolution
-    start = 0.5 * scale + offset - 0.5
-    photo = affine_transform(map, scale, start, output_shape=placement.photo, order=1, mode="nearest")
-    for axis in (0, 1):
-        centre = start[axis] + scale[axis] * np.arange(placement.photo[axis])
-        cut = (centre < -0.5) | (centre > map.shape[axis] - 0.5)
-        photo[(cut, slice(None)) if axis == 0 else (slice(None), cut)] = outside
-    return photo
 
 
 def _edges(first: int) -> np.ndarray:

@@ -8,44 +8,40 @@ What may be learned from (a linear map or heuristic, thresholds, baseline boxes)
 in folds; photos that are scored are never among them, whatever their files are called.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
-from localization.boxes import below_half, to_input, to_photo, visible
+from localization.boxes import below_half, to_input, visible
 from localization.boxes_file import FORMATS, FoundBoxes, boxes_of, read_boxes
+from localization.channels import READERS
 from localization.datasets.dataset import Dataset, Progress
-from localization.heuristics import fit_heuristic
-from localization.map_sources import MapSource, folder_maps, known_methods, network_maps, recipe_of
+from localization.detection import average_precision, recall_at
+from localization.map_sources import MapSource, Recipe, folder_maps, known_methods, network_maps, recipe_of
 from localization.maxboxacc import BoxAccuracy, box_accuracy
 from localization.metrics import best_iou, corloc, corloc_by_class, hits, mean_iou, top1_loc
 from localization.protocols import MAP_PROTOCOLS, PROTOCOLS, Protocol, Samples, baselines, samples
 from localization.published import published_rows
-from localization.regression import CoverageMap, LinearMap, fit_coverage, fit_linear_map, load_bundle
-from localization.regression.coverage import of_methods
+from localization.regression import CoverageMap, LinearMap, bundle_hash, load_bundle
 from localization.report import evaluated
+from localization.routes import HEURISTIC, LINEAR, Route
+from localization.source_boxes import CHUNK, Bundle, Photos, Several, boxes_of_source, map_size_of, size_of, sizes_of
 from localization.statistics import Estimate, bootstrap, mcnemar_exact, paired_difference
 from saliency._checks import function, kind_of, one_of, whole
 from saliency._files import check_writable
 from saliency.errors import InputError
-from saliency.maps.status import status
 from saliency.methods import Options as MethodOptions
 from saliency.models.classes import ClassList, Match, match_labels, read_classes
 from saliency.models.network import Network
 from saliency.report.entry import entry_words
 from saliency.report.record import content_hash, plain, record
-from saliency.scores import predicted, require_classes
+from saliency.scores import class_count, predicted, require_classes
 
-CHUNK = 32  # photos decoded at once
 Classes = Path | str | Sequence[str] | ClassList
-Predict = Callable[[np.ndarray], np.ndarray]  # maps to boxes in their pixels
-Bundle = LinearMap | CoverageMap
-Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,18 @@ class EvaluationOptions:
     folds: int = 0
     """Learn in so many folds of the photos that are scored, each scored by what the others taught; 0 does not."""
     method: str | None = None
-    """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's)."""
-    route: Literal["linear", "heuristic", "coverage"] = "linear"
-    """Without a saved map to boxes: what is learned on the training photos."""
+    """How a network's maps are made, a name of `saliency.METHODS`; A+B stacks two (default: the protocol's). Or what is
+    read without a map, "channels" or "class channels", by itself or beside maps: channels+A."""
+    route: Route | None = None
+    """What is learned on the training photos, where no saved map to boxes is given: the linear map, Eq. 4 (each pixel
+    its own weights, as in the paper) or the heuristic (default: the protocol's)."""
+    target: Literal["predicted", "label"] | None = None
+    """Class that maps and class channels are of: the predicted one, or each sample's label, so that the box is that of
+    the class asked for (default: the protocol's)."""
+    layers: tuple[str, ...] = ()
+    """Layers whose channels are read, where `method` has channels (default: `localization.channels.layers_of`)."""
+    several: int = 0
+    """Also find so many boxes a sample, scored by recall and average precision; 0 does not."""
     map_size: tuple[int, int] = (56, 56)
     """Rows and columns that maps are pooled to before anything is learned from them."""
     settings: MethodOptions = field(default_factory=MethodOptions)
@@ -76,7 +81,10 @@ class EvaluationOptions:
     def check(self) -> None:
         """InputError for a value that is none."""
         one_of("protocol", self.protocol, PROTOCOLS)
-        one_of("route", self.route, ("linear", "heuristic", "coverage"))
+        if self.route is not None:
+            one_of("route", self.route, get_args(Route))
+        if self.target is not None:
+            one_of("target", self.target, ("predicted", "label"))
         for name in ("difficult", "truncated"):
             kind_of(name, getattr(self, name), bool, "whether such objects count")
         whole("folds", self.folds)
@@ -89,10 +97,14 @@ class EvaluationOptions:
             whole("map_size", side, least=1)
         kind_of("settings", self.settings, MethodOptions, "the options of the methods")
         several = len(known_methods(self.method)) > 1 if self.method else False
-        if several and (self.protocol in MAP_PROTOCOLS or self.route == "heuristic"):
-            raise InputError(
-                f"`method` {self.method}: only a linear map and coverage take several methods at once; give one"
-            )
+        if several and (self.protocol in MAP_PROTOCOLS or self.route == HEURISTIC):
+            raise InputError(f"`method` {self.method}: only a linear map takes several methods at once; give one")
+        kind_of("layers", self.layers, tuple, "names of layers")
+        whole("several", self.several)
+        if self.method and self.protocol in MAP_PROTOCOLS and set(known_methods(self.method)) & set(READERS):
+            raise InputError(f"`protocol` {self.protocol} scores maps, and `method` {self.method} has channels, no map")
+        if self.several and PROTOCOLS[self.protocol].each != "class":
+            raise InputError("`several` boxes are for protocols whose samples are a photo and a class")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,34 +146,6 @@ class Evaluation:
         return evaluated.notebook(self.results, self.data, self.samples, self.found)
 
 
-@dataclass(frozen=True, eq=False)
-class _Photos:
-    """What is scored (`data`, `samples`) and what is learned from; `parts` pairs the learned samples with those that
-    are scored by what these taught: one pair, or one a fold. `alike` numbers the photos of the learned samples, photos
-    that show the same with one number."""
-
-    data: Dataset
-    samples: Samples
-    train: Dataset | None
-    learned: Samples | None
-    parts: Sequence[tuple[np.ndarray, np.ndarray]]
-    alike: Int[np.ndarray, " m"]
-
-    @property
-    def folded(self) -> bool:
-        return self.train is self.data
-
-    @property
-    def training(self) -> list[tuple[Dataset, Samples]]:
-        """The training photos, where they are others than those that are scored."""
-        return [] if self.folded or self.train is None or self.learned is None else [(self.train, self.learned)]
-
-    @cached_property
-    def sizes(self) -> Float[np.ndarray, "n 2"]:
-        """(height, width) of each scored sample's photo."""
-        return _sizes(self.data, self.samples)
-
-
 def evaluate(
     data: Dataset,
     *,
@@ -193,8 +177,8 @@ def evaluate(
     _check(data, boxes, maps, net, linear, train, options, progress)
     protocol = PROTOCOLS[options.protocol]
     linear = load_bundle(linear) if isinstance(linear, Path | str) else linear
-    if isinstance(linear, CoverageMap):
-        _map_size(linear)
+    if linear is not None:
+        map_size_of(linear)
     known = classes if classes is None or isinstance(classes, ClassList) else read_classes(classes)
     if box_format is not None:
         one_of("box_format", box_format, FORMATS)
@@ -207,17 +191,21 @@ def evaluate(
     results: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
     right = None
-    match = _match(net, known, photos.samples) if net and protocol.name == "top1-loc" else None
+    match = _match(net, known, photos.samples) if net else None
+    if net is not None and match is not None and protocol.name == "top1-loc":
+        require_classes(net)
     source = None
     if maps is not None:
         source, inputs["maps"] = folder_maps(Path(maps), [(photos.data, photos.samples), *photos.training])
     elif net is not None:
-        recipe = recipe_of(options.method, options.settings, protocol.method, linear)
-        index_of = _index_of(net, known, photos) if protocol.target == "label" else {}
-        source = network_maps(net, recipe, protocol.target, index_of)
+        recipe = recipe_of(options.method, options.settings, protocol.method, linear, options.layers)
+        _check_channels(linear, recipe)
+        target = options.target or protocol.target
+        index_of = _index_of(net, known, photos) if target == "label" else {}
+        source = network_maps(net, recipe, target, index_of)
         inputs["network"] = net.digest
     if linear is not None:
-        inputs["linear"] = _bundle_hash(linear)
+        inputs["linear"] = bundle_hash(linear)
     if protocol.name in MAP_PROTOCOLS:
         assert source is not None  # checked
         results |= _threshold_figures(source, options, photos, progress)
@@ -230,12 +218,18 @@ def evaluate(
             found[Path(boxes).stem] = read.boxes
             results["boxes_notes"] = list(read.notes)
         elif source is not None:
-            found[source.name] = _boxes_of_maps(source, options, photos, linear, progress)
-            results["route"] = options.route if linear is None else "saved"
-        if protocol.name == "top1-loc":
-            assert net is not None and match is not None  # checked
-            right = _predicted_right(net, match.indices, photos, progress)
-            results["class_accuracy"] = bootstrap(right, clusters=photos.samples.images, seed=options.seed)
+            found[source.name], several = boxes_of_source(
+                source, photos, route=options.route or protocol.route, bundle=linear, map_size=options.map_size,
+                several=options.several, seed=options.seed, progress=progress,
+            )  # fmt: skip
+            results["route"] = options.route or protocol.route if linear is None else "saved"
+            if options.several:
+                results["several"] = _several(several, photos.samples, options.several)
+        if net is not None and match is not None and (protocol.name == "top1-loc" or _classifies(net, match)):
+            said = _predicted_right(net, match.indices, photos, progress)
+            results["class_accuracy"] = bootstrap(said, clusters=photos.samples.images, seed=options.seed)
+            results["labels"] = match.describe()
+            right = said if protocol.name == "top1-loc" else None
         results |= _box_figures(found, protocol, photos, small, right, options.seed)
     origin = record({"options": options, "strict": strict}, options.seed, content_hash(inputs))
     return Evaluation(
@@ -249,7 +243,7 @@ def evaluate(
             "source": dict(source.record) if source is not None else {},
             "notes": [str(note) for note in photos.data.notes],
             "summary": photos.data.summary(),
-            "labels": match.describe() if match else "",
+            "labels": "",
             "entry": entry_words(net.preprocess, [a.size for a in photos.data.annotations]) if net else "",
             "boxes_notes": [],
             "cropped_away": cropped_away(net, photos.data, photos.samples) if net else 0,
@@ -260,6 +254,34 @@ def evaluate(
         found,
         right,
     )
+
+
+def _check_channels(bundle: Bundle | None, recipe: Recipe) -> None:
+    """InputError for a coverage map of channels where none are read."""
+    if isinstance(bundle, CoverageMap) and recipe.reader is None and any(len(shape) != 2 for shape in bundle.shapes):
+        said = ", ".join("x".join(map(str, shape)) for shape in bundle.shapes)
+        raise InputError(
+            f"`linear`: a coverage map of features {said} cannot be applied to maps of a method alone;"
+            " `method` channels reads such features"
+        )
+
+
+def _several(found: Sequence[Several], of: Samples, k: int) -> dict[str, Any]:
+    """Recall at 1 and k boxes of all true boxes, average precision of each class among the samples that show it."""
+    labels = np.array(of.labels)
+    boxes, scores = [own for own, _ in found], [own for _, own in found]
+    rows = []
+    for label in sorted(set(of.labels)):
+        own = np.flatnonzero(labels == label)
+        parts = [[array[i] for i in own] for array in (boxes, scores, of.true)]
+        recalls = {f"recall_at_{count}": recall_at(parts[0], parts[2], count) for count in (1, k)}
+        rows.append({"class": label, "true": sum(map(len, parts[2])), "ap": average_precision(*parts), **recalls})
+    return {
+        "k": k,
+        "mean_ap": float(np.mean([row["ap"] for row in rows])),
+        **{f"recall_at_{count}": recall_at(boxes, of.true, count) for count in (1, k)},
+        "classes": rows,
+    }
 
 
 def cropped_away(net: Network, data: Dataset, samples: Samples) -> int:
@@ -296,6 +318,16 @@ def _check(
         )
     if len(given) > 1:
         raise InputError(f"`{given[0]}` and `{given[1]}` exclude each other: score one at a time")
+    if options.several and (isinstance(linear, LinearMap) or given not in (["maps"], ["net"])):
+        raise InputError("`several` boxes are found in maps or channels by coverage: give `maps` or `net`")
+    route = options.route or PROTOCOLS[options.protocol].route
+    if linear is None and route != LINEAR:
+        if options.several:
+            raise InputError(f"`several` boxes are found by `route` {LINEAR!r}, not by {route!r}")
+        if options.method and set(known_methods(options.method)) & set(READERS):
+            raise InputError(
+                f"`method` {options.method} has channels, whose boxes come by `route` {LINEAR!r}, not by {route!r}"
+            )
     if linear is not None and given != ["net"]:
         raise InputError("`linear` needs `net`, whose maps it applies to")
     if options.folds and (train is not None or PROTOCOLS[options.protocol].shares):
@@ -324,19 +356,19 @@ def _contents(
     return own, learned.decodable(strict=strict, progress=progress).without(own)
 
 
-def _photos(data: Dataset, other: Dataset | None, protocol: Protocol, options: EvaluationOptions) -> _Photos:
+def _photos(data: Dataset, other: Dataset | None, protocol: Protocol, options: EvaluationOptions) -> Photos:
     def chosen(data: Dataset) -> Samples:
         return samples(data, protocol.each, difficult=options.difficult, truncated=options.truncated)
 
     wanted = chosen(data)
     if options.folds:
         shown = _alike(wanted, data)
-        return _Photos(data, wanted, data, wanted, _folds(shown, options), shown)
+        return Photos(data, wanted, data, wanted, _folds(shown, options), shown)
     if other is None:
-        return _Photos(data, wanted, None, None, [], np.empty(0, int))
+        return Photos(data, wanted, None, None, [], np.empty(0, int))
     learned = chosen(other)
     parts = [(np.arange(len(learned)), np.arange(len(wanted)))]
-    return _Photos(data, wanted, other, learned, parts, _alike(learned, other))
+    return Photos(data, wanted, other, learned, parts, _alike(learned, other))
 
 
 def _alike(of: Samples, data: Dataset) -> Int[np.ndarray, " n"]:
@@ -354,7 +386,7 @@ def _folds(shown: Int[np.ndarray, " n"], options: EvaluationOptions) -> list[tup
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(options.folds)]
 
 
-def _training(photos: _Photos) -> dict[str, Any] | None:
+def _training(photos: Photos) -> dict[str, Any] | None:
     """What was learned from, for the record and the page."""
     if photos.train is None or photos.learned is None:
         return None
@@ -373,7 +405,12 @@ def _match(net: Network, classes: ClassList | None, of: Samples) -> Match:
     return match_labels(of.labels, net.classes if classes is None else classes)
 
 
-def _index_of(net: Network, classes: ClassList | None, photos: _Photos) -> dict[str, int]:
+def _classifies(net: Network, match: Match) -> bool:
+    """Whether the network can be right or wrong: it has several classes, of which one is a label of the samples."""
+    return class_count(net.architecture) > 1 and bool((match.indices >= 0).any())
+
+
+def _index_of(net: Network, classes: ClassList | None, photos: Photos) -> dict[str, int]:
     """The network's class of every label; InputError where one has none, for then there is no map to make."""
     index_of: dict[str, int] = {}
     for own in (photos.samples, photos.learned):
@@ -389,100 +426,7 @@ def _index_of(net: Network, classes: ClassList | None, photos: _Photos) -> dict[
     return index_of
 
 
-def _boxes_of_maps(
-    source: MapSource,
-    options: EvaluationOptions,
-    photos: _Photos,
-    linear: Bundle | None,
-    progress: Progress | None,
-) -> Float[np.ndarray, "n 4"]:
-    """Each sample's box in its photo's pixels; NaN where the map says nothing."""
-    found = np.full((len(photos.samples), 4), np.nan)
-    total = len(photos.samples) + (0 if linear else sum(len(learned) for _, learned in photos.training))
-    done = 0
-
-    def chunks(data: Dataset, of: Samples, size: Size) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        nonlocal done
-        for first in range(0, len(of), CHUNK):
-            indices = np.arange(first, min(first + CHUNK, len(of)))
-            yield indices, source.pooled(data, of, indices, size)
-            done += len(indices)
-            if progress is not None:
-                progress(done, total)
-
-    def place(indices: np.ndarray, maps: np.ndarray, predict: Predict) -> None:
-        boxes = np.where((status(maps) == "ok")[:, None], predict(maps), np.nan)
-        for i, box in zip(indices, boxes):
-            found[i] = to_photo(box, source.placement(_size(photos.data, photos.samples, i), maps.shape[-2:]))
-
-    if linear is not None:
-        for indices, maps in chunks(photos.data, photos.samples, _map_size(linear)):
-            place(indices, maps, _by_bundle(linear, source.record))
-        return found
-    assert photos.train is not None and photos.learned is not None  # checked
-    maps = np.concatenate([own for _, own in chunks(photos.train, photos.learned, options.map_size)])
-    shape = (maps.shape[-2], maps.shape[-1])
-    known = np.array(
-        [
-            to_input(box, source.placement(_size(photos.train, photos.learned, i), shape))
-            for i, box in enumerate(photos.learned.largest)
-        ]
-    )
-    usable = status(maps) == "ok"
-    for learned, scored in photos.parts:
-        own = learned[usable[learned]]
-        predict = _learned(maps[own], known[own], photos.alike[own], options)
-        if photos.folded:
-            place(scored, maps[scored], predict)
-        else:
-            for indices, new in chunks(photos.data, photos.samples, options.map_size):
-                place(indices, new, predict)
-    return found
-
-
-def _learned(maps: np.ndarray, boxes: np.ndarray, alike: np.ndarray, options: EvaluationOptions) -> Predict:
-    """What takes maps to boxes by the route of the options; `alike` numbers the photos, copies with one number."""
-    if options.route == "heuristic":
-        return fit_heuristic(maps, boxes, seed=options.seed).predict
-    if options.route == "linear":
-        return fit_linear_map(maps, boxes, seed=options.seed).predict
-    size = (maps.shape[-2], maps.shape[-1])
-    coverage = fit_coverage(of_methods(maps), boxes, size=size, photos=alike, seed=options.seed)
-    return lambda new: coverage.predict(of_methods(new))
-
-
-def _by_bundle(bundle: Bundle, source: Mapping[str, Any]) -> Predict:
-    """What takes maps of the bundle's size to boxes in their pixels."""
-    if isinstance(bundle, LinearMap):
-        return partial(bundle.predict, source=source)
-    scale = np.tile(_map_size(bundle)[::-1], 2) / np.tile(bundle.size[::-1], 2)
-    return lambda maps: bundle.predict(of_methods(maps), source=source) * scale
-
-
-def _map_size(bundle: Bundle) -> Size:
-    """(height, width) of the maps that it takes. Raises InputError for a coverage map of other features than those."""
-    if isinstance(bundle, LinearMap):
-        return bundle.size
-    sizes = {shape[:2] for shape in bundle.shapes}
-    if any(len(shape) != 2 for shape in bundle.shapes) or len(sizes) > 1:
-        said = ", ".join("x".join(map(str, shape)) for shape in bundle.shapes)
-        raise InputError(
-            f"`linear`: a coverage map of features {said} cannot be applied to maps of a method, which are of one size;"
-            " fit it to maps, or call its `predict` with such features"
-        )
-    height, width = sizes.pop()
-    return height, width
-
-
-def _bundle_hash(bundle: Bundle) -> str:
-    if isinstance(bundle, LinearMap):
-        return content_hash(bundle.weights, bundle.intercept, bundle.typical)
-    own = bundle.correction
-    learned = [bundle.solution, own.mean, own.deviation, *(() if own.weights is None else (own.weights,))]
-    return content_hash(*learned, own.best, plain(bundle.cells), bundle.size, bundle.shapes)
-
-
-def _boxes_of_file(path: Path, photos: _Photos, box_format: str | None) -> tuple[FoundBoxes, str]:
+def _boxes_of_file(path: Path, photos: Photos, box_format: str | None) -> tuple[FoundBoxes, str]:
     """Each sample's box, and the file's hash; a sample without a row counts as a miss."""
     data, of = photos.data, photos.samples
     images = [data.annotations[i].source for i in of.images]
@@ -491,11 +435,11 @@ def _boxes_of_file(path: Path, photos: _Photos, box_format: str | None) -> tuple
     return boxes_of(rows, images, of.labels, sizes, source=path, box_format=box_format), content_hash(path.read_bytes())
 
 
-def _baseline_boxes(photos: _Photos) -> dict[str, np.ndarray]:
+def _baseline_boxes(photos: Photos) -> dict[str, np.ndarray]:
     """Boxes that look at no photo, by name, of every sample."""
     if photos.train is None or photos.learned is None:
         return {"full photo": photos.sizes[:, [1, 0, 1, 0]] * [0, 0, 1, 1]}
-    sizes = _sizes(photos.train, photos.learned)
+    sizes = sizes_of(photos.train, photos.learned)
     found: dict[str, np.ndarray] = {}
     for learned, scored in photos.parts:
         own = photos.samples.select(scored)
@@ -506,10 +450,9 @@ def _baseline_boxes(photos: _Photos) -> dict[str, np.ndarray]:
 
 
 def _predicted_right(
-    net: Network, indices: Int[np.ndarray, " n"], photos: _Photos, progress: Progress | None
+    net: Network, indices: Int[np.ndarray, " n"], photos: Photos, progress: Progress | None
 ) -> Bool[np.ndarray, " n"]:
     """Whether the class of the largest logit is the sample's label; no class is right for a label that is none."""
-    require_classes(net)
     images = photos.samples.images
     shown = np.unique(images)
     said = np.full(len(photos.data), -2)
@@ -522,7 +465,7 @@ def _predicted_right(
 
 
 def _threshold_figures(
-    source: MapSource, options: EvaluationOptions, photos: _Photos, progress: Progress | None
+    source: MapSource, options: EvaluationOptions, photos: Photos, progress: Progress | None
 ) -> dict[str, Any]:
     """The oracle's figure and, where there are training photos, the one whose thresholds come from those."""
     protocol = options.protocol
@@ -530,8 +473,9 @@ def _threshold_figures(
     def accuracy(data: Dataset, of: Samples) -> BoxAccuracy:
         def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for i in range(len(of)):
+                assert source.maps is not None  # checked
                 (map,) = source.maps(data, of, np.array([i]))
-                yield map, to_input(of.true[i], source.placement(_size(data, of, i), (map.shape[0], map.shape[1])))
+                yield map, to_input(of.true[i], source.placement(size_of(data, of, i), (map.shape[0], map.shape[1])))
                 if progress is not None:
                     progress(i + 1, len(of))
 
@@ -556,7 +500,7 @@ def _threshold_figures(
 def _box_figures(
     found: Mapping[str, np.ndarray],
     protocol: Protocol,
-    photos: _Photos,
+    photos: Photos,
     small: Bool[np.ndarray, " n"],
     right: Bool[np.ndarray, " n"] | None,
     seed: int,
@@ -612,11 +556,3 @@ def _box_figures(
     ]
     published = list(published_rows(protocol.name, set(photos.samples.labels)))
     return {"rows": rows, "paired": compared, "published": published}
-
-
-def _sizes(data: Dataset, of: Samples) -> Float[np.ndarray, "n 2"]:
-    return np.array([data.annotations[i].size for i in of.images], float)
-
-
-def _size(data: Dataset, of: Samples, sample: int) -> Size:
-    return data.annotations[of.images[sample]].size

@@ -1,4 +1,4 @@
-"""The linear map from the maps of a store to boxes, at any size: its penalty chosen on held-out images, its figures.
+"""The linear map from the maps of a store to boxes, at any size: what is chosen on left-out images, its figures.
 
     result = fit(["runs/maps"])
     print(result.table())
@@ -10,7 +10,7 @@ clock, so that a killed run, started again, ends in the same bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,13 +22,15 @@ from localization._processes import check_part
 from localization.datasets.dataset import Progress
 from localization.features import Features
 from localization.metrics import best_iou, hits
-from localization.regression import LinearMap, ridge, sgd
+from localization.regression import CoverageMap, LinearMap, cells, ridge, sgd
+from localization.regression.coverage import of_methods
 from localization.regression.data import RegressionData, open_regression_data
 from localization.regression.linear_map import Coding, decoded, encoded
 from localization.regression.moments import moments
 from localization.regression.rows import gathered
 from localization.regression.solution import Solution
-from localization.regression.solvers import Method, refined
+from localization.regression.solvers import refined
+from localization.regression.store_coverage import fit_draws, fit_store, predict_store
 from localization.report import fitted
 from localization.statistics import bootstrap, mcnemar_exact
 from saliency._checks import function, kind_of, number, one_of, whole
@@ -37,26 +39,30 @@ from saliency.errors import InputError
 from saliency.report.record import content_hash, record
 
 Figures = dict[str, Any]
+Method = Literal["coverage", "ridge", "lad", "iou", "sgd"]
+DRAWN = 8  # scored images whose coverage is kept to be drawn
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """How the linear map is fitted, chosen and scored."""
 
-    method: Method = "lad"
-    """ridge in closed form; least absolute deviations or an overlap loss, started there; SGD as the paper has it."""
+    method: Method = "coverage"
+    """coverage: one set of weights for all places of a map. The others give each feature weights of its own: ridge in
+    closed form; least absolute deviations (lad) or an overlap loss (iou), started there; SGD as the paper has it."""
     features: Features = field(default_factory=Features)
     coding: Coding = "corners"
-    lambdas: tuple[float, ...] = ridge.LAMBDAS
-    """Penalties to choose from, relative to the mean eigenvalue of the features' covariance."""
+    lambdas: tuple[float, ...] | None = None
+    """Penalties to choose from, relative to the mean eigenvalue of the features' covariance (default: the method's)."""
     choose: Literal["iou", "corloc"] = "iou"
-    """Figure on the held-out images that chooses the penalty."""
+    """Figure on the held-out images that chooses the penalty; coverage chooses in folds, by squared error."""
     shares: tuple[float, float, float] = (0.75, 0.15, 0.10)
-    """Of the images, to fit, to choose and to score."""
+    """Of the images, to fit, to choose and to score; coverage learns from the first two, and chooses in folds of
+    them."""
     steps: int | None = None
     """Of lad, iou or sgd (default: each one's own)."""
     few_shot: tuple[int, ...] = ()
-    """Also fit ridge to so many boxes, and plot CorLoc against them."""
+    """Also fit coverage, or ridge for the other methods, to so many boxes, and plot CorLoc against them."""
     repeats: int = 5
     """Draws of each few-shot size."""
     budget: int = 4096
@@ -73,9 +79,9 @@ class FitOptions:
         kind_of("features", self.features, Features, "what the linear map sees of a map")
         if len(self.shares) != 3 or min(self.shares) <= 0 or sum(self.shares) > 1 + 1e-9:
             raise InputError(f"shares must be three numbers above 0 that sum to at most 1, not {self.shares}")
-        if not self.lambdas:
+        if self.lambdas is not None and not self.lambdas:
             raise InputError("lambdas must be one or more numbers above 0")
-        for penalty in self.lambdas:
+        for penalty in self.lambdas or ():
             number("lambdas", penalty, above=0)
         for n in self.few_shot:
             whole("few_shot", n, least=3)
@@ -84,17 +90,23 @@ class FitOptions:
         for name in ("budget", "cache", "seed"):
             whole(name, getattr(self, name))
 
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        return self.lambdas or (cells.LAMBDAS if self.method == "coverage" else ridge.LAMBDAS)
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """The fitted `linear` map; `results` is all that is written as JSON; `boxes` float `[n, 4]` are those predicted for
-    the scored images `[n]`, in pixels of their photos, and `overlaps` `[n]` their best IoU."""
+    the scored images `[n]`, in pixels of their photos, and `overlaps` `[n]` their best IoU. `covered` float `[k, rows,
+    columns]` is what a coverage map sees in the first of them."""
 
-    linear: LinearMap
+    linear: LinearMap | CoverageMap
     results: Figures
     images: Sequence[str]
     boxes: Float[np.ndarray, "n 4"]
     overlaps: Float[np.ndarray, " n"]
+    covered: Float[np.ndarray, "k rows columns"] = field(default_factory=lambda: np.empty((0, 1, 1)))
 
     @property
     def rows(self) -> list[Figures]:
@@ -117,10 +129,10 @@ class Fit:
         """
         check_writable(Path(folder))
         results = {**self.results, "command": command}
-        return fitted.write(Path(folder), results, self.linear, self.images, self.boxes, self.overlaps)
+        return fitted.write(Path(folder), results, self.linear, self.images, self.boxes, self.overlaps, self.covered)
 
     def _repr_html_(self) -> str:
-        return fitted.notebook(self.results, self.linear)
+        return fitted.notebook(self.results, self.linear, self.covered)
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,8 @@ def fit(
     folders = [Path(store) for store in ([stores] if isinstance(stores, Path | str) else stores)]
     data = open_regression_data(folders, options.features, part=part, parts=parts, cache=options.cache * 2**20)
     split, notes = _split(data, options)
+    if options.method == "coverage":
+        return _by_coverage(data, split, options, progress, notes)
     targets = encoded(data.target_boxes(), options.coding, data.size)
     solution, path = _fitted(data, split, targets, options, parts)
     made = {
@@ -171,6 +185,29 @@ def fit(
     images, boxes = _predicted(data, split.score, targets, [solution], options.coding)
     curve = _few_shot(data, split, targets, options, progress) if options.few_shot else []
     return _scored(options, data, split, linear, images, data.to_photos(boxes[0], images), curve, notes)
+
+
+def _by_coverage(
+    data: RegressionData, split: "_Split", options: FitOptions, progress: Progress | None, notes: list[str]
+) -> Fit:
+    """Learned from the images to fit and to choose, for it chooses in folds of its own."""
+    learned = np.sort(np.concatenate([split.fit, split.choose]))
+    coverage = fit_store(data, learned, lambdas=options.penalties, seed=options.seed)
+    images, boxes = predict_store(data, split.score, [coverage])
+    curve, rng = list[Figures](), np.random.default_rng(options.seed)
+    sizes = [n for n in options.few_shot if n <= len(learned)]
+    for n in sizes:
+        draws = [rng.choice(learned, n, replace=False) for _ in range(options.repeats)]
+        fits = fit_draws(data, draws, lambdas=options.penalties, seed=options.seed)
+        curve.append(_drawn(data, n, *predict_store(data, split.score, fits)))
+        if progress is not None:
+            progress(len(curve) * options.repeats, len(sizes) * options.repeats)
+    first = next(data.map_blocks(split.score), None)
+    covered = coverage.coverage(of_methods(first[1][:DRAWN])) if first else np.empty((0, 1, 1))
+    whole = replace(split, fit=learned, choose=np.empty(0, int))
+    notes = [*notes, *coverage.record["notes"]]
+    found = data.to_photos(boxes[0], images)
+    return replace(_scored(options, data, whole, coverage, images, found, curve, notes), covered=covered)
 
 
 def _split(data: RegressionData, options: FitOptions) -> tuple[_Split, list[str]]:
@@ -201,21 +238,22 @@ def _fitted(
         spectrum = ridge.from_rows(np.concatenate(list(rows.blocks())), rows.targets)
     elif 3 * 8 * data.width**2 <= options.budget * 2**20:
         sums = moments(rows)
-        if options.method == "ridge" and len(options.lambdas) == 1:  # nothing to choose: no eigenvectors are needed
-            solutions = [ridge.one_penalty(sums, options.lambdas[0], rows)]
+        if options.method == "ridge" and len(options.penalties) == 1:  # nothing to choose: no eigenvectors are needed
+            solutions = [ridge.one_penalty(sums, options.penalties[0], rows)]
         else:
             spectrum = ridge.from_moments(sums)
     elif options.method == "ridge":
-        solutions = [ridge.conjugate_gradients(rows, penalty) for penalty in options.lambdas]
+        solutions = [ridge.conjugate_gradients(rows, penalty) for penalty in options.penalties]
     else:
         raise InputError(
             f"{data.width:,} features need more than `budget` {options.budget} MiB for a {options.method} fit;"
             " raise it, pool the maps, or use `method` ridge"
         )
     if spectrum is not None:
-        solutions = ridge.polished(spectrum, rows, [spectrum.solution(penalty) for penalty in options.lambdas])
+        solutions = ridge.polished(spectrum, rows, [spectrum.solution(penalty) for penalty in options.penalties])
     assert solutions is not None
     path = _chosen(data, split, targets, solutions, options)
+    assert options.method != "coverage"  # which has solutions of its own
     best = solutions[max(range(len(solutions)), key=lambda i: (path[i], solutions[i].penalty))]
     if spectrum is not None:
         best = refined(
@@ -269,14 +307,18 @@ def _few_shot(
             def overlap_of(codes: np.ndarray, boxes: np.ndarray = boxes[drawn]) -> float:
                 return float(best_iou(decoded(codes, options.coding, data.size), boxes).mean())
 
-            solutions.append(ridge.cross_validated(x[drawn], own.targets[drawn], options.lambdas, overlap_of)[1])
+            solutions.append(ridge.cross_validated(x[drawn], own.targets[drawn], options.penalties, overlap_of)[1])
             if progress is not None:
                 progress(len(curve) * options.repeats + len(solutions), len(sizes) * options.repeats)
-        images, found = _predicted(data, split.score, targets, solutions, options.coding)
-        true = [data.true()[i] for i in images]
-        right = np.array([hits(best_iou(data.to_photos(one, images), true)) for one in found])
-        curve.append({"n": n, **_interval(right.mean(0)), "draws": right.mean(1)})
+        curve.append(_drawn(data, n, *_predicted(data, split.score, targets, solutions, options.coding)))
     return curve
+
+
+def _drawn(data: RegressionData, n: int, images: np.ndarray, boxes: np.ndarray) -> Figures:
+    """CorLoc of boxes `[draws, m, 4]` learned from n images each."""
+    true = [data.true()[i] for i in images]
+    right = np.array([hits(best_iou(data.to_photos(one, images), true)) for one in boxes])
+    return {"n": n, **_interval(right.mean(0)), "draws": right.mean(1)}
 
 
 def _interval(values: np.ndarray) -> Figures:
@@ -288,7 +330,7 @@ def _scored(
     options: FitOptions,
     data: RegressionData,
     split: _Split,
-    linear: LinearMap,
+    linear: LinearMap | CoverageMap,
     images: np.ndarray,
     boxes: np.ndarray,
     curve: list[Figures],
@@ -333,7 +375,7 @@ def _scored(
         "notes": notes,
         "entry": data.entry(),
         "penalty": linear.penalty,
-        "path": linear.record["path"],
+        "path": linear.record["left_out_error" if isinstance(linear, CoverageMap) else "path"],
         "rows": rows,
         "few_shot": curve,
     }

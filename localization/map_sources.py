@@ -8,11 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from localization.channels import READERS, Reader, read_channels
 from localization.datasets.dataset import Dataset
 from localization.external import external_maps, placement
 from localization.features import pooled
 from localization.protocols import Samples
 from localization.regression import CoverageMap, LinearMap
+from localization.regression.coverage import of_methods
 from saliency._reading import as_input_error
 from saliency.errors import InputError
 from saliency.methods import METHODS, Method, Options
@@ -26,72 +28,123 @@ Size = tuple[int, int]  # height, width
 @dataclass(frozen=True)
 class MapSource:
     """`maps(data, samples, indices)` gives for each sample a map float `[h, w]`, or `[m, h, w]` of m methods stacked;
-    `placement(photo, map)`, both (height, width), says where a photo lies in its map. `record` says what they are."""
+    `placement(photo, map)`, both (height, width), says where a photo lies in its map. `record` says what they are.
+
+    `channels`, of the same arguments, gives what is read of a network without a map, over an input of `frame`; then
+    there may be no maps."""
 
     name: str
-    maps: Callable[[Dataset, Samples, Int[np.ndarray, " k"]], Sequence[np.ndarray] | np.ndarray]
+    maps: Callable[[Dataset, Samples, Int[np.ndarray, " k"]], Sequence[np.ndarray] | np.ndarray] | None
     placement: Callable[[Size, Size], Placement]
     record: Mapping[str, Any] = field(default_factory=dict)
+    channels: Callable[[Dataset, Samples, Int[np.ndarray, " k"]], list[np.ndarray]] | None = None
+    frame: Size = (1, 1)
+
+    def features(
+        self, data: Dataset, samples: Samples, indices: Int[np.ndarray, " k"], size: Size
+    ) -> tuple[list[np.ndarray], Size]:
+        """Channels, then the maps of each method, and the (height, width) in whose pixels boxes are learned."""
+        maps = of_methods(self.pooled(data, samples, indices, size)) if self.maps else []
+        if self.channels is None:
+            return maps, (maps[0].shape[1], maps[0].shape[2])
+        return [*self.channels(data, samples, indices), *maps], self.frame
 
     def pooled(
         self, data: Dataset, samples: Samples, indices: Int[np.ndarray, " k"], size: Size
     ) -> Float[np.ndarray, "k *m h w"]:
         """Maps averaged to `size` at most, and to exactly that where they are of several sizes."""
+        assert self.maps is not None  # the caller's
         maps = self.maps(data, samples, indices)
         shapes = {map.shape[-2:] for map in maps}
         to = size if len(shapes) > 1 else tuple(map(min, next(iter(shapes)), size))
         return np.stack([pooled(map.astype(np.float32), to) for map in maps])
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What is made of a network: methods with their options, stacked, and a reader's channels of some layers."""
+
+    name: str
+    methods: Sequence[tuple[Method, Options]]
+    reader: Reader | None = None
+    layers: tuple[str, ...] = ()
+
+
 def network_maps(
-    net: Network,
-    recipe: tuple[str, list[tuple[Method, Options]]],
-    target: Literal["predicted", "label"],
-    index_of: Mapping[str, int],
+    net: Network, recipe: Recipe, target: Literal["predicted", "label"], index_of: Mapping[str, int]
 ) -> MapSource:
-    """The maps of a network: of the predicted class, or of each sample's own label, whose class `index_of` gives."""
-    name, methods = recipe
+    """The maps and channels of a network: of the predicted class, or of each sample's own label, whose class
+    `index_of` gives."""
+
+    def chosen(samples: Samples, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Photos, their target classes, and what takes these back to the samples."""
+        photos = samples.images[indices]
+        if target == "label":
+            return photos, np.array([index_of[samples.labels[i]] for i in indices]), np.arange(len(indices))
+        photos, back = np.unique(photos, return_inverse=True)  # the objects of a photo share its map
+        return photos, None, back
 
     def maps(data: Dataset, samples: Samples, indices: np.ndarray) -> np.ndarray:
-        photos, targets = samples.images[indices], None
-        back = np.arange(len(indices))
-        if target == "label":
-            targets = np.array([index_of[samples.labels[i]] for i in indices])
-        else:  # the objects of a photo share its map
-            photos, back = np.unique(photos, return_inverse=True)
+        photos, targets, back = chosen(samples, indices)
         x = net.preprocess([data.images[i] for i in photos])
-        stack = [method.maps(net, x, target=targets, options=options) for method, options in methods]
+        stack = [method.maps(net, x, target=targets, options=options) for method, options in recipe.methods]
         return (stack[0] if len(stack) == 1 else np.stack(stack, axis=1))[back]
 
+    def channels(data: Dataset, samples: Samples, indices: np.ndarray) -> list[np.ndarray]:
+        photos, targets, back = chosen(samples, indices)
+        x = net.preprocess([data.images[i] for i in photos])
+        by_class = recipe.reader is not None and recipe.reader.by_class
+        targets = np.full(len(x), -1) if targets is None else targets
+        return [own[back] for own in read_channels(net, x, recipe.layers, target=targets if by_class else None)]
+
     said = {
-        "method": name,
+        "method": recipe.name,
         "network": net.name,
         "weights": net.digest,
         "preprocessing": plain(net.preprocess.record()),
     }
-    return MapSource(name, maps, lambda photo, size: placement(net.preprocess, photo, size), said)
+    return MapSource(
+        recipe.name,
+        maps if recipe.methods else None,
+        lambda photo, size: placement(net.preprocess, photo, size),
+        said,
+        channels if recipe.reader else None,
+        net.preprocess.size,
+    )
 
 
 def recipe_of(
-    method: str | None, options: Options, default: str, linear: LinearMap | CoverageMap | None
-) -> tuple[str, list[tuple[Method, Options]]]:
+    method: str | None,
+    options: Options,
+    default: str,
+    linear: LinearMap | CoverageMap | None,
+    layers: tuple[str, ...] = (),
+) -> Recipe:
     """The methods' names, A+B for stacked ones, and each with its options: a linear map's own, unless one is given."""
-    if linear is None or method or "method" not in linear.source:
-        name = method or default
-        return name, [(METHODS[part], options) for part in known_methods(name)]
-    name = str(linear.source["method"])
-    methods, stated = [METHODS[part] for part in known_methods(name)], linear.source.get("options", {})
-    each = stated if isinstance(stated, list) else [stated] * len(methods)
+    stated_by_linear = linear is not None and not method and "method" in linear.source
+    name = str(linear.source["method"]) if linear is not None and stated_by_linear else method or default
+    names = known_methods(name)
+    readers = [READERS[one] for one in names if one in READERS]
+    methods = [METHODS[one] for one in names if one in METHODS]
+    if len(readers) > 1:
+        raise InputError(f"`method` {name}: class channels hold the channels too; give one of them")
+    each: Sequence[Any] = [options] * len(methods)
+    if linear is not None and stated_by_linear:
+        stated = linear.source.get("options", {})
+        layers = layers or tuple(linear.source.get("layers", ()))
+        with as_input_error("the linear map", "does not say how its maps were made; name the method"):
+            each = [_as_stated(own) for own in (stated if isinstance(stated, list) else [stated] * len(methods))]
     with as_input_error("the linear map", "does not say how its maps were made; name the method"):
-        return name, [(one, _as_stated(own)) for one, own in zip(methods, each, strict=True)]
+        return Recipe(name, list(zip(methods, each, strict=True)), readers[0] if readers else None, layers)
 
 
 def known_methods(stacked: str) -> list[str]:
-    """The methods of "A+B". Raises InputError for one that is none."""
+    """The methods and readers of "A+B". Raises InputError for one that is none."""
+    able = [*METHODS, *(name for name, reader in READERS.items() if not reader.maps)]
     names = stacked.split("+")
     for name in names:
-        if name not in METHODS:
-            raise InputError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+        if name not in able:
+            raise InputError(f"unknown method {name!r}; choose from {', '.join(able)}")
     return names
 
 

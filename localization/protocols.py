@@ -19,7 +19,8 @@ _PAPER = "Fast Object Localization via Sensitivity Analysis"
 
 @dataclass(frozen=True)
 class Protocol:
-    """`method` is the map that the paper took; `shares` splits one set into training, test and validation photos."""
+    """`method` is the map that the paper took, and `route` how it became a box; `shares` splits one set into training,
+    test and validation photos."""
 
     name: str
     summary: str
@@ -27,6 +28,7 @@ class Protocol:
     mean_over: Literal["classes", "samples"] = "samples"
     strict: bool = True
     method: str = "gradient-max"
+    route: Literal["linear map", "Eq. 4"] = "linear map"
     target: Literal["predicted", "label"] = "predicted"
     shares: tuple[float, ...] = ()
 
@@ -45,11 +47,13 @@ PROTOCOLS = {
             each="object",
             mean_over="classes",
             method="gestalt-max",
+            route="Eq. 4",
         ),
         Protocol(
             "paper-imagenet",
             f"one box an image, class-logit map, mean over channels, photos split 75/15/10 ({_PAPER})",
             method="gradient-mean",
+            route="Eq. 4",
             shares=(75, 15, 10),
         ),
         Protocol(

@@ -6,6 +6,10 @@
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
     saliency.explain(net, "cat.jpg").save("runs/cat")            # classes, maps and their cost, one picture
+    saliency.show(photos, {"Grad-CAM": maps}, preprocess=net.preprocess).savefig("maps.pdf")
+
+`overlay` makes one picture of one map, `show` a figure of many; `map_to_photo` brings a map to a photo's own pixels.
+Boxes from maps, data sets and figures are the package `localization`'s.
 
 The way goes photo -> `models` -> `scores` -> `maps`, `occlusion` -> `faithfulness`. Bad input raises InputError.
 """
@@ -19,12 +23,14 @@ if TYPE_CHECKING:
     from saliency.cache import use_cache
     from saliency.errors import InputError
     from saliency.explanation import Explanation, explain
+    from saliency.gallery import show
     from saliency.maps.attention import attention_maps, class_attention_maps
     from saliency.maps.cam import activation_maps, cam, grad_cam
     from saliency.maps.cam_passes import ablation_cam, score_cam
     from saliency.maps.full_grad import full_grad
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
+    from saliency.maps.placement import map_to_photo
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from saliency.models.preprocessing import Preprocessing
     from saliency.models.weights import load_network, save_network
     from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
-    from saliency.pictures import grid, overlay
+    from saliency.pictures import overlay
     from saliency.scores import Score, logits, probabilities
     from saliency.zeiler_fergus import analyze_occlusion
 
@@ -76,9 +82,9 @@ __all__ = [
     "full_grad",
     "grad_cam",
     "gradient_maps",
-    "grid",
     "load_network",
     "logits",
+    "map_to_photo",
     "methods",
     "models",
     "occlusion_maps",
@@ -87,6 +93,7 @@ __all__ = [
     "rise_maps",
     "save_network",
     "score_cam",
+    "show",
     "status",
     "use_cache",
 ]

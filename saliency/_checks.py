@@ -179,7 +179,7 @@ def number(name: str, value: object, *, least: float = -np.inf, above: float = -
     if not real or not least <= value or not above < value < below:  # type: ignore[operator]
         bounds = {"of at least": least, "above": above, "below": below}
         said = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if np.isfinite(bound))
-        raise InputError(f"{name} must be a finite number {said}, not {described(value)}".replace("  ", " "))
+        raise InputError(f"{name} must be {f'a finite number {said}'.strip()}, not {described(value)}")
 
 
 def pair(name: str, value: int | Pair) -> Pair:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import tyro
 
+from localization.channels import READERS
 from localization.comparison import DEFAULT_METHODS, CompareOptions, compare, compare_networks
 from localization.comparison.networks import answer
 from localization.datasets import Dataset
@@ -41,13 +42,15 @@ class Options:
     n_train: int | None = None
     """Training photos, drawn with the seed (default: 1000 scenes, all of another data set)."""
     methods: tuple[str, ...] = DEFAULT_METHODS
-    """Names from --list; all: every one that suits the network."""
+    """Names from --list; all: every method with maps that suits the network."""
     maps: tuple[str, ...] = ()
     """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id, over the whole photo."""
     boxes: tuple[str, ...] = ()
     """Boxes of another tool: NAME=FILE.csv with columns image,x0,y0,x1,y1 and perhaps label, score."""
     box_format: str | None = None
     """The numbers of --boxes: xyxy (default), xywh, cxcywh, or one of these after normalised-."""
+    bundle: tuple[Path, ...] = ()
+    """Files of what was learned on another data set, from features compared here (--keep-bundles, fit_boxes)."""
     compare: tyro.conf.OmitArgPrefixes[CompareOptions] = field(default_factory=CompareOptions)
     out: Path = Path("runs/compare")
     compile_cache: cli.Cache = None
@@ -60,6 +63,7 @@ class Options:
 def main(options: Options) -> int:
     if options.list:
         print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
+        print("\n\n".join(["", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)
@@ -71,8 +75,8 @@ def main(options: Options) -> int:
     with cli.as_options(options), cli.progress("map", options.quiet) as progress:
         found = compare(
             net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
-            box_format=options.box_format, classes=options.network.classes, options=options.compare,
-            folder=options.out, progress=progress, command=cli.command(),
+            box_format=options.box_format, bundles=options.bundle, classes=options.network.classes,
+            options=options.compare, folder=options.out, progress=progress, command=cli.command(),
         )  # fmt: skip
     if found.reused:
         print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")

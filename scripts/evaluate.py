@@ -7,7 +7,7 @@
 
 Boxes come from a CSV, from a folder of maps, or from a network's maps: through a saved linear map or coverage map
 (`--bundle`, which knows how its maps were made), or through what is learned on `--train-split` or in `--folds`
-(`--route`: a linear map, a heuristic or coverage). Without any of these the baselines alone are scored.
+(`--route`: "linear map", "Eq. 4" or heuristic). Without any of these the baselines alone are scored.
 """
 
 from dataclasses import dataclass, field

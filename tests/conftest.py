@@ -25,6 +25,20 @@ install_import_hook(HOOKED, "tests.typechecking.checked")
 # The maps' arithmetic: no float64 where float32 was meant.
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")
 
+# Where coverage is one part of many: its search for the best cells, tried in tests/test_coverage.py, takes compiling.
+GIVEN_CELLS = ("comparison", "evaluate", "fit_boxes", "doors", "bad_arguments")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def given_cells(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage takes its default cells, and of several arrays all."""
+    if request.module.__name__.rpartition("test_")[2] not in GIVEN_CELLS:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("localization.regression.coverage._steps", lambda shapes: [])
+        yield
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:

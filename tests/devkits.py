@@ -1,4 +1,4 @@
-"""Data sets written to disk by tests, in their published layouts."""
+"""Data sets written to disk by tests, in their published layouts, and figures as a devkit computes them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,3 +46,42 @@ def write_imagenet(root: Path, boxes: Mapping[str, Sequence[float]], size: tuple
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def voc_average_precision(found, scores, true, difficult, threshold=0.5, eleven=False) -> float:
+    """VOCevaldet.m and VOCap.m of the PASCAL VOC devkit, line by line, but for its pixels' +1; lists a photo.
+
+    Boxes are x0 y0 x1 y1. `eleven`: VOC 2007's mean over the recalls 0, 0.1 ... 1.
+    """
+    detections = [(s, i, box) for i, own in enumerate(found) for box, s in zip(own, scores[i])]
+    detections.sort(key=lambda one: -one[0])
+    taken = [[False] * len(own) for own in true]
+    npos = sum(not d for own in difficult for d in own)
+    tp, fp = [0.0] * len(detections), [0.0] * len(detections)
+    for d, (_, i, bb) in enumerate(detections):
+        ovmax, jmax = -np.inf, -1
+        for j, bbgt in enumerate(true[i]):
+            iw = min(bb[2], bbgt[2]) - max(bb[0], bbgt[0])
+            ih = min(bb[3], bbgt[3]) - max(bb[1], bbgt[1])
+            if iw > 0 and ih > 0:
+                ua = (bb[2] - bb[0]) * (bb[3] - bb[1]) + (bbgt[2] - bbgt[0]) * (bbgt[3] - bbgt[1]) - iw * ih
+                ov = iw * ih / ua
+                if ov > ovmax:
+                    ovmax, jmax = ov, j
+        if ovmax >= threshold:
+            if not difficult[i][jmax]:
+                if not taken[i][jmax]:
+                    tp[d] = 1.0
+                    taken[i][jmax] = True
+                else:
+                    fp[d] = 1.0
+        else:
+            fp[d] = 1.0
+    tp, fp = np.cumsum(tp), np.cumsum(fp)
+    rec, prec = tp / npos, tp / np.maximum(fp + tp, np.finfo(float).eps)
+    if eleven:
+        return sum(max(prec[rec >= t], default=0.0) for t in np.arange(11) / 10) / 11
+    mrec, mpre = [0.0, *rec, 1.0], [0.0, *prec, 0.0]
+    for i in reversed(range(len(mpre) - 1)):
+        mpre[i] = max(mpre[i], mpre[i + 1])
+    return sum((mrec[i] - mrec[i - 1]) * mpre[i] for i in range(1, len(mrec)) if mrec[i] != mrec[i - 1])

@@ -104,9 +104,10 @@ GOOD |= {
     zeiler_fergus.Options: {},
     zeiler_fergus.analyze_occlusion: {"net": NET, "photos": [VIDEOS[0, 0]]},
     saliency.overlay: {"photo": VIDEOS[0, 0], "saliency_map": MAPS[0]},
-    saliency.grid: {"images": [VIDEOS[0, 0]]},
     saliency.use_cache: {"folder": "off"},
     saliency.explain: {"net": NET, "photos": [VIDEOS[0, 0]]},
+    saliency.show: {"photos": [VIDEOS[0, 0]], "maps": MAPS[:1]},
+    saliency.map_to_photo: {"map": MAPS[0], "placement": NET.preprocess.placement((40, 60))},
 }  # fmt: skip
 
 MISSING = Path("no/such/file.csv")
@@ -349,7 +350,7 @@ BAD = {
     localization.fit_linear_map: {
         "maps": (MAPS[0], r"maps must be numbers \[n, h, w\]"),
         "boxes": (BOX[:3], "3 boxes do not pair with 4 maps"),
-        "method": ("magic", "method must be one of ridge, lad, iou, sgd"),
+        "method": ("magic", "method must be one of coverage, ridge, lad, iou, sgd"),
         "features": ("raw", "features must be a Features"),
         "coding": ("polar", "coding must be one of corners, centre"),
         "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),
@@ -425,6 +426,7 @@ BAD = {
         "maps": ({"mine": 3}, r"maps\['mine'\] must be a path, not 3"),
         "boxes": ("mine.csv", "boxes must map names to paths, not str"),
         "box_format": ("corners", "box_format must be one of xyxy"),
+        "bundles": ("edges.safetensors", "bundles must be a list of paths"),
         "classes": (3, "classes must be a file of class names"),
         "options": ({}, "options must be a CompareOptions"),
         "folder": (3, "folder must be a path, not 3"),
@@ -447,13 +449,15 @@ BAD = {
         "each": ("photo", "each must be one of class, object"),
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
         "n_test": (0, "n_test must be a whole number of at least 1"),
-        "fit": ("svm", "fit must be one of auto, lad, flip-equivariant"),
-        "routes": (("linear",), "routes must be one of linear map, heuristic, coverage, not 'linear'"),
+        "fit": ("svm", "fit must be one of coverage, lad, flip-equivariant"),
+        "routes": (("linear",), "routes must be one of linear map, Eq. 4, heuristic, not 'linear'"),
+        "layers": ("fire9", "layers must be a tuple"),
         "stack": (["edges"], "stack must be a tuple"),
         "occlusion_strides": ((0,), "occlusion_strides must be a whole number of at least 1"),
         "quality": (-1, "quality must be a whole number of at least 0"),
         "settings": ({}, "settings must be a Options"),
         "keep_maps": (3, "keep_maps must be a bool"),
+        "keep_bundles": (3, "keep_bundles must be a bool"),
         "strict": (3, "strict must be a bool"),
     },
     LINEAR.predict: {
@@ -524,6 +528,7 @@ BAD |= {
     saliency.overlay: {
         "photo": (X[0], r"a photo must be uint8 \[h, w, 3\]"),
         "saliency_map": (MAPS, r"saliency_map must be numbers \[h, w\]"),
+        "preprocess": ("crop", "preprocess must be a Preprocessing"),
         "limit": (0, "limit must be a finite number above 0"),
         "opacity": (1.5, r"opacity must lie in 0\.\.1"),
         "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
@@ -543,11 +548,22 @@ BAD |= {
         "options": (3, "options must be"),
         "progress": PROGRESS,
     },
-    saliency.grid: {
-        "images": ([], "images must hold at least one picture"),
-        "titles": (["a", "b"], "titles must be one for each of the 1 images, not 2"),
+    saliency.show: {
+        "photos": ([], "photos must hold at least one photo"),
+        "maps": (MAPS, r"maps must be \[n, h, w\], a map for each of the 1 photos, not float64 \[4, 6, 7\]"),
+        "titles": (["a", "b"], "titles must be one for each of the 1 photos, not 2"),
+        "boxes": (BOX, r"boxes must be one, or an array \[k, 4\], for each of the 1 photos"),
+        "preprocess": ("crop", "preprocess must be a Preprocessing"),
+        "scale": ("photo", "scale must be one of map, row, column, all"),
+        "opacity": (0, "opacity must be a finite number above 0"),
+        "colours": ("pinkish", "colours must be one of matplotlib's colour maps"),
         "columns": (0, "columns must be a whole number of at least 1"),
         "title": (3, "title must be text, not 3"),
+    },
+    saliency.map_to_photo: {
+        "map": (MAPS, r"map must be numbers \[h, w\], not \[4, 6, 7\]"),
+        "placement": ((40, 60), "placement must be a Placement, as net.preprocess.placement"),
+        "outside": ("no", "outside must be a finite number, not 'no'"),
     },
     zeiler_fergus.analyze_occlusion: {
         "net": NETWORK,
@@ -566,7 +582,8 @@ BAD |= {
 
 # Taken for their truth, so that no value is bad.
 ANY = {
-    saliency.overlay: {"signed"},
+    saliency.overlay: {"signed", "as_image"},
+    saliency.show: {"signed"},
     datasets.load: {"decode", "strict"},
     localization.evaluate: {"strict"},
     localization.make_maps: {"strict"},
@@ -633,7 +650,10 @@ BAD_OPTIONS = {
         "truncated": ("no", "truncated must be a bool"),
         "folds": (1, "folds must be 0 or at least 2, not 1"),
         "method": ("magic", "unknown method 'magic'; choose from gradient-max"),
-        "route": ("scenic", "route must be one of linear, heuristic, coverage"),
+        "route": ("scenic", "route must be one of linear map, Eq. 4, heuristic"),
+        "target": ("best", "target must be one of predicted, label"),
+        "layers": ("fire9", "layers must be a tuple"),
+        "several": (-1, "several must be a whole number of at least 0"),
         "map_size": ((8, 0), "map_size must be a whole number of at least 1, not 0"),
         "settings": ("few", "settings must be a Options"),
     },
@@ -646,7 +666,7 @@ BAD_OPTIONS = {
         "shard_size": (0, "shard_size must be a whole number of at least 1"),
     },
     localization.FitOptions: {
-        "method": ("magic", "method must be one of ridge, lad, iou, sgd"),
+        "method": ("magic", "method must be one of coverage, ridge, lad, iou, sgd"),
         "features": ("raw", "features must be a Features"),
         "coding": ("polar", "coding must be one of corners, centre"),
         "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from localization.boxes import map_to_photo
+from localization.channels import read_channels
 from localization.comparison import CompareOptions, Comparison, compare
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
-from localization.regression import fit_coverage
+from localization.features import Features
+from localization.regression import fit_coverage, fit_linear_map
 from saliency import InputError
 from saliency.maps.status import status
 from saliency.methods import METHODS
@@ -25,7 +27,7 @@ from tests.devkits import voc_object, write_photo, write_text, write_voc
 pytestmark = pytest.mark.usefixtures("composed")
 NET = random_network(scenes_cnn(((4,), (6,)), size=(24, 32)))
 NAMES = tuple(f"class {k}" for k in range(10))
-OPTIONS = CompareOptions(quality=0, folds=4)
+OPTIONS = CompareOptions(quality=0, folds=4, fit="lad")  # the quickest
 EDGES = ("edges",)
 
 
@@ -282,7 +284,8 @@ def test_without_training_photos_the_data_are_cross_fitted_in_ten_folds(tmp_path
 
 def test_the_page_says_which_class_is_explained_and_which_folds_map_is_drawn(tmp_path):
     data = voc(tmp_path, n=8, label="wombat")
-    found = compare(network(), data, methods=EDGES, options=replace(OPTIONS, folds=2))
+    options = replace(OPTIONS, folds=2, routes=("Eq. 4", "heuristic"))
+    found = compare(network(), data, methods=EDGES, options=options)
     page = found.files["report.html"].decode()
     assert "Each of the 2 folds has its own: shown is their mean" in page
     assert "explained: class" in page and "wombat" in page
@@ -379,7 +382,7 @@ def test_bad_arguments_are_one_sentence_and_leave_nothing(tmp_path, change, says
         ({"quality": -1}, "quality must be a whole number of at least 0"),
         ({"target": "dog"}, "target must be one of predicted, label"),
         ({"each": "photo"}, "each must be one of class, object"),
-        ({"fit": "svm"}, "fit must be one of auto, lad, flip-equivariant"),
+        ({"fit": "svm"}, "fit must be one of coverage, lad, flip-equivariant"),
         ({"settings": {}}, "settings must be a Options"),
         ({"occlusion_strides": (0,)}, "occlusion_strides must be a whole number of at least 1"),
         ({"occlusion_strides": 8}, "occlusion_strides must be a tuple"),
@@ -456,8 +459,8 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
 
 
 @pytest.mark.drawn
-def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
-    """Objects of one photo stay in one fold, of the solver's own too; the other routes' rows are what they were."""
+def test_the_linear_map_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
+    """Objects of one photo stay in one fold, of the solver's own too; other routes' rows do not hang on it."""
     rng, objects = np.random.default_rng(3), {}
     for i in range(12):
         x, y = rng.integers(1, 40, 2).tolist()
@@ -471,43 +474,183 @@ def test_coverage_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     np.save(folder / "000.npy", np.full((60, 80), np.nan))
     np.save(folder / "001.npy", np.zeros((60, 80)))
     given = {"methods": (), "maps": {"theirs": folder}}
-    options = replace(OPTIONS, folds=3, routes=("linear map", "heuristic", "coverage"))
+    options = replace(OPTIONS, folds=3, fit="coverage", routes=("linear map", "Eq. 4", "heuristic"))
     found = compare(network(), data, **given, options=options, folder=tmp_path / "out")
-    plain = compare(network(), data, **given, options=replace(OPTIONS, folds=3))
+    other = replace(options, routes=("heuristic", "Eq. 4", "linear map"), fit="lad")
+    plain = compare(network(), data, **given, options=other)
 
     samples = gathered(network(), data, folds=3, seed=options.settings.seed)
     maps = np.stack([np.load(folder / f"{name}.npy") for name in samples.ids]).astype(np.float32)
     known, said = samples.largest, status(maps)
+    by_pixel = np.full((len(samples), 4), np.nan)
     expected, why = np.full((len(samples), 4), np.nan), np.full(len(samples), "", "<U20")
     for train, test in samples.parts:
         train = train[said[train] == "ok"]
         assert not set(samples.images[train]) & set(samples.images[test])
         fit = fit_coverage(maps[train], known[train], photos=samples.images[train])
         expected[test], why[test] = fit.predict(maps[test]), fit.status(maps[test])
-    rows = [row for row in found.images if row["route"] == "coverage" and row["method"] == "theirs"]
+        eq4 = fit_linear_map(maps[train], known[train], method="ridge", features=Features.raw())
+        by_pixel[test] = np.where((said[test] == "ok")[:, None], eq4.predict(maps[test]), np.nan)
+    rows = [row for row in found.images if row["route"] == "linear map" and row["method"] == "theirs"]
     assert [row["image"] for row in rows] == list(samples.ids) and len(rows) == 24
     np.testing.assert_allclose([[row[k] for k in ("x0", "y0", "x1", "y1")] for row in rows], expected, atol=2e-3)
     assert [row["status"] for row in rows] == why.tolist()
+    rows = [row for row in found.images if row["route"] == "Eq. 4"]
+    np.testing.assert_allclose([[row[k] for k in ("x0", "y0", "x1", "y1")] for row in rows], by_pixel, atol=2e-3)
     assert {"not finite", "constant", "ok"} <= set(why)
-    own = next(row for row in found.rows if row["route"] == "coverage")
+    own = next(row for row in found.rows if row["route"] == "linear map")
     assert own["no_box"] == np.isnan(expected).any(1).sum() >= 4
-    assert any(one["route"] == "coverage" for one in found.results["paired"])
-    assert [row for row in found.rows if row["route"] != "coverage"] == plain.rows
-    assert not any(row["route"] == "coverage" for row in plain.rows)
-    assert "pictures/coverage-1.png" in found.files and "pictures/coverage-1.png" not in plain.files
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "What coverage sees" in page and "coverage learns weights from the training boxes too" in page
-    assert "coverage" not in plain.files["report.html"].decode().partition("<script")[0].replace("hatched", "")
+    assert {one["route"] for one in found.results["paired"]} == {"linear map", "Eq. 4", "heuristic", "none"}
+    rest = [[row for row in one.rows if row["route"] != "linear map"] for one in (found, plain)]
+    assert rest[0] == rest[1] and len(rest[0]) == 6
+    page, text = (one.files["report.html"].decode().partition("<script")[0] for one in (found, plain))
+    assert "Beside a map what the linear map reads in it" in page and "covered" not in text
+    assert "the same for all places of the map. Eq. 4 learns a weight for each pixel" in page
+    assert "The linear map learns a weight for each of a map&#39;s profiles" in text
+    assert [name for name in found.files if "weights" in name] == ["pictures/weights-theirs-Eq. 4.png"]
 
 
 def test_routes_are_those_that_are_asked_for(tmp_path):
-    """Coverage alone, of stacked methods too; of the heuristic alone nothing is stacked."""
+    """Eq. 4 alone, of stacked methods too; of the heuristic alone nothing is stacked."""
     data = voc(tmp_path / "VOC", n=12)
-    options = replace(OPTIONS, folds=2, stack=("edges", "centre-gaussian"), routes=("coverage",))
+    options = replace(OPTIONS, folds=2, stack=("edges", "centre-gaussian"), routes=("Eq. 4",))
     found = compare(network(), data, methods=options.stack, options=options)
     ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
-    assert ours == {(name, "coverage") for name in (*options.stack, "stacked")}
+    assert ours == {(name, "Eq. 4") for name in (*options.stack, "stacked")}
     assert found.files["report.html"]
     found = compare(network(), data, methods=options.stack, options=replace(options, routes=("heuristic",)))
     ours = {(row["method"], row["route"]) for row in found.rows if row["route"] != "none"}
     assert ours == {(name, "heuristic") for name in options.stack}
+
+
+def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
+    """Channels by themselves, of the class, and beside the maps: what fit_coverage gives on the same folds."""
+    data = voc(tmp_path / "VOC", n=14, label="class 7")
+    folder = truth(tmp_path / "maps", data)
+    np.save(folder / "001.npy", np.full((60, 80), np.nan))
+    names = ("edges", "channels", "class channels", "channels + maps")
+    options = replace(OPTIONS, folds=2, fit="coverage", target="label", quality=1, keep_maps=True)
+    found = compare(
+        network(), data, methods=names, maps={"theirs": folder}, options=options, folder=tmp_path / "out"
+    )  # fmt: skip
+    rows = {(row["method"], row["route"]): row for row in found.rows}
+    assert {route for method, route in rows if "channels" in method} == {"linear map"}
+    assert [rows[name, "linear map"]["backwards"] for name in names] == [0, 0, 1, None]  # of theirs nothing is known
+    assert rows["channels", "linear map"]["forwards"] == 1 and rows["channels", "linear map"]["no_box"] == 0
+    assert rows["channels + maps", "linear map"]["no_box"] == 1
+
+    net = network()
+    samples = gathered(net, data, folds=2, seed=options.settings.seed)
+    x = samples.input(range(len(samples)))
+    layers = read_channels(net, x)
+    assert all(samples.targets == 7)
+    by_class = read_channels(net, x, target=samples.targets)
+    entry = net.preprocess
+    over = [
+        external_maps(folder, samples.ids, samples.sizes).over(entry, name, size)
+        for name, size in zip(samples.ids, samples.sizes)
+    ]
+    maps = [METHODS["edges"].maps(net, x), np.stack(over).astype(np.float32)]
+    for name, features in (("channels", layers), ("class channels", by_class), ("channels + maps", [*layers, *maps])):
+        own = [row for row in found.images if row["method"] == name]
+        for train, test in samples.parts:
+            train = train[np.isfinite(features[-1][train]).all(tuple(range(1, features[-1].ndim)))]
+            known, photos = samples.target_boxes(entry)[train], samples.images[train]
+            fit = fit_coverage([one[train] for one in features], known, size=entry.size, photos=photos)
+            expected = fit.predict([one[test] for one in features])
+            boxes = [[own[i][key] for key in ("x0", "y0", "x1", "y1")] for i in test]
+            scale = np.array([entry.size[1] / 80, entry.size[0] / 60] * 2)
+            np.testing.assert_allclose(np.array(boxes) * scale, expected, atol=0.01)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "They read a network&#39;s features and explain nothing" in page
+    assert [row["method"] for row in found.results["quality"]["rows"]] == ["edges", "theirs"]
+    assert {path.name for path in (tmp_path / "out" / "maps").iterdir()} == {"edges", "theirs", "key"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"options": OPTIONS},
+            "channels has no map, .* keep routes 'linear map' and fit 'coverage', or leave",
+        ),
+        ({"methods": ("channels + maps",)}, "channels \\+ maps reads the maps of other methods too: name one"),
+        ({"layers": ("relu9",)}, "has no layer 'relu9'"),
+    ],
+)
+def test_readers_that_do_not_suit_are_refused(tmp_path, change, says):
+    options = change.get("options", CompareOptions(folds=2, quality=0, layers=change.get("layers", ())))
+    with pytest.raises(InputError, match=says):
+        compare(
+            network(), voc(tmp_path / "VOC", n=4), methods=change.get("methods", ("channels",)), options=options,
+            folder=tmp_path / "out",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_readers_without_boxes_are_left_out_and_said(tmp_path):
+    write_photo(tmp_path / "one.png", (50, 70))
+    options = CompareOptions(quality=0)
+    found = compare(network(), load("folder", tmp_path), methods=("edges", "channels"), options=options)
+    assert [row["method"] for row in found.rows] == ["edges"]
+    assert found.notes == ["channels: left out, for there is no box to learn from"]
+
+
+def test_what_is_learned_elsewhere_is_carried_over(tmp_path):
+    """Bundles of one comparison, of a map, of stacked maps, of channels and of channels beside maps, in another."""
+    first, second = voc(tmp_path / "first", n=14), voc(tmp_path / "second", n=10, sides=(24, 20))
+    for i in range(10):
+        write_photo(tmp_path / "second" / "JPEGImages" / f"{i:03d}.jpg", (60, 80), seed=70 + i)
+    names = ("edges", "centre-gaussian", "channels", "channels + maps")
+    options = CompareOptions(folds=2, quality=0, stack=("edges", "centre-gaussian"), routes=("linear map",))
+    kept = compare(
+        network(), first, methods=names, options=replace(options, keep_bundles=True), folder=tmp_path / "out"
+    )
+    paths = [tmp_path / "out" / "bundles" / f"{name}.safetensors" for name in (*names, "stacked")]
+    assert sorted((tmp_path / "out" / "bundles").iterdir()) == sorted(paths) and set(kept.bundles) == {
+        *names,
+        "stacked",
+    }
+    samples = gathered(network(), first, folds=2, seed=0)
+    maps = METHODS["edges"].maps(network(), samples.input(range(14)))
+    known = samples.target_boxes(network().preprocess)
+    expected = fit_coverage(maps, known, photos=samples.images)  # of both folds
+    np.testing.assert_array_equal(kept.bundles["edges"].solution, expected.solution)
+
+    found = compare(network(), second, methods=("edges", "centre-gaussian"), bundles=paths, options=options)
+    rows = {(row["method"], row["route"]): row for row in found.rows}
+    assert {label for label in rows if label[1] == "from first"} == {
+        (name, "from first") for name in (*names, "stacked")
+    }
+    x, sizes = gathered(network(), second, folds=2, seed=0).input(range(10)), np.array([80 / 32, 60 / 24] * 2)
+    own = [METHODS[name].maps(network(), x) for name in ("edges", "centre-gaussian")]
+    layers = read_channels(network(), x)
+    features = (own[0], own[1], layers, [*layers, *own], own)
+    for name, one in zip((*names, "stacked"), features):
+        boxes = [row for row in found.images if (row["method"], row["route"]) == (name, "from first")]
+        boxes = np.array([[row[key] for key in ("x0", "y0", "x1", "y1")] for row in boxes])
+        np.testing.assert_allclose(boxes, kept.bundles[name].predict(one) * sizes, atol=0.01)
+    stated = {(one["method"], one["against"]): one for one in found.results["carried"]}
+    assert set(stated) == {(name, "median box, none") for name in (*names, "stacked")} | {
+        (name, f"{name}, linear map") for name in ("edges", "centre-gaussian", "stacked")
+    }
+    one = stated["edges", "edges, linear map"]
+    assert one["difference"] == pytest.approx(
+        rows["edges", "from first"]["corloc"] - rows["edges", "linear map"]["corloc"]
+    )
+    assert "without one box of this one" in found.files["report.html"].decode()
+    assert found.table().count("from first") == 5
+
+    with pytest.raises(InputError, match=r"edges.safetensors: was learned from maps of edges, which is not compared"):
+        compare(network(), second, methods=("random",), bundles=paths[:1], options=options)
+    with pytest.raises(InputError, match="bundles: two are of the same features and data set"):
+        compare(network(), second, methods=("edges",), bundles=paths[:1] * 2, options=options)
+    with pytest.raises(InputError, match="bundles must be a list of paths"):
+        compare(network(), second, methods=("edges",), bundles=str(paths[0]), options=options)
+    with pytest.raises(InputError, match="fitted to features of preprocessing"):
+        compare(network("letterbox"), second, methods=("edges",), bundles=paths[:1], options=options)
+    expected.save(tmp_path / "silent.safetensors")
+    with pytest.raises(InputError, match="a bundle to compare is a coverage map that says what it was learned from"):
+        compare(network(), second, methods=("edges",), bundles=[tmp_path / "silent.safetensors"], options=options)
+    with pytest.raises(InputError, match="keep_bundles keeps what coverage has learned"):
+        CompareOptions(keep_bundles=True, fit="lad")

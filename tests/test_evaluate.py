@@ -8,7 +8,9 @@ import pytest
 
 from localization import Features, fit_coverage, fit_linear_map, protocols
 from localization.boxes import iou
+from localization.channels import read_channels
 from localization.datasets import load, scenes
+from localization.detection import average_precision, recall_at
 from localization.evaluation import EvaluationOptions, cropped_away, evaluate
 from localization.features import pooled
 from localization.protocols import Samples
@@ -58,6 +60,8 @@ def command(**options) -> int:
 
 def run(devkit, tmp_path, **options) -> dict:
     given = {"dataset": "voc", "data_root": devkit, "split": "test", "out": tmp_path / "out"}
+    if "several" not in options and "channels" not in options.get("method", ""):
+        given["route"] = "Eq. 4"  # the quickest
     assert command(**given | options) == 0
     return json.loads((tmp_path / "out" / "results.json").read_text())
 
@@ -272,7 +276,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
         map = np.zeros((30, 40), np.float32)
         map[:15, : round((21 + 2 * (i % 10)) / 2)] = i != 11
         np.save(tmp_path / "maps" / f"{i:03d}.npy", map)
-    row = run(devkit, tmp_path, maps=tmp_path / "maps", folds=4, route="coverage")["rows"][-1]
+    row = run(devkit, tmp_path, maps=tmp_path / "maps", folds=4, route="linear map")["rows"][-1]
     found = boxes_in(tmp_path / "out", "maps")
 
     data = load("voc", devkit, split="test")
@@ -297,7 +301,7 @@ def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
     method = "edges+gradient-max"
     net, train, test = load_network("scenes_cnn"), load("scenes", split="train"), load("scenes", split="test", limit=10)
     train = train.select(range(40))
-    result = evaluate(test, net=net, train=train, options=EvaluationOptions(route="coverage", method=method))
+    result = evaluate(test, net=net, train=train, options=EvaluationOptions(route="linear map", method=method))
 
     def maps(data):
         x = net.preprocess([data.images[i] for i in range(len(data))])
@@ -338,6 +342,25 @@ def test_paper_voc07_with_a_network(devkit, tmp_path):
     assert row["method"] == "gestalt-max" and row["figure"]["n"] == 20 and row["figure"]["missing"] == 0
     assert row["figure"]["value"] == np.mean([figure["value"] for figure in row["classes"].values()])
     assert results["published"] == []  # other classes than the paper's
+    assert "class_accuracy" not in results  # no label is a class of the network
+    data, net = load("voc", devkit, split="trainval"), load_network("scenes_cnn")
+    net.preprocess = net.preprocess.changed("stretch")
+    learned, scored = (protocols.samples(one, "object") for one in (data, load("voc", devkit, split="test")))
+
+    def maps(split, of):
+        images = load("voc", devkit, split=split).images
+        own = METHODS["gestalt-max"].maps(net, net.preprocess([images[i] for i in of.images]))
+        return pooled(own, (56, 56))
+
+    sizes = np.array([one.size for one in data.annotations])[learned.images][:, [1, 0, 1, 0]]
+    fit = fit_linear_map(
+        maps("trainval", learned), learned.largest / sizes * 56, method="ridge", features=Features.raw()
+    )
+    sizes = np.array([one.size for one in load("voc", devkit, split="test").annotations])[scored.images][
+        :, [1, 0, 1, 0]
+    ]
+    expected = fit.predict(maps("test", scored)) / 56 * sizes
+    np.testing.assert_allclose(boxes_in(tmp_path / "out", "gestalt-max"), expected, atol=0.02)
 
 
 def test_paper_imagenet_with_a_network(tmp_path):
@@ -366,7 +389,7 @@ def test_paper_imagenet_with_a_network(tmp_path):
         ({"map_size": (8, 0)}, "--map-size must be a whole number of at least 1, not 0"),
         ({"method": "magic"}, "unknown method 'magic'"),
         ({"method": "cam+magic"}, "unknown method 'magic'"),
-        ({"method": "cam+edges", "route": "heuristic"}, "only a linear map and coverage take several methods"),
+        ({"method": "cam+edges", "route": "heuristic"}, "only a linear map takes several methods"),
         ({"network": "scenes_cnn"}, "nothing to learn boxes from"),
         ({"network": "scenes_cnn", "protocol": "gt-known", "train_split": "trainval"}, "scenes_cnn has no class 'cat'"),
     ],
@@ -460,7 +483,7 @@ def test_maps_of_photos_of_several_sizes(tmp_path, rng):
     given = {"maps": tmp_path / "maps"}
     figures = evaluate(data, **given, options=EvaluationOptions("maxboxacc")).results["figures"]
     assert figures["oracle threshold"].value == 1
-    for route, least in (("heuristic", 0.9), ("linear", 0.7)):
+    for route, least in (("heuristic", 0.9), ("linear map", 0.9)):
         row = evaluate(data, **given, options=EvaluationOptions(folds=4, route=route)).results["rows"][-1]
         assert row["figure"].value >= least
 
@@ -527,6 +550,8 @@ def test_labels_meet_class_names_as_people_write_them(devkit, tmp_path, capsys):
     net, data = load_network("scenes_cnn"), load("voc", devkit, split="test")
     said = predicted(net, net.preprocess(list(data.images)))
     assert results["class_accuracy"]["value"] == np.mean([said == 0, said == 1])
+    same = run(devkit, tmp_path, classes=tmp_path / "names.txt", **given | {"protocol": "corloc"})
+    assert same["class_accuracy"] == results["class_accuracy"]  # stated with every figure of that entry
     assert results["class_accuracy"]["n"] == 20 and results["labels"] == ""
     names[1] = "wolf"
     write_text(tmp_path / "names.txt", "\n".join(names) + "\n")
@@ -611,3 +636,59 @@ def test_boxes_in_another_format_are_refused_until_it_is_named(devkit, tmp_path)
         run(devkit, tmp_path, boxes=tmp_path / "shares.csv")
     row = run(devkit, tmp_path, boxes=tmp_path / "shares.csv", box_format="normalised-xyxy")["rows"][-1]
     assert {name: figure["value"] for name, figure in row["classes"].items()} == {"cat": 1.0, "dog": 0.0}
+
+
+def test_channels_and_several_boxes_in_folds(tmp_path):
+    """Channels beside a map, of the class asked for; two boxes each, scored by recall and average precision."""
+    net = load_network("scenes_cnn")
+    data = load("scenes", split="test", limit=24)
+    options = EvaluationOptions(
+        folds=2, method="class channels+edges", target="label", several=2, layers=("relu4_2",)
+    )  # fmt: skip
+    result = evaluate(data, net=net, options=options)
+    samples = protocols.samples(data)
+    x = net.preprocess([data.images[i] for i in samples.images])
+    classes = np.array([net.classes.index(label) for label in samples.labels])
+    features = [*read_channels(net, x, ("relu4_2",), target=classes), pooled(METHODS["edges"].maps(net, x), (56, 56))]
+    hashes = data.decodable().hashes
+    alike = np.unique(np.array([hashes[i] for i in samples.images]), return_inverse=True)[1]
+    fold = np.random.default_rng(0).permutation(np.arange(alike.max() + 1) % 2)[alike]
+    found, several = np.empty((24, 4)), [None] * 24
+    for k in range(2):
+        own, test = fold != k, np.flatnonzero(fold == k)
+        fit = fit_coverage([one[own] for one in features], samples.largest[own], size=(96, 96), photos=alike[own])
+        found[test] = fit.predict([one[test] for one in features])
+        for i, more in zip(test, fit.detected([one[test] for one in features], most=2)):
+            several[i] = more
+    np.testing.assert_allclose(result.found["class channels+edges"], found, atol=0.05)
+    stated = result.results["several"]
+    boxes = [own for own, _ in several]
+    assert stated["recall_at_2"] == pytest.approx(recall_at(boxes, samples.true, 2))
+    for row in stated["classes"]:
+        own = [i for i in range(24) if samples.labels[i] == row["class"]]
+        parts = [boxes[i] for i in own], [several[i][1] for i in own], [samples.true[i] for i in own]
+        assert row["ap"] == pytest.approx(average_precision(*parts))
+    assert "mean average precision over classes" in result.table()
+    assert "Several boxes a sample" in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "channels", "route": "heuristic"}, "--method channels has channels, whose boxes come by --route"),
+        ({"method": "channels", "protocol": "paper-voc07"}, "--route 'linear map', not by 'Eq. 4'"),
+        (
+            {"method": "channels", "protocol": "maxboxacc"},
+            "--protocol maxboxacc scores maps, and --method channels has",
+        ),
+        ({"method": "channels+class channels"}, "--method channels\\+class channels: class channels hold the channels"),
+        ({"method": "channels + maps"}, "unknown method 'channels '; choose from gradient-max, .*, class channels"),
+        ({"several": 3, "protocol": "paper-voc07"}, "--several boxes are for protocols whose samples are a photo and"),
+        ({"several": 3, "route": "heuristic"}, "--several boxes are found by --route 'linear map', not by 'heuristic'"),
+    ],
+)
+def test_channels_and_several_that_do_not_suit(devkit, tmp_path, options, says):
+    given = {"network": "scenes_cnn", "train_split": "trainval", **options}
+    with pytest.raises(InputError, match=says):
+        run(devkit, tmp_path, **given)
+    assert not (tmp_path / "out").exists()

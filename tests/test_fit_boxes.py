@@ -7,9 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from localization import Features, load_linear_map
+from localization import CoverageMap, Features, best_iou, fit_coverage, load_linear_map
 from localization.fitting import FitOptions, fit
-from localization.regression import ridge
+from localization.regression import load_bundle, ridge
 from localization.regression.data import open_regression_data
 from localization.report import fitted as report
 from localization.store import Record, Shard, create_store
@@ -232,3 +232,37 @@ def test_in_python(stores, tmp_path):
     assert json.loads(written.read_text())["rows"] == result.rows
     with pytest.raises(InputError, match="`few_shot` and `method` sgd run in a single process"):
         fit(stores[0], options=options, parts=2)
+
+
+def test_coverage_streamed_from_stores_is_coverage_in_memory(stores, boxes, tmp_path):
+    """Two stacked methods; image 21 shows the photo of 20, so that they are learned from together."""
+    again = make_store(tmp_path / "again", boxes, "gestalt", 2, shown=lambda i: 20 if i == 21 else i)
+    once = make_store(tmp_path / "once", boxes, "gradient", 1, shown=lambda i: 20 if i == 21 else i)
+    given = FitOptions(few_shot=(12,), repeats=2)
+    assert main(Options((once, again), tmp_path / "out", fit=given, quiet=True)) == 0
+    learned = load_bundle(tmp_path / "out" / "linear_map.safetensors")
+    assert isinstance(learned, CoverageMap) and learned.source["method"] == "gradient+gestalt"
+
+    data = open_regression_data((once, again), FEATURES)
+    order = np.random.default_rng(0).permutation(len(data))
+    ends = np.round(np.cumsum((0.75, 0.15, 0.10)) * len(data)).astype(int)
+    pixels = np.array([record.pixels for record in data.records])
+    used, score = np.sort(order[: ends[1]]), np.sort(order[ends[1] : ends[2]])
+    used = used[~np.isin(pixels[used], pixels[score])]
+    maps = [np.concatenate([store.read(k).maps for k in store.shards]) for store in data.stores]
+    maps = [np.delete(one, [7, 11], 0) for one in maps]
+    known, photos = data.target_boxes(), np.unique(pixels, return_inverse=True)[1]
+    memory = fit_coverage([one[used] for one in maps], known[used], photos=photos[used])
+    np.testing.assert_array_equal(learned.solution, memory.solution)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["images"]["fit"] == len(used) == memory.record["n"] and results["images"]["score"] == len(score)
+    rows = {row["route"]: row for row in results["rows"]}
+    expected = memory.predict([one[score] for one in maps]) * np.array([90 / 16, 60 / 12] * 2)
+    overlap = best_iou(expected, [boxes[[int(data.records[i].source[5:])]] for i in score])
+    assert rows["linear map"]["mean_iou"] == pytest.approx(overlap.mean(), abs=1e-4)
+    assert rows["linear map"]["mean_iou"] > rows["median box"]["mean_iou"] + 0.2
+    assert [one["n"] for one in results["few_shot"]] == [12] and len(results["few_shot"][0]["draws"]) == 2
+    assert "the share of each cell that the box is expected to cover" in (tmp_path / "out" / "report.html").read_text()
+    assert main(Options((once, again), tmp_path / "b" / "out", fit=given, quiet=True)) == 0
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "out" / path.name).read_bytes()

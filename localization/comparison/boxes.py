@@ -1,28 +1,29 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from localization import heuristics, protocols
-from localization.boxes import below_half, to_photo
+from localization.boxes import below_half, map_to_photo, to_photo
 from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
 from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
 from localization.features import pooled
 from localization.metrics import best_iou, corloc, hits, mean_iou
-from localization.regression import fit_coverage, fit_linear_map
+from localization.regression import CoverageMap, fit_coverage, fit_linear_map
 from localization.regression.coverage import of_methods
 from localization.regression.flip_equivariant import candidates, even_odd, fit_flip_equivariant
+from localization.routes import EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
 from localization.statistics import mcnemar_exact, paired_difference
 from saliency.maps.status import status
 from saliency.models.preprocessing import Preprocessing
 
-LINEAR, HEURISTIC, COVERAGE, EXTERNAL, NONE = "linear map", "heuristic", "coverage", "external", "none"
+EXTERNAL, NONE = "external", "none"
 STACKED = "stacked"
 BASELINES = {  # by their names in `protocols`; that of each class would have to know the photo's label
     "mean box": "mean box",
@@ -31,11 +32,8 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
     "full photo": "full image",
 }
 Label = tuple[str, str]  # method, route
-Fitting = Literal["auto", "lad", "flip-equivariant"]
-Route = Literal["linear map", "heuristic", "coverage"]
-DEFAULT_ROUTES: tuple[Route, ...] = ("linear map", "heuristic")
+DEFAULT_ROUTES: tuple[Route, ...] = (LINEAR, HEURISTIC)
 SIDE = 96  # pixels of the maps that boxes are made from
-FEW = 1000  # boxes, below which photos are better served by the flip-equivariant ridge
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),
     *("true_x0", "true_y0", "true_x1", "true_y1", "iou", "correct", "status"),
@@ -43,36 +41,52 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Covered:
+    """Of each scored sample what the linear map expects the box to cover, float `[rows, columns]` over the input of
+    `entry`, NaN where its features say nothing; and the status of its box."""
+
+    maps: Sequence[np.ndarray]
+    status: np.ndarray
+    entry: Preprocessing
+
+    def over_photo(self, k: int, size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+        """The k-th sample's, over its photo of (height, width)."""
+        return map_to_photo(self.maps[k].clip(0, 1), self.entry.placement(size))
+
+
+@dataclass(frozen=True)
 class Fit:
     """Boxes by label, float `[test, 4]` in the photos' pixels; the status of each test map; what was chosen in each
-    part's training; the linear map's weights as images float `[4, h, w]`, where it has any; the coverage maps float
-    `[rows, columns]` over the method's input, NaN for a map that says nothing, and the status of coverage's boxes,
-    where that route was taken."""
+    part's training; the weights of each pixel as images float `[4, h, w]`, by route that has such; what the linear map
+    covers, where it is fitted so, and the coverage map of all that may be learned from, where it is to be kept."""
 
     boxes: Mapping[Label, np.ndarray]
     status: np.ndarray
     settings: Sequence[Mapping[str, Any]]
-    weights: np.ndarray | None = None
-    covered: Sequence[np.ndarray] = ()
-    covered_status: np.ndarray | None = None
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    covered: Covered | None = None
+    learned: CoverageMap | None = None
 
     def status_of(self, route: str) -> np.ndarray:
         """Why a box of this route is none, where it is none."""
-        return self.status if route != COVERAGE or self.covered_status is None else self.covered_status
+        return self.covered.status if route == LINEAR and self.covered else self.status
 
 
 def localize(
     names: Sequence[str],
     made: Mapping[str, Made],
     samples: Samples,
-    fitting: Fitting = "auto",
+    fitting: Fitting = "coverage",
     routes: Sequence[Route] = DEFAULT_ROUTES,
+    source: Mapping[str, Any] | None = None,
 ) -> Fit:
-    """The box routes of one method, or those but the heuristic of several methods' maps side by side."""
+    """The box routes of one method, or those but the heuristic of several methods' maps side by side. `source` says
+    what the maps are, where what is learned is to be kept."""
     name = names[0] if len(names) == 1 else STACKED
     routes = [route for route in routes if len(names) == 1 or route != HEURISTIC]
     found: dict[Label, dict[int, np.ndarray]] = {(name, route): {} for route in routes}
-    settings, images = [], []
+    settings: list[Mapping[str, Any]] = []
+    images: dict[str, list[np.ndarray]] = {LINEAR: [], EQ4: []}
     covered: dict[int, np.ndarray] = {}
     covered_status: dict[int, str] = {}
     maps, entry, scale = _maps(names, made, samples)
@@ -82,45 +96,59 @@ def localize(
         pool = pool[heuristics.sampled(maps[pool], known[pool])]
         searched = heuristics.grid_search(maps[pool])
     parts = [(train[said[train] == "ok"], test) for train, test in samples.parts]
-    flip = LINEAR in routes and (fitting == "flip-equivariant" or (fitting == "auto" and samples.learned < FEW))
+    flip = LINEAR in routes and fitting == "flip-equivariant"
     halves = {one: even_odd(maps, one) for one in candidates(maps.shape[-2:])} if flip else {}
+
+    def cover(train: np.ndarray) -> CoverageMap:
+        size, photos = (maps.shape[-2], maps.shape[-1]), samples.images[train]
+        return fit_coverage(of_methods(maps[train]), known[train], size=size, photos=photos, source=source)
+
     for train, test in parts:
         boxes: dict[str, np.ndarray] = {}
         chosen: dict[str, Any] = {}
-        if LINEAR in routes:
+        if LINEAR in routes and fitting == "coverage":
+            coverage = cover(train)
+            boxes[LINEAR], shown, why = coverage.located(of_methods(maps[test]))
+            covered |= zip(test.tolist(), shown)
+            covered_status |= zip(test.tolist(), why.tolist())
+            chosen[LINEAR] = {"cells": coverage.cells, **coverage.record}
+        elif LINEAR in routes:
             if flip:
                 own = {features: (even[train], odd[train]) for features, (even, odd) in halves.items()}
                 linear = fit_flip_equivariant(maps[train], known[train], parts=own)
             else:
                 linear = fit_linear_map(maps[train], known[train])
-            images.append(linear.images())
+            images[LINEAR].append(linear.images())
             chosen[LINEAR] = linear.record
             boxes[LINEAR] = linear.predict(maps[test])
+        if EQ4 in routes:
+            linear = fit_eq4(maps[train], known[train])
+            images[EQ4].append(linear.images())
+            chosen[EQ4] = linear.record
+            boxes[EQ4] = linear.predict(maps[test])
         if HEURISTIC in routes:
             seen = np.isin(pool, train)
             found_there = {setting: some[seen] for setting, some in searched.items()}
             heuristic = heuristics.best(found_there, known[pool[seen]])
             chosen[HEURISTIC] = heuristic
             boxes[HEURISTIC] = heuristic.predict(maps[test])
-        if COVERAGE in routes:
-            coverage = fit_coverage(
-                of_methods(maps[train]), known[train], size=maps.shape[-2:], photos=samples.images[train]
-            )
-            boxes[COVERAGE], shown, why = coverage.located(of_methods(maps[test]))
-            covered |= zip(test.tolist(), shown)
-            covered_status |= zip(test.tolist(), why.tolist())
-            chosen[COVERAGE] = {"cells": coverage.cells, **coverage.record}
         settings.append(chosen)
         for route in routes:
             own_boxes = np.where((said[test] == "ok")[:, None], boxes[route], np.nan)
             found[name, route] |= zip(test.tolist(), own_boxes / scale)
     return Fit(
-        {label: _to_photos(boxes, entry, samples) for label, boxes in found.items()},
+        {label: to_photos(boxes, entry, samples) for label, boxes in found.items()},
         said[samples.test],
         settings,
-        np.mean(images, axis=0)[:, 0] if images and len(names) == 1 else None,
-        [covered[i] for i in samples.test.tolist()] if covered else (),
-        np.array([covered_status[i] for i in samples.test.tolist()]) if covered else None,
+        {route: np.mean(own, axis=0)[:, 0] for route, own in images.items() if own and len(names) == 1},
+        Covered(
+            [covered[i] for i in samples.test.tolist()],
+            np.array([covered_status[i] for i in samples.test.tolist()]),
+            entry,
+        )
+        if covered
+        else None,
+        None if source is None else coverage if not samples.folds else cover(np.flatnonzero(said == "ok")),
     )
 
 
@@ -130,19 +158,20 @@ def _maps(
     """One method's maps `[n, h, w]`, or several methods' `[n, k, h, w]`, averaged to at most SIDE pixels a side, which
     no box needs finer; the entry over which they lie; and what takes boxes of that input there."""
     entry, indices = made[names[0]].entry, np.arange(len(samples))
-    maps = [
-        made[name].maps(indices) if made[name].entry == entry else made[name].over(entry, indices, samples)
-        for name in names
-    ]
-    height, width = maps[0].shape[1:]
-    shrink = -(-max(height, width) // SIDE)
-    rows, columns = (-(-size // shrink) for size in (height, width))
-    small = [pooled(own, (rows, columns)) for own in maps] if shrink > 1 else maps
-    scale = np.array([columns / width, rows / height] * 2)
-    return (small[0] if len(small) == 1 else np.stack(small, axis=1)), entry, scale
+    maps = [made[name].lying_over(entry, indices, samples) for name in names]
+    shapes = maps[0].shape[1:]
+    maps = [small(own, SIDE) for own in maps]
+    scale = np.array([maps[0].shape[2] / shapes[1], maps[0].shape[1] / shapes[0]] * 2)
+    return (maps[0] if len(maps) == 1 else np.stack(maps, axis=1)), entry, scale
 
 
-def _to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
+def small(maps: Float[np.ndarray, "n h w"], side: int) -> Float[np.ndarray, "n rows columns"]:
+    """Maps averaged by the whole number of pixels that makes them at most `side` a side."""
+    shrink = -(-max(maps.shape[1:]) // side)
+    return pooled(maps, [-(-size // shrink) for size in maps.shape[1:]]) if shrink > 1 else maps
+
+
+def to_photos(boxes: Mapping[int, np.ndarray], entry: Preprocessing, samples: Samples) -> Float[np.ndarray, "test 4"]:
     """Boxes of the input, by sample, in the photos' pixels."""
     placed = [to_photo(boxes[i], entry.placement(samples.sizes[i])) for i in samples.test.tolist()]
     return np.array(placed).reshape(-1, 4)
@@ -237,6 +266,34 @@ def paired(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: 
             }
         )
     return compared
+
+
+def carried(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples: Samples) -> list[dict[str, Any]]:
+    """Each row learned elsewhere against what the same features teach here, and against the median box of here."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    right = {label: hits(best_iou(boxes, true)) for label, boxes in _labelled(fits).items()}
+    corlocs = {(row["method"], row["route"]): row["corloc"] for row in rows}
+    found = []
+    for label in right:
+        if not label[1].startswith("from "):
+            continue
+        for other in ((label[0], LINEAR), ("median box", NONE)):
+            if other in right:
+                difference = paired_difference(right[label], right[other], clusters=images)
+                found.append(
+                    {
+                        "method": label[0],
+                        "route": label[1],
+                        "corloc": corlocs[label],
+                        "against": ", ".join(other),
+                        "against_corloc": corlocs[other],
+                        "difference": difference.value,
+                        "low": difference.low,
+                        "high": difference.high,
+                        "mcnemar_p": mcnemar_exact(right[label], right[other]).p,
+                    }
+                )
+    return found
 
 
 def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from localization.channels import READERS, Reader, read_channels
 from localization.comparison.samples import Samples
 from localization.datasets.names import inside
 from localization.external import ExternalMaps, moved, write_placement
@@ -27,16 +29,18 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 
 @dataclass(frozen=True)
 class Task:
-    """Maps to make: a method of the menu under settings of its own."""
+    """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
+    `base` is the name in the menu, `cost()` that of one image."""
 
-    method: Method
-    settings: Options
+    base: str
+    run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+    cost: Callable[[], Cost]
 
 
 @dataclass(frozen=True)
 class Made:
-    """One method's maps on disk, in shards, over the input of `entry`, and what they cost; None where that is not
-    known. `base` is the method's name in the menu, which those that differ in a setting alone share."""
+    """One method's maps, or a reader's channels, on disk, in shards, over the input of `entry`, and what they cost;
+    None where that is not known. `base` is the name in the menu, which those that differ in a setting alone share."""
 
     shards: Sequence[Path]
     entry: Preprocessing
@@ -53,12 +57,23 @@ class Made:
             found |= {int(i): maps[i - number * SHARD] for i in indices[indices // SHARD == number]}
         return np.stack([found[int(i)] for i in indices])
 
+    def channels(self, indices: np.ndarray) -> list[Float[np.ndarray, "n rows columns c"]]:
+        """Float16 activations of samples of one shard, a layer an array."""
+        (number,) = np.unique(indices // SHARD)
+        found = read_back(self.shards[number], "0")
+        layers = sorted((name for name in found if name.isdecimal()), key=int)
+        return [found[name][indices - number * SHARD] for name in layers]
+
     def over(self, entry: Preprocessing, indices: np.ndarray, samples: Samples) -> Float[np.ndarray, "n H W"]:
         """The same over another input, zero where the map knows nothing."""
         sizes = (samples.sizes[i] for i in indices.tolist())
         return np.stack(
             [moved(own, self.placement(size), entry.placement(size)) for own, size in zip(self.maps(indices), sizes)]
         )
+
+    def lying_over(self, entry: Preprocessing, indices: np.ndarray, samples: Samples) -> Float[np.ndarray, "n H W"]:
+        """The maps as they are where they lie over that input already."""
+        return self.maps(indices) if self.entry == entry else self.over(entry, indices, samples)
 
     def placement(self, photo: tuple[int, int]) -> Placement:
         """Where a photo of (height, width) lies in its map."""
@@ -81,13 +96,38 @@ def shards(n: int) -> Iterator[np.ndarray]:
 
 
 def tasks(net: Network, names: Sequence[str], settings: Options, occlusion_strides: Sequence[int]) -> dict[str, Task]:
-    """What is asked for, by name: methods, for "all" those that suit the network, and occlusion at further strides."""
+    """The maps that are asked for, by name: methods, for "all" those that suit the network, and occlusion at further
+    strides."""
     if "all" in names:
         names = [name for name, method in METHODS.items() if _suits(method, net)]
-    wanted = {name: Task(METHODS[name], settings) for name in names}
+    wanted = {name: _task(METHODS[name], net, settings) for name in names if name in METHODS}
     for stride in occlusion_strides:
-        wanted[f"occlusion-{stride}px"] = Task(METHODS["occlusion"], replace(settings, stride=stride))
+        wanted[f"occlusion-{stride}px"] = _task(METHODS["occlusion"], net, replace(settings, stride=stride))
     return wanted
+
+
+def _task(method: Method, net: Network, settings: Options) -> Task:
+    def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+        return {"maps": method.maps(net, x, target=targets, options=settings)}
+
+    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings))
+
+
+def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
+    """The channels that the readers among these names need, by what they are of: photos, or photos and classes."""
+    needed = {READERS[name].by_class: READERS[name] for name in names if name in READERS}
+    return {
+        ("class channels" if by_class else "channels"): _reading(reader, net, tuple(layers))
+        for by_class, reader in needed.items()
+    }
+
+
+def _reading(reader: Reader, net: Network, layers: Sequence[str]) -> Task:
+    def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+        found = read_channels(net, x, layers, target=targets if reader.by_class else None)
+        return {str(k): own for k, own in enumerate(found)}
+
+    return Task(reader.name, run, lambda: reader.cost)
 
 
 def _suits(method: Method, net: Network) -> bool:
@@ -120,19 +160,18 @@ def make_shard(path: Path, task: Task, net: Network, x: np.ndarray, targets: np.
     """The maps of some images on disk, with the time and the memory that they took."""
     reset_peak_memory()
     start = perf_counter()
-    maps = task.method.maps(net, x, target=targets, options=task.settings)
+    made = task.run(net, x, targets)
     spent = perf_counter() - start
-    write_arrays(path, {"maps": maps, "seconds": np.array(spent), "peak": np.array(peak_memory() or 0)})
+    write_arrays(path, {**made, "seconds": np.array(spent), "peak": np.array(peak_memory() or 0)})
 
 
 def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     paths = [_path(folder, name, indices) for indices in shards(len(samples))]
-    spent = [read_back(path, "maps", "seconds", "peak") for path in paths]
+    spent = [read_back(path, "seconds", "peak") for path in paths]
     seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
     entry = samples.net.preprocess
-    cost = task.method.cost(samples.net, entry.size, task.settings)
     ms = 1000 * seconds / len(samples)
-    return Made(paths, entry, task.method.name, cost, ms, peak / 2**20 if peak else None)
+    return Made(paths, entry, task.base, task.cost(), ms, peak / 2**20 if peak else None)
 
 
 def _path(folder: Path, name: str, indices: np.ndarray) -> Path:
@@ -149,9 +188,8 @@ def keep(made: Mapping[str, Made], samples: Samples, folder: Path) -> None:
                 path = inside(folder / name, f"{samples.ids[i]}.npy")
                 with atomic_write(path) as temporary, open(temporary, "wb") as file:
                     np.save(file, own)
-    for one in made.values():
-        for path in one.shards:
-            path.unlink()
+    for path in folder.glob("*.npz"):  # shards, of channels too
+        path.unlink()
 
 
 def _common_size(theirs: ExternalMaps, input: tuple[int, int]) -> tuple[int, int]:

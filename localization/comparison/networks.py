@@ -20,6 +20,7 @@ from saliency._checks import kind_of
 from saliency._files import require_all
 from saliency.errors import InputError
 from saliency.faithfulness import rank_correlation
+from saliency.methods import METHODS
 from saliency.models.classes import ClassList
 from saliency.models.network import Network
 from saliency.report import Section, Table, fragment, page_bytes, plain, write_bytes, write_json
@@ -199,9 +200,9 @@ def _agreement(
         maps[name] = {
             method: [
                 pooled(map_to_photo(own, placement), [min(side, SIDE) for side in placement.photo])
-                for own, placement in zip(task.method.maps(net, x, options=task.settings), placed)
+                for own, placement in zip(METHODS[method].maps(net, x, options=options.settings), placed)
             ]
-            for method, task in tasks(net, methods, options.settings, ()).items()
+            for method in tasks(net, methods, options.settings, ())
         }
     return [
         {

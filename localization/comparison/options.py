@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from localization.comparison.boxes import DEFAULT_ROUTES, Fitting, Route
+from localization.comparison.boxes import DEFAULT_ROUTES
+from localization.routes import LINEAR, Fitting, Route
 from saliency._checks import kind_of, one_of, whole
 from saliency.errors import InputError
 from saliency.methods import Options as MethodOptions
@@ -27,13 +28,16 @@ class CompareOptions:
     there are no training data)."""
     n_test: int | None = None
     """So many photos are scored, drawn with the seed (default: all)."""
-    fit: Fitting = "auto"
-    """The linear map: least absolute deviations on profiles ("lad"), or a ridge that treats left and right alike
-    ("flip-equivariant"); auto takes the latter below 1000 training boxes."""
+    fit: Fitting = "coverage"
+    """The linear map: one set of weights for all places ("coverage"), least absolute deviations on profiles ("lad"), or
+    a ridge on pixels that treats left and right alike ("flip-equivariant")."""
     routes: tuple[Route, ...] = DEFAULT_ROUTES
-    """How maps become boxes: the linear map, the heuristic, and coverage, a ridge shared by all places."""
+    """How maps become boxes: the linear map; Eq. 4, the paper's, in which each pixel has its own weights; the
+    heuristic."""
+    layers: tuple[str, ...] = ()
+    """Layers whose channels are read (default: the last of the last two sizes of activations)."""
     stack: tuple[str, ...] = ("gradient-max", "gestalt-max", "grad-cam")
-    """Methods whose maps one more linear map (or coverage) sees together, where all of them are compared."""
+    """Methods whose maps one more linear map sees together, where all of them are compared."""
     occlusion_strides: tuple[int, ...] = ()
     """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     quality: int = 10
@@ -42,6 +46,8 @@ class CompareOptions:
     """What the methods share."""
     keep_maps: bool = False
     """Keep every map, FOLDER/maps/METHOD/IMAGE.npy, with the placement beside them."""
+    keep_bundles: bool = False
+    """Keep what each linear map has learned, FOLDER/bundles/METHOD.safetensors: of folds, from all of them."""
     strict: bool = False
     """A photo that cannot be decoded is an error; otherwise it is left out and noted."""
 
@@ -54,12 +60,16 @@ class CompareOptions:
         whole("quality", self.quality)
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
+        kind_of("keep_bundles", self.keep_bundles, bool, "whether what is learned is kept")
+        if self.keep_bundles and (self.fit != "coverage" or LINEAR not in self.routes):
+            raise InputError(f"keep_bundles keeps what coverage has learned: keep routes {LINEAR!r} and fit 'coverage'")
         kind_of("strict", self.strict, bool, "whether nothing may be left out")
         kind_of("routes", self.routes, tuple, "names of routes")
         for route in self.routes:
             one_of("routes", route, get_args(Route))
         if not self.routes or len(set(self.routes)) < len(self.routes):
             raise InputError(f"routes must be one or more, each once, not {self.routes}")
+        kind_of("layers", self.layers, tuple, "names of layers")
         kind_of("stack", self.stack, tuple, "names of methods")
         kind_of("occlusion_strides", self.occlusion_strides, tuple, "strides in pixels")
         for stride in self.occlusion_strides:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
-from localization.comparison.boxes import COVERAGE, EXTERNAL, HEURISTIC, LINEAR, NONE, Fit
+from localization.channels import READERS
+from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit, Label
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, right
 from localization.comparison.samples import Samples
@@ -16,25 +17,29 @@ from localization.features import pooled
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
+from localization.routes import EQ4, HEURISTIC, LINEAR
 from localization.statistics import in_percent
 from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
-from saliency.models.preprocessing import Placement
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
-SHOWN, ABREAST = 12, 8  # images in the gallery, and methods in one of its pictures
+SHOWN, ABREAST = 12, 8  # images in the gallery, and columns in one of its pictures
 MAPS = 100  # in the gallery ...
 DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
-INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps
+INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps ...
+COVERED_SIDE = 28  # ... and of their coverage
 MAPPED = 24, 300  # of these images have maps, but so many maps in all
 CHARTS = "corloc", "cost", "agreement"
 CASES = 16  # best and worst cases each
 CLASSES = 20  # at most, in the table of classes
 PRINTED = {"VOC2007": "paper-voc07"}  # by data set the protocol of published figures
-LEARNS = {
-    LINEAR: "The linear map learns its weights from the training boxes;",
-    COVERAGE: "coverage learns weights from the training boxes too, the same for all places of the map;",
-    HEURISTIC: "the heuristic learns only its settings from them.",
+LEARNS = {  # by route, and what fits the linear map
+    (LINEAR, "coverage"): "The linear map learns weights from the training boxes, the same for all places of the map.",
+    (LINEAR, "lad"): "The linear map learns a weight for each of a map's profiles from the training boxes.",
+    (LINEAR, "flip-equivariant"): "The linear map learns a weight for each pixel from the training boxes.",
+    (EQ4, ""): "Eq. 4 learns a weight for each pixel and box edge, as in Fast Object Localization via Sensitivity"
+    " Analysis.",
+    (HEURISTIC, ""): "The heuristic learns only its settings from them.",
 }
 PASSES = (
     "Passes are those of a plain implementation, per image, the class given; saved, how many of them the incremental"
@@ -66,7 +71,7 @@ def rendered(shown: Shown) -> dict[str, bytes]:
     """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
     for name, (plot, caption) in _plots(shown).items():
-        image = png(plot, DENSE if name.startswith(("gallery-", "coverage-")) else 110)
+        image = png(plot, DENSE if name.startswith("gallery-") else 110)
         files[f"{PICTURES}/{name}.png"] = image
         figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
@@ -74,7 +79,7 @@ def rendered(shown: Shown) -> dict[str, bytes]:
 
 def _plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
     """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots, results = _galleries(shown) | _coverage(shown), shown.results
+    plots, results = _galleries(shown), shown.results
     if results["quality"] and len(shown.made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -104,9 +109,12 @@ def _box_plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
             f"The {len(chosen)} {name} boxes of {best['method']} through the {best['route']}; above each its IoU.",
         )
     for name, fit in fits.items():
-        if fit.weights is not None:
+        for route, weights in fit.weights.items():
             mean = f", the mean of the {results['folds']} folds' maps" if results["folds"] else ""
-            plots[f"weights-{name}"] = (figures.linear_weights(fit.weights, CORNERS), f"{name}{mean}")
+            plots[f"weights-{name}-{route}"] = (
+                figures.linear_weights(weights, CORNERS),
+                f"{name} through the {route}{mean}",
+            )
     return plots
 
 
@@ -134,19 +142,27 @@ def inspected(shown: Shown) -> list[InspectedImage]:
                 photo=jpeg(samples.photo(i), 192 if with_maps else 72),
                 size=samples.sizes[i],
                 true=samples.true[i] if samples.true else np.empty((0, 4)),
-                maps={name: _small(own[number], made[name].placement(samples.sizes[i])) for name, own in maps.items()}
-                if with_maps
-                else {},
+                maps=_maps(shown, k, {name: own[number] for name, own in maps.items()}) if with_maps else {},
                 boxes={label: (boxes[k], float(iou[k])) for label, (boxes, iou) in overlaps.items()},
             )
         )
     return found
 
 
-def _small(own: np.ndarray, placement: Placement) -> np.ndarray:
-    """A map over the photo, averaged to at most MAP_SIDE pixels a side."""
-    whole = map_to_photo(own, placement)
-    return pooled(whole, [min(size, MAP_SIDE) for size in whole.shape])
+def _maps(shown: Shown, k: int, maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The maps of the k-th test image over its photo, each beside what the linear map covers by it."""
+    size, found = shown.samples.sizes[shown.samples.test[k]], {}
+    for name in dict.fromkeys([*maps, *shown.fits]):
+        if name in maps:
+            found[name] = _small(map_to_photo(maps[name], shown.made[name].placement(size)))
+        if name in shown.fits and (covered := shown.fits[name].covered):
+            found[f"{name} · {LINEAR}"] = _small(covered.over_photo(k, size), COVERED_SIDE)
+    return found
+
+
+def _small(own: np.ndarray, side: int = MAP_SIDE) -> np.ndarray:
+    """A map averaged to at most so many pixels a side."""
+    return pooled(own, [min(size, side) for size in own.shape])
 
 
 def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Sequence[InspectedImage]) -> bytes:
@@ -155,7 +171,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
         Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
-        *([Section("The same images under every method", figures=_named(pictures, "gallery-"))] if pictures else ()),
+        *_gallery_sections(pictures, results["config"]["fit"] == "coverage" and _has(results, LINEAR)),
         *_quality_sections(results["quality"], pictures),
         *(_case_sections(results, pictures) if "rows" in results else ()),
         *_method_sections(results["methods"]),
@@ -186,10 +202,11 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
     """What may be concluded from the rows, as far as the data of this run allow it."""
     theirs = [row["method"] for row in results["methods"] if row["base"] is None]
     theirs += [row["method"] for row in results["rows"] if row["route"] == EXTERNAL]
-    if any(row["base"] for row in results["methods"]):
+    if any(row["base"] in METHODS for row in results["methods"]):
         yield "Every method of ours saw the same images and explains the same class of each."
     if results["methods"]:
-        yield " ".join(said for route, said in LEARNS.items() if any(row["route"] == route for row in results["rows"]))
+        routes, fitting = {row["route"] for row in results["rows"]}, results["config"]["fit"]
+        yield " ".join(said for (route, how), said in LEARNS.items() if route in routes and how in ("", fitting))
         if results["folds"]:
             yield (
                 f"The images are scored in {results['folds']} folds by photo, each by what everything outside of it"
@@ -203,13 +220,27 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
-    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"]]
+    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"] in METHODS]
     if methods:
         yield Section("The methods", tables=[Table(("method", "what it shows", "sign", "source"), methods)])
+    readers = [READERS[row["base"]] for row in rows if row["base"] in READERS]
+    if readers:
+        yield Section(
+            "Learned readers",
+            "They read a network's features and explain nothing: what they find says where the object is, not why the"
+            " class was given. They have no map, so the linear map alone makes their boxes.",
+            tables=[
+                Table(("reader", "what it reads", "source"), [(r.name, _line(r.summary), r.source) for r in readers])
+            ],
+        )
 
 
 def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
-    return row["method"], " ".join(method.summary.split()), method.sign, method.source
+    return row["method"], _line(method.summary), method.sign, method.source
+
+
+def _line(summary: str) -> str:
+    return " ".join(summary.split())
 
 
 def _lead(results: Mapping[str, Any]) -> str:
@@ -245,6 +276,13 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
         tables=[_paired(results["paired"])],
     )
+    if results.get("carried"):
+        yield Section(
+            "Learned elsewhere",
+            "What was learned on another data set, without one box of this one, beside what the same features teach"
+            " here and beside the box that looks at no photo. Whether photos of that set are among these is not known.",
+            tables=[_carried(results["carried"])],
+        )
     classes = list(rows[0]["classes"])
     if 1 < len(classes) <= CLASSES:
         published = list(published_rows(PRINTED.get(results["dataset"], ""), classes))
@@ -263,7 +301,7 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
 
 def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
-    asked = [row for row in rows if row["base"] and row["base"] not in CONTROLS]
+    asked = [row for row in rows if row["base"] in METHODS and row["base"] not in CONTROLS]
     best = next((row for row in rows if row["base"] in CONTROLS), None)
     if not best or not asked:
         return ""
@@ -299,6 +337,22 @@ def _plain_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     )
 
 
+def _has(results: Mapping[str, Any], route: str) -> bool:
+    return any(row["route"] == route for row in results.get("rows", ()))
+
+
+def _gallery_sections(pictures: Mapping[str, Figure], covered: bool) -> Iterator[Section]:
+    if pictures:
+        yield Section(
+            "The same images under every method",
+            "Beside a map what the linear map reads in it: for each cell of the photo the share of it that the box is"
+            " expected to cover, as it was learned on other photos. The best rectangle in that is the box."
+            if covered
+            else "",
+            figures=_named(pictures, "gallery-"),
+        )
+
+
 def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
     if not quality:
         return
@@ -323,20 +377,13 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
 def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -> Iterator[Section]:
     if "best" in pictures:
         yield Section("Best and worst", figures=[pictures["best"], pictures["worst"]])
-    if _named(pictures, "coverage-"):
-        yield Section(
-            "What coverage sees",
-            "For each cell of the photo the share of it that the box is expected to cover, as it was learned on other"
-            " photos; the best rectangle in it is the box. Each is drawn from 0 (dark) to its own largest share.",
-            figures=_named(pictures, "coverage-"),
-        )
     if not _named(pictures, "weights-"):
         return
     folds = results["folds"]
     which = f" Each of the {folds} folds has its own: shown is their mean, from which no box comes." if folds else ""
     yield Section(
-        "What the linear map learned",
-        "Each linear map, one image a box edge: how a pixel of the map, about the typical map, moves that edge."
+        "What was learned for each pixel",
+        "One image a box edge: how a pixel of the map, about the typical map, moves that edge."
         f" Red pushes it right or down, blue left or up.{which}",
         figures=_named(pictures, "weights-"),
         wide=False,
@@ -397,70 +444,64 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
+def _carried(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shares = ("corloc", "against_corloc", "difference", "low", "high")
+    return Table(
+        ("method", "learned", "against", "CorLoc", "the other's", "difference", "low", "high", "McNemar p"),
+        [(row["method"], row["route"], row["against"], *(100 * row[key] for key in shares), row["mcnemar_p"])
+         for row in rows],
+        decimals=(None, None, None, 1, 1, 1, 1, 1, None),
+    )  # fmt: skip
+
+
 def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
-    """A fixed draw of test images, ABREAST methods a picture; each method's box is the one of its best route."""
+    """A fixed draw of test images, ABREAST columns a picture: a method's map with the box of the best route that reads
+    it, and beside it what the linear map expects the box to cover, with the box of that."""
     results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
-    if not made:
+    columns: list[tuple[str, Covered | None]] = []
+    for name in dict.fromkeys([*made, *fits]):
+        columns += [(name, None)] if name in made else []
+        columns += [(name, fits[name].covered)] if name in fits and fits[name].covered else []
+    if not columns:
         return {}
-    at = _drawn(shown)
+    rng = np.random.default_rng(results["seed"])
+    count = max(4, min(SHOWN, MAPS // len(columns)))
+    at = np.sort(rng.choice(len(samples.test), min(count, len(samples.test)), replace=False)).tolist()
     chosen = samples.test[at]
-    routes = {row["method"]: row["route"] for row in sorted(results.get("rows", ()), key=lambda row: row["corloc"])}
+    rows = sorted(results.get("rows", ()), key=lambda row: row["corloc"])
+    routes = {row["method"]: row["route"] for row in rows if (row["method"], row["route"]) in _own(fits, row["method"])}
+
+    def column(name: str, covered: Covered | None) -> list[np.ndarray]:
+        if covered:
+            return [covered.over_photo(k, samples.sizes[i]) for k, i in zip(at, chosen.tolist())]
+        placements = (made[name].placement(samples.sizes[i]) for i in chosen.tolist())
+        return [map_to_photo(*pair) for pair in zip(made[name].maps(chosen), placements)]
+
     plots: dict[str, tuple[Plot, str]] = {}
-    names = list(made)
-    for first in range(0, len(names), ABREAST):
-        some = names[first : first + ABREAST]
+    for first in range(0, len(columns), ABREAST):
+        some = {f"{name}: covered" if covered else name: (name, covered) for name, covered in columns[first:][:ABREAST]}
         plot = figures.gallery(
             [samples.photo(i) for i in chosen],
-            {
-                name: [
-                    map_to_photo(own, made[name].placement(samples.sizes[i]))
-                    for own, i in zip(made[name].maps(chosen), chosen.tolist())
-                ]
-                for name in some
-            },
+            {title: column(*one) for title, one in some.items()},
             [samples.true[i] for i in chosen] if samples.true else [],
-            {name: list(fits[name].boxes[name, routes[name]][at]) for name in some if name in fits},
+            {
+                title: list(fits[name].boxes[name, LINEAR if covered else routes[name]][at])
+                for title, (name, covered) in some.items()
+                if name in fits
+            },
             [shown.title(i) for i in chosen],
         )
+        names = ", ".join(dict.fromkeys(name for name, _ in some.values()))
         boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
-        plots[f"gallery-{len(plots) + 1}"] = plot, f"{', '.join(some)}.{boxes}"
+        if any(covered for _, covered in some.values()):
+            boxes += " Covered: from 0 to its largest share of a cell; red: the linear map's boxes."
+        plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}"
     return plots
 
 
-def _coverage(shown: Shown) -> dict[str, tuple[Plot, str]]:
-    """Coverage maps of the galleries' images with the boxes that come from them, ABREAST methods a picture."""
-    samples, made, fits = shown.samples, shown.made, shown.fits
-    names = [name for name in made if name in fits and len(fits[name].covered)]
-    if not names:
-        return {}
-    at = _drawn(shown).tolist()
-    chosen = [int(samples.test[k]) for k in at]
-    plots: dict[str, tuple[Plot, str]] = {}
-    for first in range(0, len(names), ABREAST):
-        some = names[first : first + ABREAST]
-        covered = {
-            name: [
-                map_to_photo(np.nan_to_num(fits[name].covered[k]).clip(0, 1), made[name].placement(samples.sizes[i]))
-                for k, i in zip(at, chosen)
-            ]
-            for name in some
-        }
-        plot = figures.gallery(
-            [samples.photo(i) for i in chosen],
-            covered,
-            [samples.true[i] for i in chosen],
-            {name: list(fits[name].boxes[name, COVERAGE][at]) for name in some},
-            [shown.title(i) for i in chosen],
-        )
-        plots[f"coverage-{len(plots) + 1}"] = plot, f"{', '.join(some)}. Green: true boxes; red: those of coverage."
-    return plots
-
-
-def _drawn(shown: Shown) -> np.ndarray:
-    """Positions among the test images of those in the galleries."""
-    test, rng = shown.samples.test, np.random.default_rng(shown.results["seed"])
-    count = max(4, min(SHOWN, MAPS // len(shown.made)))
-    return np.sort(rng.choice(len(test), min(count, len(test)), replace=False))
+def _own(fits: Mapping[str, Fit], method: str) -> Mapping[Label, np.ndarray]:
+    """The boxes that were learned here."""
+    return fits[method].boxes if method in fits else {}
 
 
 def _cases(samples: Samples, boxes: np.ndarray, overlaps: np.ndarray, chosen: np.ndarray) -> Plot:

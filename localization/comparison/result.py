@@ -9,13 +9,13 @@ from typing import Any
 
 from localization.comparison import boxes
 from localization.comparison.maps import Made
+from localization.regression import CoverageMap, load_coverage_map
 from localization.statistics import in_percent
 from saliency._files import require_all
 from saliency._reading import read_json
 from saliency.report import Figure, Section, Table, fragment, write_bytes, write_csv, write_json
 
-FILES = ("results.json", "images.csv", "report.html", "pictures")
-PICTURES, PAGE = "pictures", "report.html"
+PICTURES, PAGE, BUNDLES = "pictures", "report.html", "bundles"
 CORLOC = ("corloc", "corloc_low", "corloc_high")
 FIRST = ("corloc", "gallery-1")  # of the pictures, in a notebook
 
@@ -26,13 +26,15 @@ class Comparison:
 
     `results` is everything as plain data, as `results.json` holds it; `images` one row an image, method and route, as
     `images.csv` does (none without boxes). `files` gives the pictures and the page as bytes, by their path. `made` are
-    the maps on disk, while these are kept. `reused` says that an earlier run's result was read back.
+    the maps on disk, while these are kept; `bundles` what was learned, by method, where that is kept. `reused` says
+    that an earlier run's result was read back.
     """
 
     results: Mapping[str, Any]
     images: Sequence[Mapping[str, Any]] = field(repr=False)
     draw: Callable[[], Mapping[str, bytes]] = field(repr=False)
     made: Mapping[str, Made] = field(default_factory=dict, repr=False)
+    bundles: Mapping[str, CoverageMap] = field(default_factory=dict, repr=False)
     reused: bool = False
 
     @property
@@ -82,6 +84,8 @@ def write(found: Comparison, folder: Path, before_the_last: Callable[[], None] =
             write_csv(folder / "images.csv", found.images, boxes.COLUMNS)
         for name, content in found.files.items():
             write_bytes(folder / name, content)
+        for name, learned in found.bundles.items():
+            learned.save(folder / BUNDLES / f"{name}.safetensors")
         before_the_last()
         write_json(folder / "results.json", found.results)
 
@@ -98,8 +102,9 @@ def saved(folder: Path, key: str) -> Comparison | None:
                 rows = list(csv.DictReader(file))
         files = {f"{PICTURES}/{path.name}": path for path in sorted((folder / PICTURES).glob("*.png"))}
         files[PAGE] = folder / PAGE
+        kept = {path.stem: load_coverage_map(path) for path in sorted((folder / BUNDLES).glob("*.safetensors"))}
         contents = {name: path.read_bytes() for name, path in files.items()}
-        found = Comparison(results, rows, lambda: contents, reused=True)
+        found = Comparison(results, rows, lambda: contents, bundles=kept, reused=True)
         found.table()  # what makes no table is made again
         return found
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from localization.boxes_file import FORMATS, FoundBoxes
+from localization.channels import READERS, layers_of
 from localization.comparison.boxes import (
     BASELINES,
-    HEURISTIC,
     STACKED,
     Fit,
     baselines,
+    carried,
     external_boxes,
     given,
     image_rows,
@@ -29,13 +30,16 @@ from localization.comparison.boxes import (
     paired,
     rows,
 )
-from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, shards, tasks
+from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, readings, shards, tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
+from localization.comparison.reading import carried_over, localize_channels, needs, read_bundle, source_of
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
+from localization.regression import CoverageMap, bundle_hash
+from localization.routes import HEURISTIC, LINEAR
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
@@ -47,7 +51,7 @@ from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
 from saliency.scores import logits
 
-SCHEMA = 2  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 3  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
@@ -59,6 +63,7 @@ def compare(
     maps: Mapping[str, Path | str] | None = None,
     boxes: Mapping[str, Path | str] | None = None,
     box_format: str | None = None,
+    bundles: Sequence[Path | str] = (),
     classes: ClassList | Sequence[str] | Path | str | None = None,
     options: CompareOptions | None = None,
     folder: Path | str | None = None,
@@ -73,10 +78,13 @@ def compare(
         predictions alone.
     train: the photos boxes are learned from, less those that are scored too, by their pixels. Without it, the data are
         cross-fitted: each fold's boxes are learned on everything outside of it.
-    methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network.
+    methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network; and readers, which have
+        no maps: names in `localization.channels.READERS`.
     maps: another tool's maps to compare, by a name of your own: a folder as `localization.external` reads it.
     boxes: another tool's boxes, by name: a CSV with image,x0,y0,x1,y1 and perhaps label and score, in photo pixels.
     box_format: what the four numbers of these are, one of `localization.boxes_file.FORMATS` (default: xyxy in pixels).
+    bundles: files of coverage maps that were learned on another data set, from features that are compared here; each
+        gets a row of its own, and its difference to what is learned here is stated.
     classes: what the network's outputs are called in the data's labels, as `read_classes` takes it (default: as the
         network says itself). Labels and names meet whatever their case, spaces and underscores.
     folder: where maps lie while the run goes on, and the result's files in the end: a run that was killed goes on
@@ -117,9 +125,12 @@ def compare(
         seed=options.settings.seed,
     )
     wanted = tasks(net, methods, options.settings, options.occlusion_strides)
-    _check_names(wanted, their_maps, their_boxes)
+    readers = [name for name in dict.fromkeys(methods) if name in READERS]
+    _check_names([*wanted, *readers], their_maps, their_boxes)
+    _check_readers(readers, [*wanted, *their_maps], options)
+    elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
-    job = _job(net, samples, wanted, options, their_maps, their_boxes, box_format, command)
+    job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -144,9 +155,11 @@ class _Job:
     net: Network
     samples: Samples
     wanted: Mapping[str, Task]
+    readers: Sequence[str]
     options: CompareOptions
     maps: Mapping[str, ExternalMaps]
     boxes: Mapping[str, FoundBoxes]
+    bundles: Sequence[CoverageMap]
     command: str
     key: str
 
@@ -167,17 +180,19 @@ def _job(
     net: Network,
     samples: Samples,
     wanted: Mapping[str, Task],
+    readers: Sequence[str],
     options: CompareOptions,
     their_maps: Mapping[str, Path],
     their_boxes: Mapping[str, Path],
     box_format: str | None,
+    bundles: Sequence[CoverageMap],
     command: str,
 ) -> _Job:
     theirs = {name: external_maps(path, samples.ids, samples.sizes) for name, path in their_maps.items()}
     given = {name: external_boxes(path, samples, box_format) for name, path in their_boxes.items()}
     key = content_hash(
         SCHEMA,
-        list(wanted),
+        [*wanted, *readers],
         options,
         samples.digest,
         samples.name,
@@ -189,8 +204,9 @@ def _job(
         samples.targets,
         {name: one.digest for name, one in theirs.items()},
         *(part for name, one in given.items() for part in (name, one.boxes)),
+        [(bundle_hash(one), plain(one.source)) for one in bundles],
     )
-    return _Job(net, samples, wanted, options, theirs, given, command, key)
+    return _Job(net, samples, wanted, readers, options, theirs, given, bundles, command, key)
 
 
 def _check(
@@ -206,9 +222,9 @@ def _check(
     function("progress", progress, "(done, total)")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
-    unknown = [name for name in methods if name not in METHODS and name != "all"]
+    unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
     if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join(METHODS)}")
+        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join((*METHODS, *READERS))}")
 
 
 def _path(name: str, value: object) -> Path:
@@ -226,9 +242,37 @@ def _paths(name: str, given: object) -> dict[str, Path]:
     return {key: _path(f"{name}[{key!r}]", value) for key, value in given.items()}
 
 
-def _check_names(wanted: Mapping[str, Task], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:
+def _check_readers(readers: Sequence[str], with_maps: Sequence[str], options: CompareOptions) -> None:
+    """A reader has no map, so one route fits."""
+    for name in readers:
+        if LINEAR not in options.routes or options.fit != "coverage":
+            raise InputError(
+                f"methods: {name} has no map, and its boxes come from the linear map by coverage alone: keep routes"
+                f" {LINEAR!r} and fit 'coverage', or leave {name} out"
+            )
+        if READERS[name].maps and not with_maps:
+            raise InputError(f"methods: {name} reads the maps of other methods too: name one or more")
+
+
+def _bundles(given: object, with_maps: Sequence[str]) -> list[CoverageMap]:
+    """Read, each with a row of its own, of features that are there."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(f"bundles must be a list of paths, not {given!r}")
+    found = [read_bundle(_path("bundles", one)) for one in given]
+    for path, bundle in zip(given, found):
+        if missing := [name for name in needs(bundle)[1] if name not in with_maps]:
+            raise InputError(
+                f"{path}: was learned from maps of {missing[0]}, which is not compared: name it in methods"
+            )
+    labels = [(one.source.get("name", one.source["method"]), one.source["dataset"]) for one in found]
+    if len(set(labels)) < len(labels):
+        raise InputError("bundles: two are of the same features and data set, so that their rows would be one")
+    return found
+
+
+def _check_names(wanted: Sequence[str], maps: Mapping[str, object], boxes: Mapping[str, object]) -> None:
     """Every row of the result has a name of its own."""
-    taken = {*METHODS, *wanted, *BASELINES.values(), STACKED, "baseline"}
+    taken = {*METHODS, *READERS, *wanted, *BASELINES.values(), STACKED, "baseline"}
     for kind, names in (("maps", maps), ("boxes", boxes)):
         for name in names:
             if not re.fullmatch(r"[^/\\:\x00-\x1f.][^/\\:\x00-\x1f]{0,79}", name):
@@ -258,7 +302,14 @@ def _warm_up(job: _Job) -> None:
     several = default_batch(job.net.architecture, (SHARD, *preprocess.size), job.net.architecture.last)
     first = job.samples.input(range(min(several, len(job.samples))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda one: one.method.maps(job.net, first, target=0, options=one.settings), job.wanted.values()))
+        list(pool.map(lambda one: one.run(job.net, first, np.zeros(len(first), int)), _tasks(job).values()))
+
+
+def _tasks(job: _Job) -> dict[str, Task]:
+    """Maps, and where boxes can be learned from them the channels that are read."""
+    readers = [*job.readers, *(name for bundle in job.bundles for name in needs(bundle)[0])]
+    read = readings(job.net, readers, job.options.layers) if job.samples.true else {}
+    return {**job.wanted, **read}
 
 
 def _reusable(folder: Path, key: str) -> None:
@@ -277,11 +328,22 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     predicted = outputs.argmax(-1)
     known = samples.targets >= 0
     targets = np.where(known, samples.targets, predicted) if options.target == "label" else predicted
-    made = make(job.wanted, samples, targets, folder, progress)
+    everything = make(_tasks(job), samples, targets, folder, progress)
+    read = {name: one for name, one in everything.items() if name not in job.wanted}
+    made = {name: one for name, one in everything.items() if name in job.wanted}
     made |= {name: external(name, theirs, samples, folder) for name, theirs in job.maps.items()}
-    fits = _fits(job, made) if samples.true else {}
+    fits = _fits(job, made, read) if samples.true else {}
+    costs = {name: one.record(name) for name, one in made.items()}
+    for name in job.readers if samples.true else ():
+        own = read[_read_by(name)].record(name) | {"base": name}
+        costs[name] = own | _together([own, *(costs[one] for one in made)]) if READERS[name].maps else own
     results: dict[str, Any] = {
-        **record({"methods": list(job.wanted), **plain(options)}, options.settings.seed, samples.digest, job.command),
+        **record(
+            {"methods": [*job.wanted, *job.readers], **plain(options)},
+            options.settings.seed,
+            samples.digest,
+            job.command,
+        ),
         "key": job.key,
         "network": {
             "name": net.name,
@@ -297,19 +359,20 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "notes": [*samples.notes, *_notes(job, known)],
         "left_out": samples.left_out,
         "entry": entry_words(net.preprocess, [samples.sizes[i] for i in samples.test]),
-        "methods": [one.record(name) for name, one in made.items()],
+        "methods": list(costs.values()),
         "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
     }
     if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())
         results["unknown_labels"] = int((~known[samples.test]).sum())
     if samples.true:
-        costs = {name: one.record(name) for name, one in made.items()}
         if STACKED in fits:
-            costs[STACKED] = _together([costs[name] for name in options.stack])
+            costs = costs | {STACKED: _together([costs[name] for name in options.stack])}
         results["cut_away"] = samples.cut_away()
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
+        if job.bundles:
+            results["carried"] = carried(results["rows"], fits, samples)
         results["settings"] = {name: fit.settings for name, fit in fits.items()}
     else:
         results["predictions"] = _top5(samples, net, outputs)
@@ -323,24 +386,49 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
 
         return rendered(Shown(results, samples, made, fits, [net.class_name(int(k)) for k in targets]))
 
-    return Comparison(results, images, draw, made)
+    bundles = {name: fit.learned for name, fit in fits.items() if fit.learned is not None}
+    return Comparison(results, images, draw, made, bundles)
 
 
-def _fits(job: _Job, made: Mapping[str, Made]) -> dict[str, Fit]:
-    """Boxes of every method and route."""
+def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict[str, Fit]:
+    """Boxes of every method, reader and route."""
     samples, options = job.samples, job.options
+
+    def source(name: str, methods: Sequence[str], **more: Any) -> dict[str, Any] | None:
+        settings = plain(options.settings)
+        return source_of(name, methods, made, samples, options=settings, **more) if options.keep_bundles else None
+
+    def of_method(name: str) -> Fit:
+        return localize((name,), made, samples, options.fit, options.routes, source(name, [name]))
+
+    def of_reader(name: str) -> Fit:
+        layers = list(options.layers or layers_of(job.net))
+        stated = source(name, [_read_by(name), *(made if READERS[name].maps else ())], layers=layers)
+        return localize_channels(name, read[_read_by(name)], made, samples, stated)
+
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        own = pool.map(lambda name: localize((name,), made, samples, options.fit, options.routes), made)
-        found = dict(zip(made, own))
+        own, theirs = pool.map(of_method, made), pool.map(of_reader, job.readers)
+        found = dict(zip((*made, *job.readers), (*own, *theirs)))
     if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
-        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes)
-    theirs = {name: given(name, own) for name, own in job.boxes.items()}
-    return found | theirs | {"baseline": baselines(samples)}
+        stated = source(STACKED, options.stack)
+        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes, stated)
+    for bundle in job.bundles:
+        fit = carried_over(bundle, made, read, samples)
+        found[" ".join(next(iter(fit.boxes)))] = fit
+    foreign = {name: given(name, own) for name, own in job.boxes.items()}
+    return found | foreign | {"baseline": baselines(samples)}
+
+
+def _read_by(reader: str) -> str:
+    """The name of the channels that it reads."""
+    return "class channels" if READERS[reader].by_class else "channels"
 
 
 def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
     """What a reader of the figures has to know beside what the samples say."""
     scored = job.samples.test
+    if job.readers and not job.samples.true:
+        yield f"{', '.join(job.readers)}: left out, for there is no box to learn from"
     for name, theirs in job.boxes.items():
         yield from (f"{name}: {note}" for note in theirs.notes)
     if job.options.target == "label" and not known[scored].all():

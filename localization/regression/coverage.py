@@ -24,7 +24,7 @@ from localization.boxes import as_boxes, clip, iou, ordered
 from localization.regression import cells as ridge
 from localization.regression.cells import Cells, Inputs, Moments
 from localization.regression.correction import Correction, fit_correction
-from localization.regression.rectangles import SETTINGS, soft_boxes
+from localization.regression.rectangles import SETTINGS, local_overlap, read, separate_rectangles, soft_boxes
 from localization.regression.rows import gathered
 from saliency._batches import batches
 from saliency._checks import BoxesLike, kind_of, number, whole
@@ -110,6 +110,32 @@ class CoverageMap:
         inside = clip(ordered(shares * np.tile(self.size[::-1], 2)), self.size)
         usable = np.isin(said, ("ok", "nothing covered"))[:, None, None]
         return np.where((said == "ok")[:, None], inside, np.nan), np.where(usable, maps, np.nan), said
+
+    def detected(
+        self,
+        features: Features,
+        *,
+        most: int = 5,
+        limit: float = 0.3,
+        source: Mapping[str, Any] | None = None,
+    ) -> list[tuple[Float[np.ndarray, "k 4"], Float[np.ndarray, " k"]]]:
+        """For each photo at most `most` boxes in pixels of `size`, best first, and their scores 0 to 1, where several
+        objects are to be found: the rectangles that fit best what lies about them, none with an IoU above `limit` with
+        a better one. They are not corrected. A photo whose status is not "ok" has none.
+
+        Raises InputError as `predict` does, and for numbers out of range.
+        """
+        whole("most", most, least=1)
+        number("limit", limit, least=0, below=1)
+        _, maps, said = self.located(features, source=source)
+        grid, found = self.cells.grid, []
+        for own, why in zip(maps, said):
+            boxes, scores = np.empty((0, 4)), np.empty(0)
+            if why == "ok":
+                reading = read(jnp.asarray(own[None]))[:, self.correction.best]
+                boxes, scores = separate_rectangles(np.asarray(local_overlap(reading))[0], grid, most, limit)
+            found.append((boxes * np.tile(self.size[::-1], 2), scores))
+        return found
 
     def _checked(self, features: Features, source: Mapping[str, Any]) -> Inputs:
         inputs = as_inputs(features)

@@ -75,6 +75,11 @@ class RegressionData:
         placed = [to_input(boxes[area(boxes).argmax()], self.placement(i)) for i, boxes in enumerate(self.true())]
         return np.array(placed).reshape(-1, 4) * self._from_input()
 
+    def photos(self) -> Int[np.ndarray, " n"]:
+        """A number for the photo of each image; images of the same pixels have the same one."""
+        shown = [record.pixels or f"image {record.source}" for record in self.records]
+        return np.unique(shown, return_inverse=True)[1]
+
     def true(self) -> list[Float[np.ndarray, "k 4"]]:
         """All boxes of each image, in pixels of the photo."""
         return [np.array(record.boxes) for record in self.records]
@@ -93,6 +98,15 @@ class RegressionData:
         """Those of the images whose maps this process reads, in the order in which `feature_blocks` gives them."""
         mine = np.sort(images)[np.isin(self.where[np.sort(images), 0], self.shards)]
         return mine[np.lexsort(self.where[mine].T[::-1])]
+
+    def map_blocks(self, images: Int[np.ndarray, " m"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """This process's share of the images, a shard at a time: their indices, and the maps of all stores float32
+        `[k, h, w]`, or `[k, m, h, w]` of m stores."""
+        own = self.local_indices(images)
+        shards, rows = self.where[own].T
+        for shard in np.unique(shards):
+            maps = [store.read(int(shard)).maps[rows[shards == shard]] for store in self.stores]
+            yield own[shards == shard], maps[0] if len(maps) == 1 else np.stack(maps, 1)
 
     def feature_blocks(self, images: Int[np.ndarray, " m"], targets: Float[np.ndarray, "n t"]) -> FeatureBlocks:
         """Features of this process's share of the images; `targets` are of all images."""

@@ -28,9 +28,9 @@ CAPTIONS = {
     "worst": "The worst overlaps.",
 }
 ROUTES = {
-    "linear": "a linear map, learned by least absolute deviations",
+    "linear map": "a linear map by coverage, one set of weights for all places",
+    "Eq. 4": "Eq. 4 of Fast Object Localization via Sensitivity Analysis, a weight for every pixel",
     "heuristic": "the heuristic (smooth, keep the brightest pixels, tight box)",
-    "coverage": "a coverage map, a ridge that all places share",
     "saved": "the saved map that was given",
 }
 ORIGIN = ("schema", "config", "seed", "inputs", "versions", "device", "command")  # of the results, for the page's end
@@ -78,6 +78,14 @@ def sentences(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"{results['labels']}."
     if results["entry"]:
         yield results["entry"]
+    if "several" in results:
+        own = results["several"]
+        first, k_th = (100 * own[f"recall_at_{k}"] for k in (1, own["k"]))
+        yield (
+            f"Of all true boxes {first:.1f}% are hit by their sample's first box, {k_th:.1f}% by one of its first"
+            f" {own['k']}; mean average precision over classes, of the photos that show the class,"
+            f" {100 * own['mean_ap']:.1f}%."
+        )
     if results["cropped_away"]:
         yield f"The network's crop hides the boxes of {results['cropped_away']:,} samples wholly."
 
@@ -228,6 +236,12 @@ def sections(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> list[
         headings = ["difference", "points", "95% interval", "McNemar p", *SMALL][: len(compared[0])]
         against = Table(headings, compared, decimals=[None, 1, None, None, 1, None])
         found.append(Section("On the same samples", tables=[against]))
+    if "several" in results:
+        own = results["several"]
+        columns = ["class", "true boxes", "average precision", "recall at 1", f"recall at {own['k']}"]
+        rows = [[row["class"], row["true"], *(100 * v for k, v in row.items() if k not in ("class", "true"))]
+                for row in own["classes"]]  # fmt: skip
+        found.append(Section("Several boxes a sample", tables=[Table(columns, rows, decimals=[None, None, 1, 1, 1])]))
     if pictures:
         shown = [Figure(picture, CAPTIONS[name]) for name, picture in pictures.items()]
         title = f"Boxes of {results['rows'][-1]['method']}"

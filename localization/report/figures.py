@@ -29,7 +29,8 @@ _FAMILIES = {  # by the beginning of a method's name
     "baseline": "#8a929c",
 }
 _OTHER = "#3f8f6b"
-MARKERS = {"linear map": "o", "heuristic": "^", "coverage": "s"}  # by box route
+MARKERS = {"linear map": "o", "Eq. 4": "s", "heuristic": "^"}  # by box route
+SHADES = {"linear map": 1.0, "Eq. 4": 0.75}
 
 
 def colour(method: str) -> str:
@@ -51,16 +52,16 @@ def corloc_bars(rows: Sequence[Mapping[str, object]]) -> Figure:
             y,
             value,
             color=colour(str(row["method"])) if row["route"] != "none" else _FAMILIES["baseline"],
-            alpha=1.0 if row["route"] in ("linear map", "coverage") else 0.55,
-            hatch="///" if row["route"] == "coverage" else None,
-            edgecolor="white" if row["route"] == "coverage" else None,
+            alpha=SHADES.get(str(row["route"]), 0.55),
+            hatch="///" if row["route"] == "Eq. 4" else None,
+            edgecolor="white" if row["route"] == "Eq. 4" else None,
             height=0.72,
         )
         axes.hlines(y, _number(row["corloc_low"]), _number(row["corloc_high"]), color="#222", linewidth=1.2)
         axes.text(_number(row["corloc_high"]) + 0.008, y, f"{100 * value:.1f}", va="center", fontsize=8, color="#222")
     axes.set_yticks(range(len(rows)), [row_label(row) for row in rows], fontsize=9)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    hatched = ", hatched: coverage" if _has_coverage(rows) else ""
+    hatched = ", hatched: Eq. 4" if _has_eq4(rows) else ""
     said = f"CorLoc (IoU > 0.5), 95% bootstrap interval; full colour: linear map, pale: heuristic{hatched}"
     axes.set_xlabel(said, fontsize=9)
     axes.set_xlim(0, min(1.08, max(_number(row["corloc_high"]) for row in rows) + 0.1))
@@ -104,7 +105,7 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
     figure.axes[0].set_ylabel("CorLoc", fontsize=9)
     dashed = "" if free is None else "; dashed: the best box that asks no network"
     figure.suptitle(
-        f"circles: linear map, triangles: heuristic{', squares: coverage' if _has_coverage(rows) else ''};"
+        f"circles: linear map, triangles: heuristic{', squares: Eq. 4' if _has_eq4(rows) else ''};"
         f" line: nothing else is both cheaper and better{dashed}",
         fontsize=9,
     )
@@ -117,8 +118,8 @@ def corloc_cost(rows: Sequence[Mapping[str, object]]) -> Figure:
     return figure
 
 
-def _has_coverage(rows: Sequence[Mapping[str, object]]) -> bool:
-    return any(row["route"] == "coverage" for row in rows)
+def _has_eq4(rows: Sequence[Mapping[str, object]]) -> bool:
+    return any(row["route"] == "Eq. 4" for row in rows)
 
 
 @rc_context(LITERAL)

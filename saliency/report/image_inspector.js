@@ -52,7 +52,7 @@ const drawBoxes = (frame, look, predicted) => {
   frame.append(svg);
 };
 
-const bestBox = (look, name) =>
+const bestBox = (look, name) => look.boxes[name] ? [name, look.boxes[name]] :
   Object.entries(look.boxes).filter(([label]) => label.startsWith(name + " · ")).sort((a, b) => b[1][1] - a[1][1])[0];
 
 const drawMap = (look, name, map) => {

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localization import load_linear_map
+from localization import load_coverage_map, load_linear_map
 
 pytestmark = pytest.mark.real
 
@@ -85,3 +85,16 @@ def test_a_run_killed_at_ten_random_moments_ends_in_the_same_bytes(single, tmp_p
         process.communicate()
     run(*arguments)
     assert files(tmp_path / "out") == undisturbed
+
+
+def test_coverage_of_a_store_is_the_same_by_four_processes(single, tmp_path):
+    found = []
+    for processes in (1, 4):
+        out = tmp_path / str(processes)
+        run("scripts.fit_boxes", "--stores", single / "store", "--out", out, "--quiet", processes=processes)
+        found.append((load_coverage_map(out / "linear_map.safetensors"), (out / "boxes.csv").read_text()))
+    (one, boxes), (many, others) = found
+    assert one.record["n"] == many.record["n"] == 108 and one.cells == many.cells
+    np.testing.assert_array_equal(many.solution, one.solution)
+    numbers = [np.array([line.split(",")[1:] for line in text.splitlines()[1:]], float) for text in (boxes, others)]
+    np.testing.assert_allclose(*numbers, atol=0.02)
