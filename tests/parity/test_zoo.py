@@ -64,7 +64,7 @@ SMALL = {
         partial(squeezenet.squeezenet1_0, 8, FIRES), lambda: SevenSqueeze(8, FIRES, 7), (41, 56)
     ),
     "zfnet512": (
-        partial(zfnet512, WIDE, (12, 9), size=(70, 86)), lambda: theirs.ZfNet(WIDE, (12, 9), 7, 1 * 2), (70, 86)
+        partial(zfnet512, WIDE, (12, 9), size=(70, 102)), lambda: theirs.ZfNet(WIDE, (12, 9), 7, 1 * 2), (70, 102)
     ),
 }  # fmt: skip
 
