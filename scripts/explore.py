@@ -12,12 +12,14 @@ from scripts import cli
 
 @dataclass(frozen=True)
 class Options:
-    """Look at photos and their maps in a browser; Ctrl-C ends it. Nothing is written."""
+    """Look at photos and their maps in a browser; Ctrl-C ends it. No result is written."""
 
     net: tyro.conf.OmitArgPrefixes[cli.NetworkOptions] = field(default_factory=cli.NetworkOptions)
     data: tyro.conf.OmitArgPrefixes[cli.DataOptions] = field(default_factory=cli.DataOptions)
     open: bool = False
     """Open the page in the browser as well."""
+    compile_cache: cli.Cache = None
+    """Folder of compiled programs, or off (default: salbox's own in the user's folder for caches)."""
 
 
 def main(options: Options) -> int:

@@ -31,7 +31,7 @@ def test_import_saliency_is_light():
 
 LIGHT = (
     *("analyze_occlusion", "compare", "convert_weights", "evaluate", "explain", "fit_boxes", "make_maps", "robustness"),
-    "train_classifier",
+    *("explore", "train_classifier"),
 )
 
 
