@@ -8,7 +8,7 @@
 # make benchmark speed, as ratios
 
 PYTHON ?= python3
-PIP = -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 HOW = --numprocesses 2 --dist worksteal --durations 10
 ARGS ?=
 

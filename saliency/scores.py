@@ -172,7 +172,7 @@ def log_probabilities(
     return jax.nn.log_softmax(logits)
 
 
-def probabilities(logits: Float[ArrayLike, "*n classes"]) -> Float[np.ndarray, "*n classes"]:
+def probabilities(logits: ArrayLike) -> Float[np.ndarray, "*n classes"]:
     """Class probabilities of logits `[..., classes]`, in float64: their softmax; of a single output its sigmoid.
 
     >>> import saliency

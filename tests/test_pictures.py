@@ -4,6 +4,7 @@ import ast
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image
 
 import localization
 import saliency
+from localization.comparison.report import _drawn
+from localization.report import figures
 from saliency import overlay, show
 from saliency.errors import InputError
 from saliency.models.preprocessing import Preprocessing
@@ -179,3 +182,32 @@ def test_those_eight_lines_make_the_picture(tmp_path, monkeypatch):
 def test_bad_arguments_are_named(call, says):
     with pytest.raises(InputError, match=says):
         call()
+
+
+def test_a_gallery_lays_maps_over_photos_in_letters_for_a_narrow_page(rng):
+    names = [f"method-{i} of long name" for i in range(3)]
+    maps = {name: [rng.random((30, 40)), np.zeros((30, 40))] for name in names}
+    box = np.array([5.0, 6, 30, 20])
+    predicted = {names[0]: [box, np.full(4, np.nan)]}
+    figure = figures.gallery([PHOTO, PHOTO], maps, [box[None]] * 2, predicted, ["a cat\nexplained: dog", "b"])
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), PHOTO)
+    np.testing.assert_array_equal(axes.images[1].get_array(), overlay(PHOTO, maps[names[0]][0]))
+    assert [text.get_text() for text in axes.texts].count("no map") == 3
+    styles = [patch.get_linestyle() for patch in axes.patches if patch.get_linewidth() == 1.3]
+    assert styles.count("-") == 8 and len(styles) == 9
+    narrow = (390 - 2 * 16) / figure.get_size_inches()[0]  # dots an inch on a page of 390 px
+    assert min(text.get_fontsize() for text in axes.texts) * narrow / 72 > 7.5
+
+
+def test_a_gallery_shows_every_class():
+    def drawn(labels, seed=0):
+        samples = SimpleNamespace(labels=labels, test=np.arange(len(labels))[::-1])
+        chosen = _drawn(SimpleNamespace(samples=samples, results={"seed": seed}))
+        assert (np.diff(chosen) > 0).all()
+        return [labels[samples.test[k]] for k in chosen]
+
+    labels = [*["common"] * 60, "rare", "odd", *[f"class {i}" for i in range(14)]]
+    assert set(drawn(labels, 3)) == set(labels) and len(drawn(labels, 3)) == 17
+    assert sorted(drawn(["a"] * 30 + ["b"])) == ["a"] * 11 + ["b"]
+    assert len(drawn([str(i) for i in range(99)])) == 24

@@ -11,7 +11,7 @@ from localization.boxes import map_to_photo
 from localization.channels import READERS
 from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit, Label
 from localization.comparison.maps import Made
-from localization.comparison.result import PAGE, PICTURES, right
+from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
 from localization.comparison.samples import Samples
 from localization.metrics import best_iou
 from localization.published import published_rows
@@ -23,9 +23,8 @@ from saliency.faithfulness import MEASURES
 from saliency.methods import CONTROLS, METHODS, Method
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
-SHOWN, ABREAST = 12, 8  # images in the gallery, and columns in one of its pictures
-MAPS = 100  # in the gallery ...
-DENSE = 80  # ... at so many dots an inch, so that the page stays below 10 MB
+SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
+ABREAST = 3  # columns in one of its pictures, whose letters can then be read on a narrow page
 INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps ...
 COVERED_SIDE = 28  # ... and of their coverage
 MAPPED = 24, 300  # of these images have maps, but so many maps in all
@@ -71,9 +70,11 @@ def rendered(shown: Shown) -> dict[str, bytes]:
     """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
     for name, (plot, caption) in _plots(shown).items():
-        image = png(plot, DENSE if name.startswith("gallery-") else 110)
+        dense = name.startswith("gallery-")
+        image = png(plot, PRINT if dense else SCREEN)
         files[f"{PICTURES}/{name}.png"] = image
-        figures_[name] = Figure(image if name in CHARTS else lossy(image), caption)
+        on_page = image if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
+        figures_[name] = Figure(on_page, caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
 
@@ -343,14 +344,17 @@ def _has(results: Mapping[str, Any], route: str) -> bool:
 
 def _gallery_sections(pictures: Mapping[str, Figure], covered: bool) -> Iterator[Section]:
     if pictures:
-        yield Section(
-            "The same images under every method",
-            "Beside a map what the linear map reads in it: for each cell of the photo the share of it that the box is"
-            " expected to cover, as it was learned on other photos. The best rectangle in that is the box."
-            if covered
-            else "",
-            figures=_named(pictures, "gallery-"),
+        said = (
+            "Each map over its photo, the more opaque the stronger: from 0 to its 99.5th percentile, or in red and blue"
+            f" about 0. One photo of each class where there is room. In {PICTURES}/ at {PRINT} dots an inch."
         )
+        if covered:
+            said += (
+                " Beside a map what the linear map reads in it: for each cell of the photo the share of it that the box"
+                " is expected to cover, as it was learned on other photos. The best rectangle in that is the box."
+            )
+        figures = _named(pictures, "gallery-")
+        yield Section("The same images under every method", said, figures=figures, wide=False)
 
 
 def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
@@ -464,9 +468,7 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
         columns += [(name, fits[name].covered)] if name in fits and fits[name].covered else []
     if not columns:
         return {}
-    rng = np.random.default_rng(results["seed"])
-    count = max(4, min(SHOWN, MAPS // len(columns)))
-    at = np.sort(rng.choice(len(samples.test), min(count, len(samples.test)), replace=False)).tolist()
+    at = _drawn(shown).tolist()
     chosen = samples.test[at]
     rows = sorted(results.get("rows", ()), key=lambda row: row["corloc"])
     routes = {row["method"]: row["route"] for row in rows if (row["method"], row["route"]) in _own(fits, row["method"])}
@@ -492,11 +494,22 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
             [shown.title(i) for i in chosen],
         )
         names = ", ".join(dict.fromkeys(name for name, _ in some.values()))
-        boxes = " Green: true boxes; red: those of the method's best box route." if fits else ""
+        boxes = " Green: true boxes; red, dashed: those of the method's best box route." if fits else ""
         if any(covered for _, covered in some.values()):
-            boxes += " Covered: from 0 to its largest share of a cell; red: the linear map's boxes."
+            boxes += " Covered: from 0 to its largest share of a cell; red, dashed: the linear map's boxes."
         plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}"
     return plots
+
+
+def _drawn(shown: Shown) -> np.ndarray:
+    """Positions among the test images of those in the galleries: one of each class, then any."""
+    test, labels = shown.samples.test, shown.samples.labels
+    order = np.random.default_rng(shown.results["seed"]).permutation(len(test)).tolist()
+    first: dict[str | None, int] = {}
+    for k in order:
+        first.setdefault(labels[test[k]], k)
+    chosen = list(dict.fromkeys([*list(first.values())[:CLASSES_SHOWN], *order]))
+    return np.sort(chosen[: max(SHOWN, min(len(first), CLASSES_SHOWN))])
 
 
 def _own(fits: Mapping[str, Fit], method: str) -> Mapping[Label, np.ndarray]:

@@ -13,10 +13,11 @@ from localization.regression import CoverageMap, load_coverage_map
 from localization.statistics import in_percent
 from saliency._files import require_all
 from saliency._reading import read_json
-from saliency.report import Figure, Section, Table, fragment, write_bytes, write_csv, write_json
+from saliency.report import Figure, Section, Table, fragment, lossy, write_bytes, write_csv, write_json
 
 PICTURES, PAGE, BUNDLES = "pictures", "report.html", "bundles"
 CORLOC = ("corloc", "corloc_low", "corloc_high")
+PRINT, SCREEN = 300, 110  # dots an inch of the galleries' files, and of other pictures and on the page
 FIRST = ("corloc", "gallery-1")  # of the pictures, in a notebook
 
 
@@ -71,7 +72,7 @@ class Comparison:
         pictures = [self.files.get(f"{PICTURES}/{name}.png") for name in FIRST]
         columns, _, texts = cells(self.results, self.rows)
         rows = [[text[name] for name in columns] for text in texts]
-        figures = [Figure(image) for image in pictures if image]
+        figures = [Figure(lossy(image, SCREEN / PRINT) if i else image) for i, image in enumerate(pictures) if image]
         return fragment(
             [Section(head(self.results), "\n".join(self.notes), [Table(list(columns), rows, best=0)], figures)]
         )

@@ -1,10 +1,11 @@
 """The pictures of a comparison, each a pure function from figures to a matplotlib `Figure`.
 
 Photos uint8 `[h, w, 3]`, maps float `[h, w]`, boxes `[4]` `x0 y0 x1 y1` in the photo's pixels. True boxes are
-green, predicted ones red, as in figures 3 and 4 of Fast Object Localization via Sensitivity Analysis.
+green, predicted ones red, as in figures 3 and 4 of Fast Object Localization via Sensitivity Analysis, and dashed.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,16 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from localization.report.panels import board, draw_box, draw_frame, draw_map, fitted
+from saliency.maps.status import usable
 from saliency.methods import CONTROLS
+from saliency.pictures import is_signed, overlay
 
 LITERAL: Any = {"text.parse_math": False}  # a class called "$1 or $2" is no formula
-TRUE, PREDICTED = "#16a34a", "#e11d2e"
+TRUE, PREDICTED = "#3ddc84", "#ff5a5f"
+SIDE = 400  # pixels of a photo in a gallery, at 300 dots an inch
 _FAMILIES = {  # by the beginning of a method's name
     "gradient": "#1f6fb4",
     "gestalt": "#52a7d8",
@@ -130,24 +135,36 @@ def gallery(
     predicted: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str],
 ) -> Figure:
-    """One row a photo, one column a method: its map with the true box and the method's own."""
+    """One row a photo, one column a method: its map over the photo, with the true box and the method's own.
+
+    Letters are large for the picture's width, so that they can be read where the page is narrow.
+    """
     columns = ["photo", *maps]
-    signed = {name for name, own in maps.items() if any(m.min() < -0.05 * m.max() for m in own)}
-    left, top, side, step = 0.36, 0.26, 1.66, 1.74
+    signed = {name: is_signed(own) for name, own in maps.items()}
+    left, top, side, step = 0.48, 0.42, 1.12, 1.16
     figure, axes = board(left + step * len(columns), top + step * len(photos))
     for i, (photo, title) in enumerate(zip(photos, titles)):
-        y = top + step * i
-        axes.text(left - 0.07, y + side / 2, title, ha="right", va="center", fontsize=8, rotation=90, linespacing=1.1)
+        y, small = top + step * i, Image.fromarray(photo)
+        small.thumbnail((SIDE, SIDE))
+        said = "\n".join(shorten(line, 20, placeholder="…") for line in title.splitlines())
+        axes.text(left - 0.07, y + side / 2, said, ha="right", va="center", fontsize=8.5, rotation=90, linespacing=1)
         for j, name in enumerate(columns):
             panel = fitted(axes, (left + step * j, y, side, side), photo.shape[:2])
-            draw_map(panel, photo if name == "photo" else maps[name][i], name in signed)
+            own = None if name == "photo" else maps[name][i]
+            if own is None:
+                draw_map(panel, np.asarray(small))
+            elif usable(own[None])[0]:
+                draw_map(panel, overlay(small, own, signed=signed[name]))
+            else:
+                draw_map(panel, own)
             draw_frame(panel)
             if i == 0:
-                axes.text(left + step * j + side / 2, panel.y - 0.07, name, ha="center", va="baseline", fontsize=9)
+                middle = left + step * j + side / 2
+                axes.text(middle, top - 0.07, fill(name, 14), ha="center", va="bottom", fontsize=9, linespacing=1)
             for box in true[i] if len(true) else ():
                 draw_box(panel, box, TRUE)
             if name in predicted:
-                draw_box(panel, predicted[name][i], PREDICTED)
+                draw_box(panel, predicted[name][i], PREDICTED, dashed=True)
     return figure
 
 
@@ -165,7 +182,7 @@ def cases(
         draw_map(panel, photo)
         for one in np.atleast_2d(boxes):
             draw_box(panel, one, TRUE)
-        draw_box(panel, box, PREDICTED)
+        draw_box(panel, box, PREDICTED, dashed=True)
         axes.text(x + side / 2, panel.y - 0.05, title, ha="center", va="baseline", fontsize=8)
     return figure
 

@@ -13,7 +13,7 @@ Padding = tuple[Pair, Pair]
 
 def depthwise(
     x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw 1 c"], stride: Pair, padding: Padding, dilation: Pair
-) -> Float[Array, "n rows columns c"]:
+) -> Float[Array, "n rows cols c"]:
     """The convolution with as many groups as channels, and one feature each."""
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     batch, *size, channels = x.shape

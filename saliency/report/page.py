@@ -101,10 +101,14 @@ def jpeg(photo: np.ndarray, side: int, quality: int = 70) -> bytes:
     return buffer.getvalue()
 
 
-def lossy(image: bytes) -> bytes:
-    """A picture with photos or maps in it as JPEG: several times smaller than as PNG."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(image)).convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
+def lossy(image: bytes, scale: float = 1) -> bytes:
+    """A picture with photos or maps in it as JPEG, several times smaller than as PNG; `scale` below 1 shrinks it."""
+    buffer, picture = io.BytesIO(), Image.open(io.BytesIO(image)).convert("RGB")
+    if scale != 1:
+        picture = picture.resize(
+            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
+        )
+    picture.save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
     return buffer.getvalue()
 
 

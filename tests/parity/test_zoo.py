@@ -64,7 +64,7 @@ SMALL = {
         partial(squeezenet.squeezenet1_0, 8, FIRES), lambda: SevenSqueeze(8, FIRES, 7), (41, 56)
     ),
     "zfnet512": (
-        partial(zfnet512, WIDE, (12, 9), size=(70, 86)), lambda: theirs.ZfNet(WIDE, (12, 9), 7, 1 * 2), (70, 86)
+        partial(zfnet512, WIDE, (12, 9), size=(70, 102)), lambda: theirs.ZfNet(WIDE, (12, 9), 7, 1 * 2), (70, 102)
     ),
 }  # fmt: skip
 
@@ -225,6 +225,7 @@ def test_the_first_files_of_torchvision(monkeypatch, tmp_path):
         close(np.asarray(net(x)), channels_last(model(torch_x)), 1e-5)
 
 
+@pytest.mark.slow
 def test_features_of_vgg16(shared):
     """The published convolutions, in float16: Gestalt maps of 20 photos against a trunk in torch."""
     from PIL import Image
@@ -234,7 +235,8 @@ def test_features_of_vgg16(shared):
     net = weights.load_network("vgg16", file)
     trunk = Vgg(vgg.BLOCKS, 1, 1, (224, 224)).features
     trunk.load_state_dict({key.removeprefix("features."): value.float() for key, value in load_file(file).items()})
-    photos = sorted((shared / "data" / "voc2012_animals" / "JPEGImages").glob("*.jpg"))[:20]
+    photos = sorted((shared / "data" / "voc2012_animals").rglob("*.jpg"))[:20]
+    assert len(photos) == 20
     x = net.preprocess([np.asarray(Image.open(photo).convert("RGB")) for photo in photos])
     ours = gradient_maps(net, x, score="gestalt", aggregate="max")
     for i in range(len(x)):
