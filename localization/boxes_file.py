@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Float
 
 from localization.boxes import from_xywh, same_aspect
-from localization.datasets.names import match_names
 from saliency._checks import one_of
 from saliency._reading import column_key, columns_of, number_in, numbered_rows
 from saliency.errors import InputError
@@ -160,6 +159,8 @@ def boxes_of(
     row is of these images, where no label is of these labels, where two rows mean one sample, and where most boxes
     leave their photos or look like another format than `box_format`.
     """
+    from localization.datasets.names import match_names  # on use: that package reads its tables by this module
+
     known = dict(zip(images, sizes))
     meant, several = match_names((row.id for row in rows), list(known))
     if several:
