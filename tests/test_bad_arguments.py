@@ -350,7 +350,7 @@ BAD = {
     localization.fit_linear_map: {
         "maps": (MAPS[0], r"maps must be numbers \[n, h, w\]"),
         "boxes": (BOX[:3], "3 boxes do not pair with 4 maps"),
-        "method": ("magic", "method must be one of coverage, ridge, lad, iou, sgd"),
+        "method": ("magic", "method must be one of ridge, lad, iou, sgd"),
         "features": ("raw", "features must be a Features"),
         "coding": ("polar", "coding must be one of corners, centre"),
         "lambdas": ((1.0, 0.0), "lambdas must be a finite number above 0"),
