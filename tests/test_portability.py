@@ -90,4 +90,4 @@ def test_peak_memory_is_not_known_elsewhere(monkeypatch):
 
 def test_what_is_linuxs_own_has_its_places():
     found = {(path.name, word) for path in SOURCES for word in LINUXS_OWN if word in path.read_text()}
-    assert found == {("_batches.py", "sched_getaffinity"), ("_files.py", "fcntl"), ("_memory.py", "/proc/")}
+    assert found == {("_cores.py", "sched_getaffinity"), ("_files.py", "fcntl"), ("_memory.py", "/proc/")}

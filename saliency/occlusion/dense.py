@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from saliency._batches import balanced_size
 from saliency.devices import in_turn, on_cpu
@@ -143,7 +143,7 @@ def black_box_scores(
 
 def chunked(
     function: Callable[[np.ndarray], ArrayLike], total: int, chunk: int, step: Step
-) -> Float[np.ndarray, "p ..."]:
+) -> Num[np.ndarray, "p ..."]:
     """`function` of the indices of `total` positions, `chunk` at a time; the last chunk repeats the last position."""
     chunk = balanced_size(total, chunk)  # so that little is computed in vain
     return np.concatenate(in_turn(function, total, chunk, step, "positions"))[:total]
