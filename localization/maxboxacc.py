@@ -84,7 +84,7 @@ def box_accuracy(
         for t, found in enumerate(component_boxes(map, thresholds, every=v2, compatible=compatible)):
             best[t] = iou(found[:, None], boxes[None]).max(initial=0)
         hits.append(best[:, None] >= levels)
-    return BoxAccuracy(np.array(hits).reshape(-1, len(thresholds), len(levels)), tuple(thresholds))
+    return BoxAccuracy(np.array(hits, bool).reshape(-1, len(thresholds), len(levels)), tuple(thresholds))
 
 
 def component_boxes(
