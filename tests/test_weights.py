@@ -224,7 +224,7 @@ def test_bad_headers(header, message, tmp_path):
 
 
 def test_no_weights(monkeypatch, tmp_path):
-    assert "unknown network 'vgg61'; choose one of scenes_cnn, squeezenet1_1" in refusal("vgg61", None)
+    assert "unknown network 'vgg61'; choose one of scenes_cnn, squeezenet1_0" in refusal("vgg61", None)
     message = refusal("vgg16", None)
     assert message.startswith("vgg16 comes without weights: pass a safetensors, .pth or Keras .h5 file")
     assert message.endswith("such as timm/vgg16.tv_in1k")
