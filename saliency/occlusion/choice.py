@@ -25,6 +25,7 @@ TRANSFORMED = 0.6  # of a 3x3 convolution's time is left where Winograd's algori
 OVERHEAD = 0.0008  # s for each layer of each group, however little there is to multiply
 DENSE_KERNEL, PLAIN_KERNEL, WINOGRAD_KERNEL = 0.042, 0.123, 1.05  # s to compile a layer with weights, for each group
 UNROLLED_KERNEL = 0.17  # ... where it is a long loop of its own
+WORTHWHILE = 1.2  # times fewer multiplications; with less to save the simpler way is taken
 WARM = 0.2  # of compilation is left where the programs lie in the cache: they are traced and loaded all the same
 
 
@@ -49,6 +50,11 @@ class Choice:
         groups = len(self.plan.groups)
         how = "Winograd's" if self.plan.transforms else "plain"
         return f"incremental, {how} convolutions, {groups} group{'s' * (groups > 1)}"
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether it is dense, or leaves out enough multiplications for `auto` to take it."""
+        return self.plan is None or self.plan.speedup >= WORTHWHILE
 
     def seconds(self, images: int, left: float = 1.0) -> float:
         """For so many images, the share `left` of compilation still to be done."""
@@ -81,7 +87,7 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
 def soonest(found: Iterable[Choice], images: int, engine: str = "auto", past: "Past | None" = None) -> Choice:
     """The choice that is done first with so many images; `engine` leaves out the others, `past` knows what is
     compiled."""
-    able = [choice for choice in found if engine in ("auto", choice.engine)]
+    able = [choice for choice in found if engine == choice.engine or (engine == "auto" and choice.worthwhile)]
     return min(able, key=lambda choice: choice.seconds(images, past.left(choice) if past else 1.0))
 
 

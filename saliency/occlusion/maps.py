@@ -29,7 +29,7 @@ from saliency.models.black_box import (
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.models.preprocessing import Preprocessing
-from saliency.occlusion.choice import PAST, Choice, choices, soonest
+from saliency.occlusion.choice import PAST, WORTHWHILE, Choice, choices, soonest
 from saliency.occlusion.dense import (
     CPU_CHUNK,
     Step,
@@ -56,7 +56,6 @@ from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, Target, as_score, last_layer, resolve_targets, score_values
 
 Progress = Callable[[int, int], None]  # done, total
-WORTHWHILE = 1.2  # the incremental engine's predicted speed-up from which "auto" takes it
 PATCH, STRIDE = 32, 16  # pixels
 
 
