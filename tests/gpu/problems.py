@@ -16,6 +16,7 @@ from saliency.models.zoo.resnet import resnet50
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
+from saliency.models.zoo.vit import vit
 
 SMALL = on_cpu() or bool(os.environ.get("SALBOX_GPU_SMALL"))
 QUICK = Options(patch=24, stride=24, samples=5, steps=10, masks=32, cell=32)
@@ -32,8 +33,16 @@ def small_form() -> bool:
     return os.environ["SALBOX_GPU_FORM"] == "small" if "SALBOX_GPU_FORM" in os.environ else SMALL
 
 
-def menu_problem(dtype: type = np.float32) -> tuple[Network, np.ndarray, np.ndarray, Options]:
-    """Network, images, targets and options for every method of the menu; for float64, x64 must be on."""
+def menu_problem(
+    dtype: type = np.float32, *, attention: bool = False
+) -> tuple[Network, np.ndarray, np.ndarray, Options]:
+    """Network, images, targets and options for every method of the menu, or for those that read a transformer's
+    attention; for float64, x64 must be on."""
+    if attention:
+        sizes = (12, 2, 3, 8, 3, (40, 32)) if small_form() else (192, 4, 3, 16, 10, (224, 160))
+        net = random_network(vit(*sizes), 0, dtype)
+        x = np.random.default_rng(0).normal(size=(2, *net.architecture.size, 3)).astype(np.float32)
+        return net, x.astype(dtype), np.array([1, 2]), FEW
     if small_form():
         net = random_network(scenes_cnn(((4,), (6, 5)), classes=3, size=(40, 36)), 0, dtype)
         x = np.random.default_rng(0).normal(size=(2, 40, 36, 3)).astype(np.float32)

@@ -5,13 +5,18 @@ import sys
 import jax
 import numpy as np
 
-from saliency.methods import METHODS
+from saliency.methods import ATTENTION, METHODS
 from tests.gpu.problems import menu_problem
 
 
 def menu(dtype: type) -> dict[str, np.ndarray]:
-    net, x, targets, options = menu_problem(dtype)
-    return {name: method.maps(net, x, target=targets, options=options) for name, method in METHODS.items()}
+    found = {}
+    for attention in (False, True):
+        net, x, targets, options = menu_problem(dtype, attention=attention)
+        for name in METHODS:
+            if (name in ATTENTION) == attention:
+                found[name] = METHODS[name].maps(net, x, target=targets, options=options)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from saliency.methods import METHODS
+from saliency.methods import ATTENTION, METHODS
 from tests.gpu.problems import menu_problem, small_form
 
 pytestmark = pytest.mark.gpu
@@ -39,7 +39,7 @@ def reference(tmp_path_factory):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_are_the_cpus(reference, name, record_property):
-    net, x, targets, options = menu_problem()
+    net, x, targets, options = menu_problem(attention=name in ATTENTION)
     maps = METHODS[name].maps(net, x, target=targets, options=options)
     known = reference()
     single, double = known[f"{name} 32"], known[f"{name} 64"]
