@@ -28,7 +28,7 @@ from localization.regression.coverage import of_methods
 from localization.regression.data import RegressionData, open_regression_data
 from localization.regression.linear_map import decoded, encoded
 from localization.regression.moments import moments
-from localization.regression.rows import gathered
+from localization.regression.rows import gathered_in_order
 from localization.regression.solution import Solution
 from localization.regression.solvers import refined
 from localization.regression.store_coverage import fit_draws, fit_store, predict_store
@@ -219,12 +219,13 @@ def _fitted(
 def _predicted(
     data: RegressionData, images: np.ndarray, targets: np.ndarray, solutions: list[Solution], coding: Coding
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(the images, in some order; boxes `[solutions, n, 4]` in pixels of the maps), of all processes."""
+    """(the images by their numbers; boxes `[solutions, n, 4]` in pixels of the maps), of all processes."""
     weights = np.concatenate([solution.weights for solution in solutions], 1)
     intercept = np.concatenate([solution.intercept for solution in solutions])
     codes = [x @ weights + intercept for x in data.feature_blocks(images, targets).blocks()]
-    table = gathered(np.concatenate([np.empty((0, len(intercept))), *codes]))
-    order = gathered(data.local_indices(images).astype(float)).astype(int)
+    order, table = gathered_in_order(
+        data.local_indices(images), np.concatenate([np.empty((0, len(intercept))), *codes])
+    )
     return order, np.array([decoded(table[:, i : i + 4], coding, data.size) for i in range(0, len(intercept), 4)])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,15 @@ def gathered(array: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
     padded[: len(array)] = array
     high, low = (multihost_utils.process_allgather(half).astype(np.float64) for half in _halves(padded))
     return np.concatenate([part[:count] for part, count in zip(high + low, counts)])
+
+
+def gathered_in_order(
+    images: Int[np.ndarray, " n"], array: Float[np.ndarray, "n ..."]
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m ..."]]:
+    """Every process's images and their rows, by the images' numbers: the same whoever computed which."""
+    everywhere, rows = gathered(images.astype(float)).astype(int), gathered(array)
+    order = np.argsort(everywhere)
+    return everywhere[order], rows[order]
 
 
 def _halves(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

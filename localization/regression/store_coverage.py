@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from localization.regression.cells import Cells
 from localization.regression.coverage import CoverageMap, fit_coverage_blocks, of_methods
 from localization.regression.data import RegressionData
-from localization.regression.rows import gathered
+from localization.regression.rows import gathered_in_order
 
 Block = tuple[list[np.ndarray], np.ndarray, np.ndarray]
 
@@ -57,10 +57,10 @@ def fit_draws(
 def predict_store(
     data: RegressionData, images: Int[np.ndarray, " m"], fits: Sequence[CoverageMap]
 ) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "f m 4"]]:
-    """(the images, in some order; boxes of each fit in pixels of the maps), of all processes."""
-    order, found = [np.empty((0, 1))], [np.empty((0, 4 * len(fits)))]
+    """(the images by their numbers; boxes of each fit in pixels of the maps), of all processes."""
+    order, found = [np.empty(0, int)], [np.empty((0, 4 * len(fits)))]
     for own, maps in data.map_blocks(images):
-        order.append(own[:, None].astype(float))
+        order.append(own)
         found.append(np.concatenate([fit.predict(of_methods(maps)) for fit in fits], 1))
-    boxes = gathered(np.concatenate(found)).reshape(-1, len(fits), 4)
-    return gathered(np.concatenate(order))[:, 0].astype(int), np.moveaxis(boxes, 1, 0)
+    everywhere, boxes = gathered_in_order(np.concatenate(order), np.concatenate(found))
+    return everywhere, np.moveaxis(boxes.reshape(-1, len(fits), 4), 1, 0)
