@@ -221,6 +221,10 @@ def _attention_cost(backwards: int) -> Count:
     return cost
 
 
+def _noisy_cost(net: Network, size: Pair, o: Options) -> Cost:
+    return Cost(o.samples, o.samples)
+
+
 def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
     layer = net.architecture.require(o.layer or net.architecture.gestalt_layer)
     return Cost(1 + spatial_shape(net, layer, (1, *size))[-1], 0)
@@ -302,7 +306,7 @@ _MENU = (
         "The mean gradient of noisy copies of the image, so that it flickers less:\n"
         "one backward pass a copy, the largest absolute mean of the three channels.",
         _attribution(lambda o: NoisyGradients("mean", o.samples, o.noise, o.seed)),
-        lambda net, size, o: Cost(o.samples, o.samples),
+        _noisy_cost,
     ),
     _method(
         "smoothgrad-squared",
@@ -311,7 +315,7 @@ _MENU = (
         "The mean square of the gradients of noisy copies of the image:\n"
         "one backward pass a copy, the largest of the three channels.",
         _attribution(lambda o: NoisyGradients("square", o.samples, o.noise, o.seed)),
-        lambda net, size, o: Cost(o.samples, o.samples),
+        _noisy_cost,
     ),
     _method(
         "vargrad",
@@ -320,7 +324,7 @@ _MENU = (
         "How much the gradient of noisy copies of the image varies from copy to copy:\n"
         "one backward pass a copy, the largest variance of the three channels.",
         _attribution(lambda o: NoisyGradients("variance", o.samples, o.noise, o.seed)),
-        lambda net, size, o: Cost(o.samples, o.samples),
+        _noisy_cost,
     ),
     _method(
         "integrated-gradients",

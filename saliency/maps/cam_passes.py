@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, in_batches
-from saliency._checks import function, kind_of
+from saliency._checks import ImagesLike, function, kind_of
 from saliency.maps.cam import spatial_shape
 from saliency.maps.cam_rules import TINY
 from saliency.maps.gradient import Progress
@@ -24,7 +24,7 @@ from saliency.scores import Score, Target, class_logits, resolve_targets
 
 def score_cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     layer: str | None = None,
     target: Target = None,
@@ -49,7 +49,7 @@ def score_cam(
 
 def ablation_cam(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     layer: str | None = None,
     target: Target = None,
@@ -75,7 +75,7 @@ def ablation_cam(
 
 def _by_passes(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     layer: str | None,
     target: Target,
     progress: Progress | None,

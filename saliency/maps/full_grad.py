@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
-from saliency._checks import function, kind_of
+from saliency._checks import ImagesLike, function, kind_of
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
@@ -24,7 +24,7 @@ from saliency.scores import Score, Target, class_logits, resolve_targets
 
 def full_grad(
     net: Network,
-    x: Float[np.ndarray, "n h w 3"],
+    x: ImagesLike,
     *,
     target: Target = None,
     progress: Progress | None = None,
