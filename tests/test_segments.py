@@ -52,7 +52,7 @@ def test_a_grid_has_rectangles_of_about_one_size(size, segments):
 def test_what_does_not_suit_is_named(halves, monkeypatch):
     with pytest.raises(InputError, match="method must be one of slic, felzenszwalb, grid"):
         superpixels(halves, "quickshift")
-    with pytest.raises(InputError, match=r"pixels 0\.\.255, not -1\.\.220; .*preprocess\.pixels"):
+    with pytest.raises(InputError, match=r"pixels 0\.\.255, not -1\.\.90; .*preprocess\.pixels"):
         superpixels(np.where(np.arange(3) == 0, -1.0, halves))
     with pytest.raises(InputError, match="NaN"):
         superpixels(np.full((4, 4, 3), np.nan))
