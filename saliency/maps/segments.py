@@ -54,7 +54,7 @@ def superpixels(
     number("compactness", compactness, above=0)
     pixels = _pixels(image)
     if method == "grid":
-        return _grid(*pixels.shape[:2], segments)
+        return _grid(pixels.shape[0], pixels.shape[1], segments)
     if method == "felzenszwalb":
         return felzenszwalb(pixels / 255, scale, sigma, min_size)
     slic = _skimage("slic")
