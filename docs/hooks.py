@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saliency import METHODS
+from saliency.methods import by_family
 
 MARK = "<!-- methods -->"
 
@@ -13,6 +13,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def table() -> str:
     rows = [
-        f"| `{one.name}` | {one.sign} | {one.source} | {' '.join(one.summary.split())} |" for one in METHODS.values()
+        f"| {family} | `{one.name}` | {one.sign} | {one.source} | {' '.join(one.summary.split())} |"
+        for family, own in by_family().items()
+        for one in own
     ]
-    return "\n".join(["| name | sign | source | what it is |", "|---|---|---|---|", *rows])
+    return "\n".join(["| family | name | sign | source | what it is |", "|---|---|---|---|---|", *rows])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.segments import superpixels
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
@@ -95,5 +96,6 @@ __all__ = [
     "score_cam",
     "show",
     "status",
+    "superpixels",
     "use_cache",
 ]

@@ -6,9 +6,9 @@ Images are float `[n, h, w, 3]` as `net.preprocess` gives them, maps float32 `[n
 the target and the options alone, not on the other images of the call: what is random comes from `Options.seed`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -40,6 +40,8 @@ from saliency.options.methods import Options
 from saliency.scores import Target
 
 Sign = Literal["magnitude", "signed"]
+Family = Literal["gradient", "path", "class activation", "attention", "relevance", "perturbation", "control"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,19 @@ class CostFunction(Protocol):
 class Method:
     """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
 
-    `sign`: "magnitude" maps are at least 0; in "signed" ones a positive pixel supports the score. `source`: the paper.
+    `family`: one of FAMILIES, what a method builds on. `sign`: "magnitude" maps are at least 0; in "signed" ones a
+    positive pixel supports the score. `source`: the paper.
     `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
 
     >>> import numpy as np, saliency
     >>> net = saliency.load_network("scenes_cnn")
     >>> method = saliency.METHODS["grad-cam"]
-    >>> method.sign, method.maps(net, net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))).shape
-    ('magnitude', (1, 96, 96))
+    >>> method.family, method.sign, method.maps(net, net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))).shape
+    ('class activation', 'magnitude', (1, 96, 96))
     """
 
     name: str
+    family: Family
     sign: Sign
     source: str
     summary: str
@@ -114,7 +118,9 @@ Run = Callable[[Any, np.ndarray, Target, Options, Progress | None], np.ndarray]
 Count = Callable[[Any, Pair, Options], Cost]
 
 
-def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False) -> Method:
+def _method(
+    name: str, family: Family, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False
+) -> Method:
     """A method of the menu; black boxes are refused up front where it is not for them."""
 
     def check(net: Classifier) -> None:
@@ -140,7 +146,7 @@ def _method(name: str, sign: Sign, source: str, summary: str, run: Run, cost: Co
         check(net)
         return cost(net, size, options)
 
-    return Method(name, sign, source, summary, maps, checked_cost, black_box)
+    return Method(name, family, sign, source, summary, maps, checked_cost, black_box)
 
 
 def _gradient(aggregate: Aggregate) -> Run:
@@ -256,6 +262,7 @@ _PAPER = "Fast Object Localization via Sensitivity Analysis"
 _MENU = (
     _method(
         "gradient-max",
+        "gradient",
         "magnitude",
         f"Simonyan et al. 2013; {_PAPER}, Eq. 1",
         "How much the class score answers to the smallest change of each pixel:\n"
@@ -265,6 +272,7 @@ _MENU = (
     ),
     _method(
         "gradient-mean",
+        "gradient",
         "magnitude",
         f"Simonyan et al. 2013; {_PAPER}, Eq. 1",
         "How much the class score answers to the smallest change of each pixel:\n"
@@ -274,6 +282,7 @@ _MENU = (
     ),
     _method(
         "gestalt-max",
+        "gradient",
         "magnitude",
         f"{_PAPER}, Eq. 3",
         "The derivative of a layer's mean activation, which knows of no class:\n"
@@ -283,6 +292,7 @@ _MENU = (
     ),
     _method(
         "gestalt-mean",
+        "gradient",
         "magnitude",
         f"{_PAPER}, Eq. 3",
         "The derivative of a layer's mean activation, which knows of no class:\n"
@@ -292,6 +302,7 @@ _MENU = (
     ),
     _method(
         "input-x-gradient",
+        "gradient",
         "signed",
         "Shrikumar et al. 2016",
         "What each pixel adds to the score, were the network linear:\n"
@@ -301,6 +312,7 @@ _MENU = (
     ),
     _method(
         "smoothgrad",
+        "gradient",
         "magnitude",
         "Smilkov et al. 2017",
         "The mean gradient of noisy copies of the image, so that it flickers less:\n"
@@ -310,6 +322,7 @@ _MENU = (
     ),
     _method(
         "smoothgrad-squared",
+        "gradient",
         "magnitude",
         "Hooker et al. 2019",
         "The mean square of the gradients of noisy copies of the image:\n"
@@ -319,6 +332,7 @@ _MENU = (
     ),
     _method(
         "vargrad",
+        "gradient",
         "magnitude",
         "Adebayo et al. 2018",
         "How much the gradient of noisy copies of the image varies from copy to copy:\n"
@@ -328,6 +342,7 @@ _MENU = (
     ),
     _method(
         "integrated-gradients",
+        "path",
         "signed",
         "Sundararajan et al. 2017",
         "What each pixel adds along the line from the fill to the image; the sum is the score's difference:\n"
@@ -337,6 +352,7 @@ _MENU = (
     ),
     _method(
         "guided-backprop",
+        "gradient",
         "magnitude",
         "Springenberg et al. 2015",
         "A backward pass in which a ReLU lets only positive derivatives of active units through:\n"
@@ -346,6 +362,7 @@ _MENU = (
     ),
     _method(
         "deconvolution",
+        "gradient",
         "magnitude",
         "Zeiler & Fergus 2014",
         "A backward pass in which a ReLU lets every positive derivative through, active unit or not:\n"
@@ -355,6 +372,7 @@ _MENU = (
     ),
     _method(
         "grad-cam",
+        "class activation",
         "magnitude",
         "Selvaraju et al. 2017",
         "A layer's channels, weighted by how the class logit answers to each, and rectified:\n"
@@ -364,6 +382,7 @@ _MENU = (
     ),
     _method(
         "grad-cam++",
+        "class activation",
         "magnitude",
         "Chattopadhay et al. 2018",
         "Grad-CAM with weights from positive derivatives alone, heavier where few places hold the class:\n"
@@ -373,6 +392,7 @@ _MENU = (
     ),
     _method(
         "xgrad-cam",
+        "class activation",
         "magnitude",
         "Fu et al. 2020",
         "Grad-CAM with each channel's derivatives averaged where the channel is active:\n"
@@ -382,6 +402,7 @@ _MENU = (
     ),
     _method(
         "hires-cam",
+        "class activation",
         "magnitude",
         "Draelos & Carin 2020",
         "A layer's activations times their own derivatives, place by place, rectified:\n"
@@ -391,6 +412,7 @@ _MENU = (
     ),
     _method(
         "layer-cam",
+        "class activation",
         "magnitude",
         "Jiang et al. 2021",
         "A layer's activations times their own positive derivatives, place by place; good at early layers:\n"
@@ -400,6 +422,7 @@ _MENU = (
     ),
     _method(
         "layer-cam-fused",
+        "class activation",
         "magnitude",
         "Jiang et al. 2021",
         "LayerCAM at the last layer of every resolution, each scaled to 1, and their mean:\n"
@@ -411,6 +434,7 @@ _MENU = (
     ),
     _method(
         "finer-cam",
+        "class activation",
         "magnitude",
         "Zhang et al. 2025",
         "Grad-CAM of the class logit less 0.6 times the mean of the three logits nearest to it:\n"
@@ -420,6 +444,7 @@ _MENU = (
     ),
     _method(
         "eigen-cam",
+        "class activation",
         "magnitude",
         "Muhammad & Yeasin 2020",
         "The first principal component of a layer's activations over its places, whatever the class:\n"
@@ -429,6 +454,7 @@ _MENU = (
     ),
     _method(
         "fem",
+        "class activation",
         "magnitude",
         "Ahmed Asif Fuad et al. 2020",
         "How many of a layer's channels are far above their mean at a place, whatever the class:\n"
@@ -438,6 +464,7 @@ _MENU = (
     ),
     _method(
         "score-cam",
+        "class activation",
         "magnitude",
         "Wang et al. 2020",
         "A layer's channels, weighted by the class logit of the image seen through each, and rectified:\n"
@@ -447,6 +474,7 @@ _MENU = (
     ),
     _method(
         "ablation-cam",
+        "class activation",
         "magnitude",
         "Ramaswamy & Desai 2020",
         "A layer's channels, weighted by the share of the class logit that goes with each, and rectified:\n"
@@ -456,6 +484,7 @@ _MENU = (
     ),
     _method(
         "full-grad",
+        "gradient",
         "magnitude",
         "Srinivas & Fleuret 2019",
         "What the image and each layer's bias add to the class logit, absolute values of all layers together:\n"
@@ -465,6 +494,7 @@ _MENU = (
     ),
     _method(
         "guided-grad-cam",
+        "class activation",
         "magnitude",
         "Selvaraju et al. 2017",
         "Guided backprop where Grad-CAM is positive: its crispness, with the class's place:\n"
@@ -474,6 +504,7 @@ _MENU = (
     ),
     _method(
         "cam",
+        "class activation",
         "signed",
         "Zhou et al. 2016",
         "The class logit at each place, before the global pool; for heads of a pool and one dense layer:\n"
@@ -483,6 +514,7 @@ _MENU = (
     ),
     _method(
         "activation",
+        "class activation",
         "magnitude",
         f"{_PAPER}, Eq. 3, before the mean over places",
         "The mean activation of a layer at each place, whatever the class:\n"
@@ -492,6 +524,7 @@ _MENU = (
     ),
     _method(
         "attention-rollout",
+        "attention",
         "magnitude",
         "Abnar & Zuidema 2020",
         "How much of each patch reaches a transformer's class token through all blocks, whatever the class:\n"
@@ -501,6 +534,7 @@ _MENU = (
     ),
     _method(
         "gradient-rollout",
+        "attention",
         "magnitude",
         "Gildenblat 2020, after Abnar & Zuidema 2020",
         "Attention rollout of attention times the class logit's derivative to it, negative ones left out:\n"
@@ -510,6 +544,7 @@ _MENU = (
     ),
     _method(
         "chefer",
+        "attention",
         "magnitude",
         "Chefer et al. 2021",
         "What each block's attention, times the class logit's derivative to it, adds to earlier blocks':\n"
@@ -519,6 +554,7 @@ _MENU = (
     ),
     _method(
         "class-attention",
+        "attention",
         "magnitude",
         "Caron et al. 2021",
         "How far a transformer's class token looks at each patch in its last block, the mean of the heads:\n"
@@ -528,6 +564,7 @@ _MENU = (
     ),
     _method(
         "occlusion",
+        "perturbation",
         "signed",
         "Zeiler & Fergus 2014",
         "How far the class score falls when a window that covers the pixel is hidden:\n"
@@ -538,6 +575,7 @@ _MENU = (
     ),
     _method(
         "occlusion-gestalt",
+        "perturbation",
         "signed",
         f"Zeiler & Fergus 2014; {_PAPER}, Eq. 3",
         "How far a layer's mean activation falls when a window is hidden, whatever the class:\n"
@@ -547,6 +585,7 @@ _MENU = (
     ),
     _method(
         "rise",
+        "perturbation",
         "signed",
         "Petsiuk et al. 2018",
         "How much better the score is than its mean where random masks show the pixel:\none forward pass a mask.",
@@ -566,6 +605,7 @@ _MENU = (
     ),
     _method(
         "finite-differences",
+        "perturbation",
         "magnitude",
         f"{_PAPER}, section 4",
         "The gradient of a black box: a square's brightness goes a little up and a little down:\n"
@@ -578,6 +618,7 @@ _MENU = (
     ),
     _method(
         "random-weights",
+        "control",
         "magnitude",
         "Adebayo et al. 2018",
         "Control: gradient-max of the same network with all its weights drawn anew.\n"
@@ -589,6 +630,7 @@ _MENU = (
     ),
     _method(
         "random",
+        "control",
         "magnitude",
         "control",
         "Control: uniform noise.\nNothing is looked at.",
@@ -598,6 +640,7 @@ _MENU = (
     ),
     _method(
         "centre-gaussian",
+        "control",
         "magnitude",
         "control",
         "Control: a bump in the middle of the image, where photographers put things.\nNothing is looked at.",
@@ -607,6 +650,7 @@ _MENU = (
     ),
     _method(
         "edges",
+        "control",
         "magnitude",
         "Adebayo et al. 2018; control",
         "Control: the image's own edges, Sobel's gradient magnitude.\nThe network is not looked at.",
@@ -618,4 +662,16 @@ _MENU = (
 
 METHODS: dict[str, Method] = {method.name: method for method in _MENU}
 ATTENTION = ("attention-rollout", "gradient-rollout", "chefer", "class-attention")
-CONTROLS = ("random-weights", "random", "centre-gaussian", "edges")
+CONTROLS = tuple(method.name for method in _MENU if method.family == "control")
+
+
+def by_family(names: Iterable[str] | None = None) -> dict[Family, list[Method]]:
+    """The methods of these names (default: all), family by family in the order of FAMILIES; none that is empty.
+
+    >>> from saliency.methods import by_family
+    >>> {family: len(own) for family, own in by_family(["edges", "occlusion", "rise"]).items()}
+    {'perturbation': 2, 'control': 1}
+    """
+    own = [METHODS[name] for name in (METHODS if names is None else names)]
+    found = {family: [method for method in own if method.family == family] for family in FAMILIES}
+    return {family: some for family, some in found.items() if some}

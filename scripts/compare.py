@@ -63,11 +63,14 @@ def main(options: Options) -> int:
     from localization.comparison import compare
     from saliency._checks import whole
     from saliency._files import check_writable
-    from saliency.methods import METHODS
+    from saliency.methods import by_family
 
     if options.list:
-        print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
-        print("\n\n".join(["", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
+        for family, own in by_family().items():
+            print(
+                "\n\n".join([f"== {family} ==", *(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in own), ""])
+            )
+        print("\n\n".join(["== reader ==", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.methods import ATTENTION, CONTROLS, METHODS, Cost, Options
+from saliency.methods import ATTENTION, CONTROLS, FAMILIES, METHODS, Cost, Options, by_family
 from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
 from saliency.models.operators import Conv, Dense, Flatten, GlobalAvgPool
@@ -63,6 +63,15 @@ def test_only_class_methods_ask_for_a_target(net, x, maps, name):
     np.testing.assert_allclose(stated, maps[name], rtol=1e-5, atol=1e-7)
     other = METHODS[name].maps(net, x, target=(predicted + 1) % 10, options=OPTIONS)
     assert np.array_equal(other, stated) == (name in CLASSLESS)
+
+
+def test_every_method_has_one_of_the_families_and_is_listed_once():
+    assert {method.family for method in METHODS.values()} <= set(FAMILIES)
+    listed = [method.name for own in by_family().values() for method in own]
+    assert sorted(listed) == sorted(METHODS)
+    assert list(by_family()) == [family for family in FAMILIES if family in by_family()]
+    assert {method.name for method in by_family(CONTROLS)["control"]} == set(CONTROLS)
+    assert {method.name for method in by_family(ATTENTION)["attention"]} == set(ATTENTION)
 
 
 @pytest.mark.parametrize("name", ANY)
