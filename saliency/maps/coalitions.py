@@ -1,22 +1,21 @@
 """Scores of an image some of whose segments are shown: the frame of every method that asks by segments.
 
-Segments are int32 `[h, w]` for each image, numbered from 0 without gaps. A coalition says how visible each of them is, a
-row of `[m, k]`: 1 shows a segment, 0 shows the fill in its place, between them lies their mixture.
+Segments are int32 `[h, w]` for each image, numbered from 0 without gaps. A coalition says how visible each of them is,
+a row of `[m, k]`: 1 shows a segment, 0 shows the fill in its place, between them lies their mixture.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size
-from saliency._checks import ImagesLike, as_array, described, function, one_of, whole
+from saliency._checks import ImagesLike, as_array, function, whole
 from saliency.errors import InputError
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.gradient import Progress
-from saliency.maps.segments import Segmentation, superpixels
+from saliency.maps.segments import Segmentation, check_segmentation, grid, superpixels
 from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
@@ -97,15 +96,15 @@ def as_segments(
 ) -> list[Int[np.ndarray, "h w"]]:
     """Each image's segments, numbered from 0 without gaps in the order of the numbers that are given.
 
-    `segmentation` is a method of `superpixels`, which cuts about `segments` of them; or which segment each pixel belongs
-    to, whole numbers `[h, w]` for all images or `[n, h, w]`. Raises InputError for anything else.
+    `segmentation` is a method of `superpixels`, which cuts about `segments` of them; or which segment each pixel
+    belongs to, whole numbers `[h, w]` for all images or `[n, h, w]`. Raises InputError for anything else.
     """
     whole("segments", segments, least=1)
     check_segmentation(segmentation)
     n, height, width, _ = x.shape
     if isinstance(segmentation, str):
         if segmentation == "grid":
-            return [superpixels(np.zeros((height, width, 1)), "grid", segments=segments)] * n
+            return [grid(height, width, segments)] * n
         pixels = x if preprocess is None else np.asarray(preprocess.pixels(x))
         return [superpixels(np.clip(one, 0, 255), segmentation, segments=segments) for one in pixels]
     given = as_array("segmentation", segmentation)
@@ -118,14 +117,3 @@ def as_segments(
         np.unique(one, return_inverse=True)[1].reshape(height, width).astype(np.int32)
         for one in np.broadcast_to(given, (n, height, width))
     ]
-
-
-def check_segmentation(segmentation: object) -> None:
-    """InputError for what says nothing about segments, whatever the images."""
-    if isinstance(segmentation, str):
-        one_of("segmentation", segmentation, get_args(Segmentation))
-        return
-    what = f"{', '.join(get_args(Segmentation))}, or whole numbers [h, w] or [n, h, w], a segment's for each pixel"
-    given = as_array("segmentation", segmentation, what)
-    if given.dtype.kind not in "iub" or given.ndim not in (2, 3):
-        raise InputError(f"segmentation must be {what}, not {described(segmentation)}")

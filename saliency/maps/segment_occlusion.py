@@ -1,12 +1,13 @@
 """Occlusion by segments of any shape, by pairs of them, and channel by channel.
 
-The sign is base - hidden everywhere: positive where hiding a segment hurts the score. Where the incremental engine pays,
-it computes a network's scores from what each segment changes.
+The sign is base - hidden everywhere: positive where hiding a segment hurts the score. Where the incremental engine
+pays, it computes a network's scores from what each segment changes.
 """
 
 from dataclasses import dataclass
 from itertools import combinations
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -15,12 +16,13 @@ from saliency.errors import InputError
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.coalitions import Segmented, as_segments, painted
 from saliency.maps.gradient import Progress
-from saliency.maps.segments import superpixels
+from saliency.maps.segments import grid
 from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion.dense import CPU_CHUNK, black_box_scores
 from saliency.occlusion.execution import Engine, Execution
-from saliency.occlusion.maps import counter, occlusion_maps
+from saliency.occlusion.maps import check_windows, counter, scores_under
 from saliency.occlusion.sets import HiddenSets, atoms, filled_up, scores_of_sets, set_passes_saved
 from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, Target, as_score, last_layer, resolve_targets, score_values
@@ -31,7 +33,8 @@ DEFAULT = Execution()
 @dataclass(frozen=True)
 class SegmentOcclusion:
     """What `segment_occlusion` found: `maps` float32 `[n, h, w]`; for each image `segments` int32 `[h, w]` and `drops`
-    float32 `[k]`, base - the score with one of them hidden; `base` float32 `[n]`; `engine`, "dense" or "incremental"."""
+    float32 `[k]`, base - the score with one of them hidden; `base` float32 `[n]`; `engine`, "dense" or "incremental",
+    what ran."""
 
     maps: Float[np.ndarray, "n h w"]
     segments: list[Int[np.ndarray, "h w"]]
@@ -143,8 +146,7 @@ def segment_interactions(
 
 
 def _window_masks(windows: Windows, size: Pair) -> Bool[np.ndarray, "k h w"]:
-    if windows.image != size:
-        raise InputError(f"windows are of images {list(windows.image)}, and x is of {list(size)}")
+    check_windows(windows, size)
     if windows.shape == "gaussian":
         raise InputError("windows that fade out hide no segment: take rectangles or discs")
     masks = np.zeros((len(windows.positions), size[0] + windows.patch[0], size[1] + windows.patch[1]), bool)
@@ -186,28 +188,33 @@ def channel_occlusion(
     [4.0, 0.0, 0.0]
     """
     start = _Start.of(net, x, fill, score, target, preprocess, seed, execution, progress)
-    kind_of("windows", windows, Windows, "of the images' size")
+    check_windows(windows, (start.x.shape[1], start.x.shape[2]))
     x, channels = start.x, start.x.shape[-1]
+    step = counter(channels * len(x) * len(windows.positions), progress)
+    base = start.base(net)
     maps = np.empty(x.shape, np.float32)
     for channel in range(channels):
         fills = x.copy()
         fills[..., channel] = start.fills[..., channel]
-
-        def told(done: int, total: int, before: int = channel) -> None:
-            if progress:
-                progress(before * total + done, channels * total)
-
-        found = occlusion_maps(
-            net, x, windows, fill=fills, score=score, preprocess=preprocess, execution=execution, progress=told,
-            target=target if start.targets is None else start.targets,
-        )  # fmt: skip
-        maps[..., channel] = found.maps
+        if isinstance(net, Network):
+            hidden, _ = scores_under(
+                net, x, fills, windows, score=start.score, targets=start.targets, execution=execution, step=step
+            )
+        else:
+            functions = probes(net, x, start.score, target)
+            chunk = execution.chunk or CPU_CHUNK
+            hidden = [
+                black_box_scores(function, image, filled, windows, chunk=chunk, step=step)
+                for function, image, filled in zip(functions, x, fills)
+            ]
+        scores = np.reshape(hidden, (len(x), *windows.grid))
+        maps[..., channel] = windows.pixel_maps(base[:, None, None] - scores)
     return maps
 
 
 def segment_passes_saved(net: Network, size: Pair, segments: int, score: str | Score, engine: Engine) -> float:
     """How many forward passes the incremental engine leaves out of a grid's map, by the multiplications of its plan."""
-    labels = superpixels(np.zeros((*size, 1)), "grid", segments=segments)
+    labels = grid(*size, segments)
     sets = HiddenSets(labels, np.arange(labels.max() + 1, dtype=np.int32)[:, None])
     return set_passes_saved(net, sets, score=as_score(score), engine=engine)
 
@@ -220,7 +227,7 @@ class _Start:
     fills: Float[np.ndarray, "n h w c"]
     score: Score
     target: Target
-    targets: Int[np.ndarray, " n"] | None  # of a network
+    targets: Int[np.ndarray, " n"]  # of a network; of a black box none
     preprocess: Preprocessing | None
 
     @classmethod
@@ -236,8 +243,15 @@ class _Start:
         if not isinstance(net, Network) and execution.engine == "incremental":
             raise InputError("the incremental engine needs a network whose layers it can see; a function takes dense")
         fills = fill_images(images, fill, preprocess, seed)
-        targets = resolve_targets(net, images, score, target) if isinstance(net, Network) else None
+        targets = resolve_targets(net, images, score, target) if isinstance(net, Network) else np.empty(0, int)
         return cls(images, fills, score, target, targets, preprocess)
+
+    def base(self, net: Classifier) -> Float[np.ndarray, " n"]:
+        """Each image's own score."""
+        if isinstance(net, Network):
+            return score_values(net, self.x, self.score, self.targets).astype(float)
+        functions = probes(net, self.x, self.score, self.target)
+        return np.array([float(np.asarray(own(jnp.asarray(x[None])))[0]) for own, x in zip(functions, self.x)])
 
     def scores(
         self, net: Classifier, sets: list[HiddenSets], execution: Execution, progress: Progress | None
@@ -245,12 +259,11 @@ class _Start:
         """Each image's own score, and those under its sets; and the engine that ran."""
         step = counter(sum(len(one.members) for one in sets), progress)
         if isinstance(net, Network):
-            assert self.targets is not None
-            base = score_values(net, self.x, self.score, self.targets)
+            base = self.base(net)
             hidden, engine = scores_of_sets(
                 net, self.x, self.fills, sets, score=self.score, targets=self.targets, execution=execution, step=step
             )
-            return base.astype(float), [one.astype(float) for one in hidden], engine
+            return base, [one.astype(float) for one in hidden], engine
         functions = probes(net, self.x, self.score, self.target)
         chunk = execution.chunk or chunk_of(net, (self.x.shape[1], self.x.shape[2]))
 

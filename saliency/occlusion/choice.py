@@ -15,6 +15,7 @@ from saliency import cache
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture
 from saliency.models.operators import Operator, is_map
+from saliency.occlusion.execution import Engine
 from saliency.occlusion.plan import GROUPS, TUNING, Plan, plan_with
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
@@ -40,7 +41,7 @@ class Choice:
     each: float
 
     @property
-    def engine(self) -> str:
+    def engine(self) -> Engine:
         return "dense" if self.plan is None else "incremental"
 
     @property

@@ -197,8 +197,8 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
 def asked(
     architecture: Architecture, size: Pair, score: Score
 ) -> tuple[Architecture, Architecture, str, Mapping[str, tuple[int, ...]], list[Node]]:
-    """For images of `size`: the network as it is run, and as the dense path runs it; the layer that is scored, shapes up
-    to there, and the nodes that are maps."""
+    """For images of `size`: the network as it is run, and as the dense path runs it; the layer that is scored, shapes
+    up to there, and the nodes that are maps."""
     run = dense = score.explained(architecture)
     if column := column_layer(run, score):
         run = with_features(run, column, 1)

@@ -1,9 +1,9 @@
 """Scores of an image some of whose segments are hidden, by full passes or from what the segments change alone.
 
-Segments have any shape: connected or not, at the border or not. For the incremental engine the changed window is a frame
-around all that a set hides, and what enters is the difference of fill and image where the set's segments are, 0 elsewhere.
-Frames have a few fixed sizes, and calls a fixed number of positions, so that another image's segments compile nothing
-anew.
+Segments have any shape: connected or not, at the border or not. For the incremental engine the changed window is a
+frame around all that a set hides, and what enters is the difference of fill and image where the set's segments are, 0
+elsewhere. Frames have a few fixed sizes, and calls a fixed number of positions, so that another image's segments
+compile nothing anew.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from saliency._checks import Pair
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network
-from saliency.occlusion.choice import PAST, Choice, set_choices, soonest
+from saliency.occlusion.choice import PAST, WORTHWHILE, Choice, set_choices, soonest
 from saliency.occlusion.dense import Step, chunked, positions_for
 from saliency.occlusion.execution import Engine, Execution
 from saliency.occlusion.incremental import (
@@ -105,7 +105,7 @@ def _frame(
 ) -> tuple[Layout, dict[str, Int[np.ndarray, "lines 2"]]]:
     """The layout of a frame wherever it lies, and for each layer where its region starts when the frame starts at each
     line; the shorter axis's last line is repeated."""
-    run, _, to, shapes, nodes = asked(architecture, image, score)
+    *_, shapes, nodes = asked(architecture, image, score)
     lines = [np.arange(size - side + 1) for size, side in zip(image, frame)]
     intervals = [intervals_of(nodes, shapes, lines[axis], frame[axis], axis) for axis in (0, 1)]
     i, j = (np.minimum(np.arange(max(map(len, lines))), len(own) - 1) for own in lines)
@@ -186,14 +186,12 @@ def _choice(plans: Sequence[Plan], execution: Execution) -> Choice:
     return soonest(found, max(1, expected), execution.engine, past)
 
 
-def set_passes_saved(net: Network, sets: HiddenSets, *, score: Score, engine: Engine, images: int = 1) -> float:
-    """How many forward passes' multiplications the incremental engine leaves out of an image's sets; 0 where the dense
-    engine runs."""
-    if not len(sets.members):
-        return 0.0
+def set_passes_saved(net: Network, sets: HiddenSets, *, score: Score, engine: Engine = "auto") -> float:
+    """How many forward passes' multiplications the incremental engine leaves out of an image's sets, by its plan; 0
+    where the dense engine runs."""
     plan = sets_plan(net.architecture, sets, score)
-    choice = _choice([plan], Execution(engine, images=images, steady=True))
-    return (1 - 1 / plan.speedup) * len(sets.members) if choice.plan is not None else 0.0
+    runs = engine == "incremental" or (engine == "auto" and plan.speedup >= WORTHWHILE)
+    return (1 - 1 / plan.speedup) * len(sets.members) if runs else 0.0
 
 
 def _incremental(
