@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.segments import superpixels
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
@@ -99,6 +100,7 @@ __all__ = [
     "score_cam",
     "show",
     "status",
+    "superpixels",
     "use_cache",
     "wrappers",
 ]
