@@ -230,7 +230,14 @@ class Menu(dict[str, Method]):
 
 @dataclass(frozen=True)
 class Repeats:
-    """A method's maps float32 `[k, n, h, w]` by `seeds`: what differs among them is noise."""
+    """A method's maps float32 `[k, n, h, w]` by `seeds`: what differs among them is noise.
+
+    >>> import numpy as np
+    >>> from saliency.wrappers import Repeats
+    >>> found = Repeats((0, 1), np.array([[[[1.0, 2.0]]], [[[1.0, 4.0]]]]))
+    >>> found.mean.tolist(), found.deviation.round(3).tolist(), found.agreement.round(3).tolist()
+    ([[[1.0, 3.0]]], [[[0.0, 1.414]]], [1.0])
+    """
 
     seeds: tuple[int, ...]
     maps: Float[np.ndarray, "k n h w"]
