@@ -3,12 +3,20 @@
 from typing import Any
 
 from saliency.methods import by_family
+from saliency.wrappers import said_of_wrappers
 
-MARK = "<!-- methods -->"
+MARK, WRAPPERS = "<!-- methods -->", "<!-- wrappers -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    if WRAPPERS in markdown:
+        markdown = markdown.replace(WRAPPERS, wrappers())
     return markdown.replace(MARK, table()) if MARK in markdown else markdown
+
+
+def wrappers() -> str:
+    pairs = [line.partition("  ") for line in said_of_wrappers()]
+    return "\n".join(["| wrapper | what it does |", "|---|---|", *(f"| `{a}` | {b} |" for a, _, b in pairs)])
 
 
 def table() -> str:

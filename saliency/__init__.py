@@ -5,6 +5,7 @@
     saliency.gradient_maps(net, x)                               # float32 [n, h, w]
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+    saliency.METHODS["flip(grad-cam)"].maps(net, x)              # any of them in wrappers
     saliency.explain(net, "cat.jpg").save("runs/cat")            # classes, maps and their cost, one picture
     saliency.show(photos, {"Grad-CAM": maps}, preprocess=net.preprocess).savefig("maps.pdf")
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from saliency._lazy import attached
 
 if TYPE_CHECKING:
-    from saliency import errors, faithfulness, methods, models
+    from saliency import errors, faithfulness, methods, models, wrappers
     from saliency.cache import use_cache
     from saliency.errors import InputError
     from saliency.explanation import Explanation, explain
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
     from saliency.pictures import overlay
     from saliency.scores import Score, logits, probabilities
+    from saliency.wrappers import Repeats, repeats
     from saliency.zeiler_fergus import analyze_occlusion
 
 __getattr__, __dir__ = attached(__name__)
@@ -64,6 +66,7 @@ __all__ = [
     "OcclusionMaps",
     "Options",
     "Preprocessing",
+    "Repeats",
     "Score",
     "Windows",
     "ablation_cam",
@@ -93,6 +96,7 @@ __all__ = [
     "occlusion_maps",
     "overlay",
     "probabilities",
+    "repeats",
     "rise_maps",
     "save_network",
     "score_cam",
@@ -102,4 +106,5 @@ __all__ = [
     "status",
     "superpixels",
     "use_cache",
+    "wrappers",
 ]

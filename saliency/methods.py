@@ -1,17 +1,16 @@
 """The menu: every way to make a map, under one name and one signature.
 
     METHODS["occlusion"].maps(net, x, target=labels, options=Options(patch=24, stride=8))
+    METHODS["smooth(flip(grad-cam))"]    # a method in wrappers, `saliency.wrappers`; iterating gives the plain ones
 
 Images are float `[n, h, w, 3]` as `net.preprocess` gives them, maps float32 `[n, h, w]`. A map depends on its image,
 the target and the options alone, not on the other images of the call: what is random comes from `Options.seed`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from saliency._checks import ImagesLike, Pair, function, kind_of
 from saliency.errors import InputError
@@ -33,86 +32,14 @@ from saliency.maps.full_grad import full_grad
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
+from saliency.method import DEFAULTS, FAMILIES, Cost, Family, Method, Sign
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
 from saliency.occlusion import Execution, occlusion_maps, passes_saved
 from saliency.occlusion.plan import macs
 from saliency.options.methods import Options
 from saliency.scores import Target
-
-Sign = Literal["magnitude", "signed"]
-Family = Literal["gradient", "path", "class activation", "attention", "relevance", "perturbation", "control"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Passes of a plain implementation for one image, its target given; and how many passes' multiplications are saved,
-    as the incremental engine leaves out what a window cannot change.
-
-    >>> import saliency
-    >>> saliency.METHODS["rise"].cost(saliency.load_network("scenes_cnn"), (96, 96))
-    Cost(forwards=512, backwards=0, saved=0.0)
-    """
-
-    forwards: int
-    backwards: int
-    saved: float = 0.0
-
-
-DEFAULTS = Options()
-
-
-class Maps(Protocol):
-    """Maps float32 `[n, h, w]`.
-
-    `target`: class indices or names, default the predicted class; Gestalt scores and controls have none. `net` is a
-    network or, for some methods, any function from images `[k, h, w, c]` to scores `[k]`, or to `[k, classes]` of which
-    `target` says the column.
-    Raises InputError for a network, image, target or option that does not suit.
-    """
-
-    def __call__(
-        self,
-        net: Classifier,
-        x: ImagesLike,
-        *,
-        target: Target = None,
-        options: Options = DEFAULTS,
-        progress: Progress | None = None,
-    ) -> Float[np.ndarray, "n h w"]: ...
-
-
-class CostFunction(Protocol):
-    """What one image of (height, width) costs; InputError where the method does not suit the network."""
-
-    def __call__(self, net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost: ...
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
-
-    `family`: one of FAMILIES, what a method builds on. `sign`: "magnitude" maps are at least 0; in "signed" ones a
-    positive pixel supports the score. `source`: the paper.
-    `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
-
-    >>> import numpy as np, saliency
-    >>> net = saliency.load_network("scenes_cnn")
-    >>> method = saliency.METHODS["grad-cam"]
-    >>> method.family, method.sign, method.maps(net, net.preprocess(np.zeros((1, 96, 96, 3), np.uint8))).shape
-    ('class activation', 'magnitude', (1, 96, 96))
-    """
-
-    name: str
-    family: Family
-    sign: Sign
-    source: str
-    summary: str
-    maps: Maps
-    cost: CostFunction
-    black_box: bool
-
+from saliency.wrappers import Menu
 
 # `Any`: a network, or for a method that takes one a black box; `_method` sees to it.
 Run = Callable[[Any, np.ndarray, Target, Options, Progress | None], np.ndarray]
@@ -120,7 +47,17 @@ Count = Callable[[Any, Pair, Options], Cost]
 
 
 def _method(
-    name: str, family: Family, sign: Sign, source: str, summary: str, run: Run, cost: Count, black_box: bool = False
+    name: str,
+    family: Family,
+    sign: Sign,
+    source: str,
+    summary: str,
+    run: Run,
+    cost: Count,
+    black_box: bool = False,
+    *,
+    random: bool = False,
+    layered: bool = False,
 ) -> Method:
     """A method of the menu; black boxes are refused up front where it is not for them."""
 
@@ -147,7 +84,7 @@ def _method(
         check(net)
         return cost(net, size, options)
 
-    return Method(name, family, sign, source, summary, maps, checked_cost, black_box)
+    return Method(name, family, sign, source, summary, maps, checked_cost, black_box, random, layered)
 
 
 def _gradient(aggregate: Aggregate) -> Run:
@@ -324,6 +261,7 @@ _MENU = (
         "one backward pass from the last convolution, the largest of the three channels.",
         _gestalt("max"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "gestalt-mean",
@@ -334,6 +272,7 @@ _MENU = (
         "one backward pass from the last convolution, the mean of the three channels.",
         _gestalt("mean"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "input-x-gradient",
@@ -354,6 +293,7 @@ _MENU = (
         "one backward pass a copy, the largest absolute mean of the three channels.",
         _attribution(lambda o: NoisyGradients("mean", o.samples, o.noise, o.seed)),
         _noisy_cost,
+        random=True,
     ),
     _method(
         "smoothgrad-squared",
@@ -364,6 +304,7 @@ _MENU = (
         "one backward pass a copy, the largest of the three channels.",
         _attribution(lambda o: NoisyGradients("square", o.samples, o.noise, o.seed)),
         _noisy_cost,
+        random=True,
     ),
     _method(
         "vargrad",
@@ -374,6 +315,7 @@ _MENU = (
         "one backward pass a copy, the largest variance of the three channels.",
         _attribution(lambda o: NoisyGradients("variance", o.samples, o.noise, o.seed)),
         _noisy_cost,
+        random=True,
     ),
     _method(
         "integrated-gradients",
@@ -414,6 +356,7 @@ _MENU = (
         "one backward pass to the last convolution, enlarged to the image.",
         lambda net, x, target, o, progress: grad_cam(net, x, layer=o.layer, target=target, progress=progress),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "grad-cam++",
@@ -424,6 +367,7 @@ _MENU = (
         "one backward pass to the last convolution, enlarged to the image.",
         _grad_cam("grad-cam++"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "xgrad-cam",
@@ -434,6 +378,7 @@ _MENU = (
         "one backward pass to the last convolution, enlarged to the image.",
         _grad_cam("xgrad-cam"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "hires-cam",
@@ -444,6 +389,7 @@ _MENU = (
         "one backward pass to the last convolution, enlarged to the image.",
         _grad_cam("hires-cam"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "layer-cam",
@@ -454,6 +400,7 @@ _MENU = (
         "one backward pass to the layer, enlarged to the image.",
         _grad_cam("layer-cam"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "layer-cam-fused",
@@ -476,6 +423,7 @@ _MENU = (
         "what tells the class from those it is taken for; one backward pass to the last convolution.",
         _grad_cam("grad-cam", score="finer"),
         _passes(1, 1),
+        layered=True,
     ),
     _method(
         "eigen-cam",
@@ -486,6 +434,7 @@ _MENU = (
         "one forward pass up to the last convolution, enlarged to the image.",
         _grad_cam("eigen-cam"),
         _passes(1, 0),
+        layered=True,
     ),
     _method(
         "fem",
@@ -496,6 +445,7 @@ _MENU = (
         "one forward pass up to the last convolution, enlarged to the image.",
         _grad_cam("fem"),
         _passes(1, 0),
+        layered=True,
     ),
     _method(
         "score-cam",
@@ -506,6 +456,7 @@ _MENU = (
         "one forward pass a channel, no derivative.",
         lambda net, x, target, o, progress: score_cam(net, x, layer=o.layer, target=target, progress=progress),
         _channel_cost,
+        layered=True,
     ),
     _method(
         "ablation-cam",
@@ -516,6 +467,7 @@ _MENU = (
         "one forward pass a channel from the layer on, no derivative.",
         lambda net, x, target, o, progress: ablation_cam(net, x, layer=o.layer, target=target, progress=progress),
         _ablation_cost,
+        layered=True,
     ),
     _method(
         "full-grad",
@@ -536,6 +488,7 @@ _MENU = (
         "one backward pass for each of the two, multiplied.",
         _guided_grad_cam,
         _passes(2, 2),
+        layered=True,
     ),
     _method(
         "cam",
@@ -556,6 +509,7 @@ _MENU = (
         "one forward pass up to the last convolution, enlarged to the image.",
         lambda net, x, target, o, progress: activation_maps(net, x, layer=o.layer, progress=progress),
         _passes(1, 0),
+        layered=True,
     ),
     _method(
         "attention-rollout",
@@ -617,6 +571,7 @@ _MENU = (
         "one forward pass a window, the mean over the windows on a pixel.",
         _occlusion(lambda o: o.gestalt),
         _occlusion_cost(lambda o: o.gestalt),
+        layered=True,
     ),
     _method(
         "rise",
@@ -637,6 +592,7 @@ _MENU = (
         ),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,
+        random=True,
     ),
     _method(
         "finite-differences",
@@ -692,6 +648,7 @@ _MENU = (
             net, x, seed=o.seed, score=o.score, target=target, progress=progress
         ),
         _passes(1, 1),
+        random=True,
     ),
     _method(
         "random",
@@ -702,6 +659,7 @@ _MENU = (
         lambda net, x, target, o, progress: random_maps(x, o.seed),
         _passes(0, 0),
         black_box=True,
+        random=True,
     ),
     _method(
         "centre-gaussian",
@@ -725,7 +683,7 @@ _MENU = (
     ),
 )
 
-METHODS: dict[str, Method] = {method.name: method for method in _MENU}
+METHODS = Menu({method.name: method for method in _MENU})
 ATTENTION = ("attention-rollout", "gradient-rollout", "chefer", "class-attention")
 CONTROLS = tuple(method.name for method in _MENU if method.family == "control")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
+from saliency.maps.cam import stage_layers
 from saliency.methods import ATTENTION, CONTROLS, FAMILIES, METHODS, Cost, Options, by_family
 from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
@@ -54,6 +55,16 @@ def test_maps_are_float32_of_the_images_size_with_the_stated_sign(maps, name):
 def test_a_map_depends_on_its_own_image_alone_and_comes_back_the_same(net, x, maps, name):
     alone = METHODS[name].maps(net, x[2:], options=OPTIONS)
     np.testing.assert_allclose(alone[0], maps[name][2], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_the_seed_and_the_layer_matter_where_the_method_says_so(net, x, maps, name):
+    """What a comparison repeats, and what the wrapper of several layers takes, follow from these."""
+    method = METHODS[name]
+    again = method.maps(net, x, options=replace(OPTIONS, seed=4))
+    assert np.array_equal(again, maps[name]) != method.random
+    early = method.maps(net, x, options=replace(OPTIONS, layer=stage_layers(net.architecture)[0]))
+    assert np.array_equal(early, maps[name]) != method.layered
 
 
 @pytest.mark.parametrize("name", ANY)

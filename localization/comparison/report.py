@@ -20,7 +20,7 @@ from localization.routes import EQ4, HEURISTIC, LINEAR
 from localization.statistics import in_percent
 from localization.transforms import pooled
 from saliency.faithfulness import MEASURES
-from saliency.methods import CONTROLS, FAMILIES, METHODS, Family, Method
+from saliency.methods import FAMILIES, METHODS, Family, Method
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
 SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
@@ -308,8 +308,9 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
 
 def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
-    asked = [row for row in rows if row["base"] in METHODS and row["base"] not in CONTROLS]
-    best = next((row for row in rows if row["base"] in CONTROLS), None)
+    families = [METHODS[row["base"]].family if row["base"] in METHODS else None for row in rows]
+    asked = [row for row, family in zip(rows, families) if family not in (None, "control")]
+    best = next((row for row, family in zip(rows, families) if family == "control"), None)
     if not best or not asked:
         return ""
     better = {row["method"] for row in asked if row["corloc"] > best["corloc"]}
