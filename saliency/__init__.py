@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.segment_occlusion import channel_occlusion, segment_interactions, segment_occlusion
     from saliency.maps.segments import superpixels
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
@@ -73,6 +74,7 @@ __all__ = [
     "analyze_occlusion",
     "attention_maps",
     "cam",
+    "channel_occlusion",
     "class_attention_maps",
     "errors",
     "explain",
@@ -98,6 +100,8 @@ __all__ = [
     "rise_maps",
     "save_network",
     "score_cam",
+    "segment_interactions",
+    "segment_occlusion",
     "show",
     "status",
     "superpixels",
