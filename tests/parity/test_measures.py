@@ -64,7 +64,8 @@ def test_max_sensitivity_is_captums_on_equal_images(net):
         return torch.tensor(np.moveaxis(next(turned), -1, 1).copy())
 
     def explain(inputs):
-        return captum.attr.InputXGradient(twin).attribute(inputs[0], target=torch.tensor(TARGET)).sum(1, keepdim=True)
+        images = inputs if isinstance(inputs, torch.Tensor) else inputs[0]
+        return captum.attr.InputXGradient(twin).attribute(images, target=torch.tensor(TARGET)).sum(1, keepdim=True)
 
     theirs = captum.metrics.sensitivity_max(
         explain, torch_x, perturb_func=perturbed, n_perturb_samples=4, max_examples_per_batch=3
