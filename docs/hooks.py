@@ -2,16 +2,29 @@
 
 from typing import Any
 
+from saliency.faithfulness import MEASURES
 from saliency.methods import by_family
 from saliency.wrappers import said_of_wrappers
 
+MEASURES_MARK = "<!-- measures -->"
 MARK, WRAPPERS = "<!-- methods -->", "<!-- wrappers -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     if WRAPPERS in markdown:
         markdown = markdown.replace(WRAPPERS, wrappers())
+    if MEASURES_MARK in markdown:
+        markdown = markdown.replace(MEASURES_MARK, measures())
     return markdown.replace(MARK, table()) if MARK in markdown else markdown
+
+
+def measures() -> str:
+    rows = [
+        f"| {name} | `{one.function}` | {one.better} | {one.summary} | {one.cost} | {one.caution} | {one.source} |"
+        for name, one in MEASURES.items()
+    ]
+    head = "| measure | function | better | what it is | cost beside the map | where it misleads | source |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
 def wrappers() -> str:
