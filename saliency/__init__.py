@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.relevance import deep_lift, lrp
     from saliency.maps.segments import superpixels
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
@@ -74,6 +75,7 @@ __all__ = [
     "attention_maps",
     "cam",
     "class_attention_maps",
+    "deep_lift",
     "errors",
     "explain",
     "faithfulness",
@@ -88,6 +90,7 @@ __all__ = [
     "gradient_maps",
     "load_network",
     "logits",
+    "lrp",
     "map_to_photo",
     "methods",
     "models",

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import (
+    LRP,
     Deconvolution,
+    DeepLift,
+    DeepLiftShap,
     GuidedBackprop,
     GuidedGradCam,
     InputXGradient,
@@ -17,7 +20,9 @@ from captum.attr import (
     Occlusion,
     Saliency,
 )
+from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
+from saliency import deep_lift, lrp
 from saliency.methods import METHODS, Options
 from saliency.models.network import Network
 from saliency.models.weights import random_network
@@ -27,7 +32,11 @@ from saliency.occlusion import fill_images
 from scripts.torch_twin import Twin
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
-pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU"),
+    pytest.mark.filterwarnings(r"ignore:(?s)\s*Setting forward, backward hooks"),
+    pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients"),
+]
 
 ARCHITECTURES = {
     "scenes_cnn": scenes_cnn(blocks=((4,), (6, 6), (8,))),
@@ -132,3 +141,53 @@ def test_occlusion(net, twin):
         torch_x.detach(), (3, *OPTIONS.patch), (3, *OPTIONS.stride), baseline, TARGETS, perturbations_per_eval=7
     )
     close(ours("occlusion", net), attribution.numpy()[:, 0], 1e-4)
+
+
+def grey(net: Network, fill: str = "grey") -> torch.Tensor:
+    x, _ = images(SIZE)
+    return torch.from_numpy(np.array(fill_images(x, fill, net.preprocess))).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("fill", ["grey", "blur"])
+def test_deep_lift(net, twin, fill):
+    attribution = DeepLift(twin).attribute(images(SIZE)[1], grey(net, fill), target=TARGETS)
+    close(ours("deep-lift", net, fill=fill), summed(attribution), 1e-4)
+
+
+def test_deep_lift_of_several_baselines(net, twin):
+    x, torch_x = images(SIZE)
+    baselines = np.random.default_rng(5).normal(size=(4, *x.shape[1:])).astype(np.float32)
+    torch_baselines = torch.from_numpy(baselines).permute(0, 3, 1, 2)
+    attribution = DeepLiftShap(twin).attribute(torch_x, torch_baselines, target=TARGETS)
+    close(deep_lift(net, x, target=TARGETS, baselines=baselines), summed(attribution), 1e-4)
+
+
+def with_rules(twin: Twin, weighted: list) -> Twin:
+    """captum asks each module for its rule: ReLUs have none, and what has no weights passes on what contributed."""
+    rules = iter(weighted)
+    for step in twin.steps:
+        if not isinstance(step, torch.nn.ReLU):
+            step.rule = next(rules) if hasattr(step, "weight") else EpsilonRule()
+    return twin
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25])
+def test_lrp(gamma):
+    """Of a plain network: captum takes no module with several inputs. Gamma without biases, which captum leaves as they
+    are where the paper's sum (Montavon et al. 2019, Eq. 10.11) counts them among the weights; and of images without
+    negative values, which captum's rule does not tell from positive ones."""
+    net = random_network(ARCHITECTURES["scenes_cnn"], seed=3)
+    if gamma:
+        bare = {
+            layer: {name: np.zeros_like(v) if name == "bias" else v for name, v in held.items()}
+            for layer, held in net.weights.items()
+        }
+        net = Network(net.architecture, bare, net.preprocess)
+    x, _ = images(SIZE)
+    x = np.abs(x) if gamma else x
+    torch_x = torch.from_numpy(x.copy()).permute(0, 3, 1, 2)
+    count = sum(node.layer.weighted for node in net.architecture.nodes)
+    twin = with_rules(Twin(net).eval(), [GammaRule(gamma) if gamma else EpsilonRule(1e-6) for _ in range(count)])
+    attribution = LRP(twin).attribute(torch_x, target=TARGETS)
+    found = lrp(net, x, rule="gamma" if gamma else "epsilon", gamma=gamma, target=TARGETS)
+    close(found, summed(attribution), 1e-4)
