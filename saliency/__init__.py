@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
     from saliency.maps.relevance import deep_lift, lrp
+    from saliency.maps.segment_occlusion import channel_occlusion, segment_interactions, segment_occlusion
     from saliency.maps.segments import superpixels
     from saliency.maps.status import status
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
@@ -74,6 +75,7 @@ __all__ = [
     "analyze_occlusion",
     "attention_maps",
     "cam",
+    "channel_occlusion",
     "class_attention_maps",
     "deep_lift",
     "errors",
@@ -101,6 +103,8 @@ __all__ = [
     "rise_maps",
     "save_network",
     "score_cam",
+    "segment_interactions",
+    "segment_occlusion",
     "show",
     "status",
     "superpixels",

@@ -32,6 +32,7 @@ from saliency.maps.full_grad import full_grad
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.relevance import LrpRule, check_relevance, deep_lift, lrp
+from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
 from saliency.method import DEFAULTS, FAMILIES, Cost, Family, Method, Sign
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
@@ -203,6 +204,40 @@ def _ablation_cost(net: Network, size: Pair, o: Options) -> Cost:
 def _stages_cost(net: Network, size: Pair, o: Options) -> Cost:
     layers = len(stage_layers(net.architecture))
     return Cost(layers, layers)
+
+
+def _by_segments(target: Target, o: Options) -> dict[str, Any]:
+    """What the methods that ask by segments are told."""
+    return {
+        "segmentation": o.segmentation,
+        "segments": o.segments,
+        "fill": o.fill,
+        "seed": o.seed,
+        "score": o.score,
+        "target": target,
+        "preprocess": o.preprocess,
+    }
+
+
+def _segment_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    """Of superpixels, which each image has in a number of its own, as of a grid of about as many cells."""
+    saved = segment_passes_saved(net, size, o.segments, o.score, o.engine) if isinstance(net, Network) else 0.0
+    return Cost(1 + o.segment_count(size), 0, saved)
+
+
+def _channel_occlusion(
+    net: Classifier, x: np.ndarray, target: Target, o: Options, progress: Progress | None
+) -> np.ndarray:
+    return channel_occlusion(
+        net, x, o.windows(x.shape[1:3]), fill=o.fill, score=o.score, target=target, preprocess=o.preprocess,
+        seed=o.seed, execution=Execution(o.engine, steady=True), progress=progress,
+    ).sum(-1)  # fmt: skip
+
+
+def _channel_occlusion_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    one = _occlusion_cost(lambda o: o.score)(net, size, o)
+    channels = len(net.preprocess.mean) if isinstance(net, Network) else 3
+    return Cost(1 + channels * (one.forwards - 1), 0, channels * one.saved)
 
 
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
@@ -627,6 +662,36 @@ _MENU = (
             net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=progress
         ),
         _finite_difference_cost,
+        black_box=True,
+    ),
+    _method(
+        "segment-occlusion",
+        "perturbation",
+        "signed",
+        "Zeiler & Fergus 2014, of segments; captum's FeatureAblation",
+        "How far the class score falls when the segment that the pixel belongs to is hidden:\n"
+        "one forward pass a cell of a grid, a superpixel or any segment that is given.",
+        lambda net, x, target, o, progress: (
+            segment_occlusion(
+                net,
+                x,
+                execution=Execution(o.engine, steady=True),
+                progress=progress,
+                **_by_segments(target, o),
+            ).maps
+        ),
+        _segment_cost,
+        black_box=True,
+    ),
+    _method(
+        "channel-occlusion",
+        "perturbation",
+        "signed",
+        "Zeiler & Fergus 2014, of channels; captum's Occlusion",
+        "Occlusion of one channel of a window at a time, the drops of a pixel's channels added up:\n"
+        "one forward pass a window and channel, the mean over the windows on a pixel.",
+        _channel_occlusion,
+        _channel_occlusion_cost,
         black_box=True,
     ),
     _method(

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from saliency._checks import number, one_of, whole
+from saliency._checks import as_array, described, number, one_of, whole
 from saliency.errors import InputError
 
 Segmentation = Literal["slic", "felzenszwalb", "grid"]
@@ -54,11 +54,22 @@ def superpixels(
     number("compactness", compactness, above=0)
     pixels = _pixels(image)
     if method == "grid":
-        return _grid(pixels.shape[0], pixels.shape[1], segments)
+        return grid(pixels.shape[0], pixels.shape[1], segments)
     if method == "felzenszwalb":
         return felzenszwalb(pixels / 255, scale, sigma, min_size)
     slic = _skimage("slic")
     return _numbered(slic(pixels / 255, segments, compactness, start_label=0, channel_axis=-1))
+
+
+def check_segmentation(segmentation: object) -> None:
+    """InputError for what says nothing about segments, whatever the images."""
+    if isinstance(segmentation, str):
+        one_of("segmentation", segmentation, get_args(Segmentation))
+        return
+    what = f"{', '.join(get_args(Segmentation))}, or whole numbers [h, w] or [n, h, w], a segment's for each pixel"
+    given = as_array("segmentation", segmentation, what)
+    if given.dtype.kind not in "iub" or given.ndim not in (2, 3):
+        raise InputError(f"segmentation must be {what}, not {described(segmentation)}")
 
 
 def felzenszwalb(
@@ -100,7 +111,7 @@ def _pixels(image: np.ndarray) -> Float[np.ndarray, "h w c"]:
     return pixels
 
 
-def _grid(height: int, width: int, segments: int) -> Int[np.ndarray, "h w"]:
+def grid(height: int, width: int, segments: int) -> Int[np.ndarray, "h w"]:
     rows = int(np.clip(round((segments * height / width) ** 0.5), 1, height))
     columns = int(np.clip(round(segments / rows), 1, width))
     row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
