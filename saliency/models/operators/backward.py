@@ -6,6 +6,7 @@ relevance. An operator says which is its own.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,10 +113,10 @@ def gamma_rule(
     et al. 2021 and zennit.
     """
 
-    def positive(of: Array | float) -> Array | float:
+    def positive(of: Any) -> Any:
         return of + gamma * jnp.maximum(of, 0)
 
-    def negative(of: Array | float) -> Array | float:
+    def negative(of: Any) -> Any:
         return of + gamma * jnp.minimum(of, 0)
 
     above, below = jnp.maximum(x, 0), jnp.minimum(x, 0)
