@@ -1,6 +1,6 @@
 """Every method that captum has, against captum: 1e-4 of the largest value, on random weights and images."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -24,8 +24,9 @@ from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
 from saliency import deep_lift, lrp
 from saliency.methods import METHODS, Options
+from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
-from saliency.models.operators import MaxPool
+from saliency.models.operators import AvgPool, Conv, Dense, GlobalAvgPool, GlobalMaxPool, MaxPool
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
@@ -146,18 +147,32 @@ def test_occlusion(net, twin):
 
 @pytest.fixture(params=ARCHITECTURES)
 def pooled(request) -> tuple[Network, Twin]:
-    """With windows that do not overlap: where they do, captum's `max_unpool2d` keeps one window's share and drops the
-    others', and its own sum is off. The twin has its pools as modules, as captum sees no functions."""
+    """With means for maxima: captum's rule for a maximum after a ReLU does not add up to the score's difference, as its
+    own `return_convergence_delta` tells, and where windows overlap its `max_unpool2d` drops shares."""
     architecture = ARCHITECTURES[request.param]
+    means = {MaxPool: AvgPool, GlobalMaxPool: GlobalAvgPool}
     nodes = (
-        replace(n, layer=MaxPool((2, 2), (2, 2))) if isinstance(n.layer, MaxPool) else n for n in architecture.nodes
+        replace(node, layer=means[type(node.layer)](*astuple(node.layer))) if node.layer.maximizes else node
+        for node in architecture.nodes
     )
     net = random_network(replace(architecture, nodes=tuple(nodes)), seed=3)
+    return net, Twin(net).eval()
+
+
+def test_deep_lift_of_a_maximum():
+    build = Builder()
+    build.add("conv", Conv(6, (3, 3)))
+    build.add("pool", MaxPool((3, 2), (3, 2)))
+    build.add("mean", GlobalAvgPool())
+    build.add("logits", Dense(7))
+    net = random_network(Architecture("maximum", tuple(build.nodes), "conv", SIZE), seed=3)
     twin = Twin(net).eval()
-    for node in net.architecture.nodes:
-        if isinstance(node.layer, MaxPool):
-            twin.steps[twin.place[node.name]] = torch.nn.MaxPool2d(2, 2)
-    return net, twin
+    twin.steps[twin.place["pool"]] = torch.nn.MaxPool2d((3, 2), (3, 2))  # captum sees modules, no functions
+    x, torch_x = images(SIZE)
+    baseline = np.random.default_rng(5).normal(size=(1, *x.shape[1:])).astype(np.float32)
+    torch_baseline = torch.from_numpy(baseline).permute(0, 3, 1, 2)
+    attribution = DeepLift(twin).attribute(torch_x, torch_baseline, target=TARGETS)
+    close(deep_lift(net, x, target=TARGETS, baselines=baseline), summed(attribution), 1e-4)
 
 
 @pytest.mark.parametrize("fill", ["grey", "blur"])
