@@ -143,8 +143,8 @@ def off_area(mask: Float[Array, "h w"], area: Float[Array, ""], tie: Array | flo
     """Mean squared difference of the sorted mask to one of 0 and 1 of that area. Where values are less than `tie`
     apart, which of them should be 1 is for the score to say: they are all drawn to the mean of what they would be."""
     ordered = jnp.sort(mask.ravel())
-    first = jnp.searchsorted(ordered, ordered - tie)
-    past = jnp.searchsorted(ordered, ordered + tie, side="right")
+    first = jnp.searchsorted(ordered, ordered - tie).astype(mask.dtype)
+    past = jnp.searchsorted(ordered, ordered + tie, side="right").astype(mask.dtype)
     zeros = mask.size * (1 - area)
     wanted = jnp.clip((past - zeros) / (past - first), 0, 1)
     return ((ordered - lax.stop_gradient(wanted)) ** 2).mean()
@@ -166,14 +166,15 @@ def optimised(
     """The mask after so many steps from one that shows everything; the one before the last step, as TorchRay has it."""
     image, fill = jnp.asarray(image), jnp.asarray(fill)
     optimiser = optax.chain(optax.ema(MOMENTUM, debias=False), optax.scale(-min(MAX_RATE, WAY / iterations)))
-    growth, sharper = GROWTH ** (1 / iterations), SHARP ** (1 / iterations)
 
     def energy(parameters: Array, turn: Array) -> tuple[Array, Array]:
         mask = masks(parameters)
         composite = mask[..., None] * image + (1 - mask[..., None]) * fill
         composite = jnp.where(turn % 2 == 0, composite[:, ::-1], composite)
         kept = score(architecture, weights, composite[None], jnp.reshape(target, 1))[0]
-        return AREA_WEIGHT * growth**turn * off_area(mask, area, TIE * sharper**turn) - kept, mask
+        done = turn.astype(mask.dtype) / iterations
+        off = off_area(mask, area, TIE * jnp.exp(np.log(SHARP).item() * done))
+        return AREA_WEIGHT * jnp.exp(np.log(GROWTH).item() * done) * off - kept, mask
 
     def step(state: tuple, turn: Array) -> tuple[tuple, None]:
         parameters, memory, _ = state
