@@ -120,6 +120,8 @@ GOOD |= {
     saliency.sobol_maps: {"net": NET, "x": X},
     saliency.hsic_maps: {"net": NET, "x": X},
     saliency.extremal_maps: {"net": NET, "x": X},
+    saliency.superpixels: {"image": X[0], "method": "felzenszwalb"},
+    saliency.repeats: {"method": saliency.METHODS["rise"], "net": NET, "x": X},
 }
 
 MISSING = Path("no/such/file.csv")
@@ -625,6 +627,24 @@ BAD |= {
         "regression": ("forest", "regression must be one of ridge, lasso, least squares"),
         "alpha": (-1, "alpha must be a finite number of at least 0"),
     },
+    saliency.superpixels: {
+        "image": (X[0] - 1, "image must be pixels 0..255"),
+        "method": ("watershed", "method must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
+        "compactness": (0, "compactness must be a finite number above 0"),
+        "scale": (0, "scale must be a finite number above 0"),
+        "sigma": (-1, "sigma must be a finite number of at least 0"),
+        "min_size": (0, "min_size must be a whole number of at least 1"),
+    },
+    saliency.repeats: {
+        "method": ("rise", "method must be a Method, as saliency.METHODS has it"),
+        "net": BLACK_BOX,
+        "x": INPUT,
+        "count": (1, "count must be a whole number of at least 2"),
+        "target": TARGET,
+        "options": ("few", "options must be a Options, what the methods share"),
+        "progress": PROGRESS,
+    },
     saliency.kernel_shap_maps: OF_SEGMENTS | MASKS,
     saliency.shapley_maps: {**OF_SEGMENTS, "samples": (0, "samples must be a whole number of at least 1")},
     saliency.sobol_maps: OF_SEGMENTS | MASKS,
@@ -656,6 +676,7 @@ ANY = {
 RESULTS = {
     saliency.InputError,
     saliency.OcclusionMaps,
+    saliency.Repeats,
     saliency.Network,
     saliency.Method,
     saliency.Cost,
