@@ -28,11 +28,15 @@ from saliency.maps.cam import activation_maps, cam, grad_cam, local_head, spatia
 from saliency.maps.cam_passes import ablation_cam, score_cam
 from saliency.maps.cam_rules import CamRule
 from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
+from saliency.maps.extremal import extremal_maps
 from saliency.maps.full_grad import full_grad
+from saliency.maps.global_sensitivity import designs, hsic_maps, sobol_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.relevance import LrpRule, check_relevance, deep_lift, lrp
 from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
+from saliency.maps.shapley import shapley_count, shapley_maps
+from saliency.maps.surrogates import kernel_shap_count, kernel_shap_maps, lime_maps
 from saliency.method import DEFAULTS, FAMILIES, Cost, Family, Method, Sign
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
@@ -238,6 +242,11 @@ def _channel_occlusion_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     one = _occlusion_cost(lambda o: o.score)(net, size, o)
     channels = len(net.preprocess.mean) if isinstance(net, Network) else 3
     return Cost(1 + channels * (one.forwards - 1), 0, channels * one.saved)
+
+
+def _sobol_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    segments = o.segment_count(size)
+    return Cost(designs(o.masks, segments) * (segments + 2), 0)
 
 
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
@@ -693,6 +702,88 @@ _MENU = (
         _channel_occlusion,
         _channel_occlusion_cost,
         black_box=True,
+    ),
+    _method(
+        "lime",
+        "perturbation",
+        "signed",
+        "Ribeiro et al. 2016",
+        "A linear model of the score near the image, whose inputs are which segments are shown:\n"
+        "one forward pass a composite, weighed by its likeness to the image; each segment's coefficient.",
+        lambda net, x, target, o, progress: lime_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(o.masks, 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "kernel-shap",
+        "perturbation",
+        "signed",
+        "Lundberg & Lee 2017",
+        "Shapley values of the segments by weighted least squares; they add up to the score less the fill's:\n"
+        "one forward pass a coalition of segments, exact where all of them are taken.",
+        lambda net, x, target, o, progress: kernel_shap_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(kernel_shap_count(o.masks, o.segment_count(size)), 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "shapley-sampling",
+        "perturbation",
+        "signed",
+        "Castro et al. 2009",
+        "What each segment adds to the score as it joins those before it, the mean over random orders:\n"
+        "one forward pass a segment and order; the values add up to the score less the fill's.",
+        lambda net, x, target, o, progress: shapley_maps(
+            net, x, samples=o.samples, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(shapley_count(o.samples, o.segment_count(size)), 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "sobol",
+        "perturbation",
+        "magnitude",
+        "Fel et al. 2021",
+        "The share of the score's variance that a segment takes part in as all of them fade at random:\n"
+        "one forward pass a composite of a quasi-random design; says how much, not which way.",
+        lambda net, x, target, o, progress: sobol_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        _sobol_cost,
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "hsic",
+        "perturbation",
+        "magnitude",
+        "Novello et al. 2022",
+        "How far the score's distribution depends on whether a segment is shown, by kernels:\n"
+        "one forward pass a composite; says how much, not which way.",
+        lambda net, x, target, o, progress: hsic_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(o.masks, 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "extremal-perturbation",
+        "perturbation",
+        "magnitude",
+        "Fong et al. 2019",
+        "The smooth mask over a tenth of the image that keeps the score highest, the rest filled:\n"
+        "one backward pass a step of its optimisation.",
+        lambda net, x, target, o, progress: extremal_maps(
+            net, x, iterations=o.iterations, fill=o.fill, seed=o.seed, score=o.score, target=target, progress=progress
+        ),
+        lambda net, size, o: Cost(o.iterations, o.iterations),
     ),
     _method(
         "random-weights",
