@@ -286,6 +286,7 @@ def repeats(
     kind_of("method", method, Method, "as saliency.METHODS has it")
     kind_of("options", options, Options, "what the methods share")
     whole("count", count, least=2)
+    function("progress", progress, "(done, total)")
     seeds = tuple(range(options.seed, options.seed + count))
     maps = [
         method.maps(net, x, target=target, options=replace(options, seed=seed), progress=_part(progress, k, count))

@@ -53,7 +53,7 @@ class CompareOptions:
     """Seconds an image for the methods of "all": the cheapest are taken, as many as fit (default: all)."""
     repeats: int = 1
     """So many seeds of each method with chance in it, to tell what of a figure is noise."""
-    settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48))
+    settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48, iterations=40))
     """What the methods share."""
     keep_maps: bool = False
     """Keep every map, FOLDER/maps/METHOD/IMAGE.npy, with the placement beside them."""
