@@ -378,6 +378,7 @@ _MENU = (
             progress=progress,
         ),
         _noisy_cost,
+        random=True,
     ),
     _method(
         "gradient-shap",
@@ -388,6 +389,7 @@ _MENU = (
         "one backward pass a sample, at a random place on the way.",
         _attribution(lambda o: ExpectedGradients(o.samples, o.noise, o.seed)),
         _noisy_cost,
+        random=True,
     ),
     _method(
         "blur-ig",

@@ -122,7 +122,7 @@ def test_gradient_shap(net, twin, monkeypatch, noise):
     added = torch.from_numpy((deviation * draws + np.zeros_like(x[0])).reshape(-1, *x.shape[1:]).astype("f"))
     monkeypatch.setattr(torch, "normal", lambda mean, std: added.permute(0, 3, 1, 2))
     monkeypatch.setattr(np.random, "uniform", lambda low, high, size: np.tile(places, len(x)))
-    monkeypatch.setattr(np.random, "randint", lambda *low_high, size: np.tile(order, len(x)))
+    monkeypatch.setattr(np.random, "choice", lambda count, size: np.tile(order, len(x)))
     attribution = GradientShap(twin).attribute(
         torch_x, torch.from_numpy(backgrounds).permute(0, 3, 1, 2), n_samples=5, stdevs=1.0, target=TARGETS
     )
