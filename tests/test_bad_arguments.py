@@ -513,6 +513,9 @@ BAD = {
         "command": (3, "command must be a str, what ran this"),
     },
     localization.CompareOptions: {
+        "measures": (("luck",), "measures must be one of all, insertion"),
+        "budget": (0, "budget must be a finite number above 0"),
+        "repeats": (0, "repeats must be a whole number of at least 1"),
         "target": ("dog", "target must be one of predicted, label"),
         "each": ("photo", "each must be one of class, object"),
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
