@@ -28,13 +28,20 @@ if TYPE_CHECKING:
     from saliency.maps.attention import attention_maps, class_attention_maps
     from saliency.maps.cam import activation_maps, cam, grad_cam
     from saliency.maps.cam_passes import ablation_cam, score_cam
+    from saliency.maps.extremal import extremal_maps
     from saliency.maps.full_grad import full_grad
+    from saliency.maps.global_sensitivity import hsic_maps, sobol_maps
     from saliency.maps.gradient import gradient_maps
+    from saliency.maps.paths import expected_gradients
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.relevance import deep_lift, lrp
     from saliency.maps.segment_occlusion import channel_occlusion, segment_interactions, segment_occlusion
     from saliency.maps.segments import superpixels
+    from saliency.maps.shapley import shapley_maps
     from saliency.maps.status import status
+    from saliency.maps.surrogates import kernel_shap_maps, lime_maps
+    from saliency.maps.xrai import xrai
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
     from saliency.models.from_jax import from_function
@@ -76,8 +83,11 @@ __all__ = [
     "cam",
     "channel_occlusion",
     "class_attention_maps",
+    "deep_lift",
     "errors",
+    "expected_gradients",
     "explain",
+    "extremal_maps",
     "faithfulness",
     "finite_difference_maps",
     "from_flax",
@@ -88,8 +98,12 @@ __all__ = [
     "full_grad",
     "grad_cam",
     "gradient_maps",
+    "hsic_maps",
+    "kernel_shap_maps",
+    "lime_maps",
     "load_network",
     "logits",
+    "lrp",
     "map_to_photo",
     "methods",
     "models",
@@ -102,9 +116,12 @@ __all__ = [
     "score_cam",
     "segment_interactions",
     "segment_occlusion",
+    "shapley_maps",
     "show",
+    "sobol_maps",
     "status",
     "superpixels",
     "use_cache",
     "wrappers",
+    "xrai",
 ]

@@ -28,10 +28,22 @@ from saliency.maps.cam import activation_maps, cam, grad_cam, local_head, spatia
 from saliency.maps.cam_passes import ablation_cam, score_cam
 from saliency.maps.cam_rules import CamRule
 from saliency.maps.controls import centre_gaussian, edge_maps, random_maps, random_weight_maps
+from saliency.maps.extremal import extremal_maps
 from saliency.maps.full_grad import full_grad
+from saliency.maps.global_sensitivity import designs, hsic_maps, sobol_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
+from saliency.maps.paths import (
+    BlurIntegratedGradients,
+    ExpectedGradients,
+    GuidedIntegratedGradients,
+    flat_colours,
+)
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.maps.relevance import LrpRule, check_relevance, deep_lift, lrp
 from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
+from saliency.maps.shapley import shapley_count, shapley_maps
+from saliency.maps.surrogates import kernel_shap_count, kernel_shap_maps, lime_maps
+from saliency.maps.xrai import xrai
 from saliency.method import DEFAULTS, FAMILIES, Cost, Family, Method, Sign
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
@@ -169,6 +181,24 @@ def _noisy_cost(net: Network, size: Pair, o: Options) -> Cost:
     return Cost(o.samples, o.samples)
 
 
+def _steps_cost(times: int) -> Count:
+    return lambda net, size, o: Cost(times * o.steps, times * o.steps)
+
+
+def _lrp(rule: LrpRule) -> Run:
+    return lambda net, x, target, o, progress: lrp(net, x, rule=rule, target=target, progress=progress)
+
+
+def _lrp_cost(parts: int) -> Count:
+    """Of layers in so many parts, besides the pass that finds the activations."""
+
+    def cost(net: Network, size: Pair, o: Options) -> Cost:
+        check_relevance(net.architecture)
+        return Cost(1 if parts == 1 else 1 + parts, parts)
+
+    return cost
+
+
 def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
     layer = net.architecture.require(o.layer or net.architecture.gestalt_layer)
     return Cost(1 + spatial_shape(net, layer, (1, *size))[-1], 0)
@@ -223,6 +253,11 @@ def _channel_occlusion_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     one = _occlusion_cost(lambda o: o.score)(net, size, o)
     channels = len(net.preprocess.mean) if isinstance(net, Network) else 3
     return Cost(1 + channels * (one.forwards - 1), 0, channels * one.saved)
+
+
+def _sobol_cost(net: Classifier, size: Pair, o: Options) -> Cost:
+    segments = o.segment_count(size)
+    return Cost(designs(o.masks, segments) * (segments + 2), 0)
 
 
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
@@ -326,6 +361,109 @@ _MENU = (
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
         lambda net, size, o: Cost(o.steps, o.steps),
+    ),
+    _method(
+        "expected-gradients",
+        "path",
+        "signed",
+        "Erion et al. 2021",
+        "Integrated gradients from many backgrounds in place of one, here images of one random colour each:\n"
+        "one backward pass a background, at a random place on the way.",
+        lambda net, x, target, o, progress: attribution_maps(
+            net,
+            x,
+            ExpectedGradients(o.samples, seed=o.seed, backgrounds=flat_colours(net.preprocess, o.samples, o.seed)),
+            score=o.score,
+            target=target,
+            progress=progress,
+        ),
+        _noisy_cost,
+        random=True,
+    ),
+    _method(
+        "gradient-shap",
+        "path",
+        "signed",
+        "Lundberg & Lee 2017, as in captum",
+        "Expected gradients from the fill, with noise on the image:\n"
+        "one backward pass a sample, at a random place on the way.",
+        _attribution(lambda o: ExpectedGradients(o.samples, o.noise, o.seed)),
+        _noisy_cost,
+        random=True,
+    ),
+    _method(
+        "blur-ig",
+        "path",
+        "signed",
+        "Xu et al. 2020",
+        "What each pixel adds while the image comes into focus, out of a blur in place of a colour:\n"
+        "one backward pass a step.",
+        _attribution(lambda o: BlurIntegratedGradients(o.steps)),
+        _steps_cost(1),
+    ),
+    _method(
+        "guided-ig",
+        "path",
+        "signed",
+        "Kapishnikov et al. 2021",
+        "Integrated gradients by a detour near the straight line, pixels first that the score answers to least:\n"
+        "one backward pass a step, one step after another.",
+        _attribution(lambda o: GuidedIntegratedGradients(o.steps)),
+        _steps_cost(1),
+    ),
+    _method(
+        "xrai",
+        "path",
+        "signed",
+        "Kapishnikov et al. 2019",
+        "Integrated gradients from black and from white, given to whole regions of the image, best first:\n"
+        "two backward passes a step, and six segmentations (extra segments).",
+        lambda net, x, target, o, progress: xrai(
+            net, x, steps=o.steps, score=o.score, target=target, progress=progress
+        ),
+        _steps_cost(2),
+    ),
+    _method(
+        "deep-lift",
+        "relevance",
+        "signed",
+        "Shrikumar et al. 2017 (rescale rule)",
+        "What each pixel's difference from the fill adds to the score, layer by layer; the sum is the score's\n"
+        "difference: a pass of the image, one of the fill, and one back by differences in place of derivatives.",
+        lambda net, x, target, o, progress: deep_lift(
+            net, x, score=o.score, target=target, fill=o.fill, progress=progress
+        ),
+        _passes(2, 1),
+    ),
+    _method(
+        "lrp-epsilon",
+        "relevance",
+        "signed",
+        "Bach et al. 2015, Eq. 58",
+        "The class logit shared out layer by layer, to each input what it contributes to its outputs:\n"
+        "one backward pass; of a network of ReLUs it is input times gradient, less what biases take.",
+        _lrp("epsilon"),
+        _lrp_cost(1),
+    ),
+    _method(
+        "lrp-gamma",
+        "relevance",
+        "signed",
+        "Montavon et al. 2019",
+        "LRP that favours, in every layer, what agrees with an output's sign: less noise than lrp-epsilon;\n"
+        "a backward pass with each layer split by the signs of inputs and outputs.",
+        _lrp("gamma"),
+        _lrp_cost(4),
+    ),
+    _method(
+        "lrp-composite",
+        "relevance",
+        "signed",
+        "Montavon et al. 2019; zennit's EpsilonGammaBox",
+        "LRP by the usual rules: epsilon for dense layers, gamma for convolutions, z-box for the first layer:\n"
+        "a backward pass with convolutions split by the signs of inputs and outputs.",
+        _lrp("epsilon-gamma-box"),
+        _lrp_cost(4),
     ),
     _method(
         "guided-backprop",
@@ -636,6 +774,88 @@ _MENU = (
         _channel_occlusion,
         _channel_occlusion_cost,
         black_box=True,
+    ),
+    _method(
+        "lime",
+        "perturbation",
+        "signed",
+        "Ribeiro et al. 2016",
+        "A linear model of the score near the image, whose inputs are which segments are shown:\n"
+        "one forward pass a composite, weighed by its likeness to the image; each segment's coefficient.",
+        lambda net, x, target, o, progress: lime_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(o.masks, 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "kernel-shap",
+        "perturbation",
+        "signed",
+        "Lundberg & Lee 2017",
+        "Shapley values of the segments by weighted least squares; they add up to the score less the fill's:\n"
+        "one forward pass a coalition of segments, exact where all of them are taken.",
+        lambda net, x, target, o, progress: kernel_shap_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(kernel_shap_count(o.masks, o.segment_count(size)), 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "shapley-sampling",
+        "perturbation",
+        "signed",
+        "Castro et al. 2009",
+        "What each segment adds to the score as it joins those before it, the mean over random orders:\n"
+        "one forward pass a segment and order; the values add up to the score less the fill's.",
+        lambda net, x, target, o, progress: shapley_maps(
+            net, x, samples=o.samples, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(shapley_count(o.samples, o.segment_count(size)), 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "sobol",
+        "perturbation",
+        "magnitude",
+        "Fel et al. 2021",
+        "The share of the score's variance that a segment takes part in as all of them fade at random:\n"
+        "one forward pass a composite of a quasi-random design; says how much, not which way.",
+        lambda net, x, target, o, progress: sobol_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        _sobol_cost,
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "hsic",
+        "perturbation",
+        "magnitude",
+        "Novello et al. 2022",
+        "How far the score's distribution depends on whether a segment is shown, by kernels:\n"
+        "one forward pass a composite; says how much, not which way.",
+        lambda net, x, target, o, progress: hsic_maps(
+            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
+        ),
+        lambda net, size, o: Cost(o.masks, 0),
+        black_box=True,
+        random=True,
+    ),
+    _method(
+        "extremal-perturbation",
+        "perturbation",
+        "magnitude",
+        "Fong et al. 2019",
+        "The smooth mask over a tenth of the image that keeps the score highest, the rest filled:\n"
+        "one backward pass a step of its optimisation.",
+        lambda net, x, target, o, progress: extremal_maps(
+            net, x, iterations=o.iterations, fill=o.fill, seed=o.seed, score=o.score, target=target, progress=progress
+        ),
+        lambda net, size, o: Cost(o.iterations, o.iterations),
     ),
     _method(
         "random-weights",

@@ -12,7 +12,7 @@ The class that is explained stays the one predicted for the image as it was give
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -218,6 +218,13 @@ class Menu(dict[str, Method]):
             raise KeyError(name)
         return WRAPPERS[wrapper](self[inner[:-1]])
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping, wrapped names too."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
     def __contains__(self, name: object) -> bool:
         try:
             self[name]  # type: ignore[index]
@@ -279,6 +286,7 @@ def repeats(
     kind_of("method", method, Method, "as saliency.METHODS has it")
     kind_of("options", options, Options, "what the methods share")
     whole("count", count, least=2)
+    function("progress", progress, "(done, total)")
     seeds = tuple(range(options.seed, options.seed + count))
     maps = [
         method.maps(net, x, target=target, options=replace(options, seed=seed), progress=_part(progress, k, count))

@@ -52,6 +52,11 @@ GOOD = {
     saliency.score_cam: {"net": NET, "x": X},
     saliency.ablation_cam: {"net": NET, "x": X},
     saliency.full_grad: {"net": NET, "x": X},
+    saliency.deep_lift: {"net": NET, "x": X},
+    saliency.superpixels: {"image": X[0]},
+    saliency.lrp: {"net": NET, "x": X},
+    saliency.xrai: {"net": NET, "x": X},
+    saliency.expected_gradients: {"net": NET, "x": X, "backgrounds": X},
     saliency.cam: {"net": NET, "x": X},
     saliency.activation_maps: {"net": NET, "x": X},
     saliency.rise_maps: {"net": NET, "x": X},
@@ -110,6 +115,20 @@ GOOD |= {
     saliency.map_to_photo: {"map": MAPS[0], "placement": NET.preprocess.placement((40, 60))},
 }  # fmt: skip
 
+GOOD |= {
+    saliency.segment_occlusion: {"net": NET, "x": X},
+    saliency.segment_interactions: {"net": NET, "x": X},
+    saliency.channel_occlusion: {"net": NET, "x": X, "windows": saliency.Windows((14, 18), 6, 4)},
+    saliency.lime_maps: {"net": NET, "x": X},
+    saliency.kernel_shap_maps: {"net": NET, "x": X},
+    saliency.shapley_maps: {"net": NET, "x": X},
+    saliency.sobol_maps: {"net": NET, "x": X},
+    saliency.hsic_maps: {"net": NET, "x": X},
+    saliency.extremal_maps: {"net": NET, "x": X},
+    saliency.superpixels: {"image": X[0], "method": "felzenszwalb"},
+    saliency.repeats: {"method": saliency.METHODS["rise"], "net": NET, "x": X},
+}
+
 MISSING = Path("no/such/file.csv")
 PROGRESS = ("yes", r"progress must be a function of \(done, total\)")
 SEED = (-1, "seed must be a whole number of at least 0")
@@ -161,6 +180,52 @@ BAD = {
         for one in (saliency.score_cam, saliency.ablation_cam)
     },
     saliency.full_grad: {"net": NETWORK, "x": INPUT, "target": TARGET, "progress": PROGRESS},
+    saliency.deep_lift: {
+        "net": NETWORK,
+        "x": INPUT,
+        "score": ("loss", r"score must be one of logit"),
+        "target": TARGET,
+        "fill": FILL,
+        "baselines": (X[:, :12], r"baselines must be images of x's size, \[m, 14, 18, 3\]"),
+        "progress": PROGRESS,
+    },
+    saliency.superpixels: {
+        "image": (X, r"image must be the pixels \[h, w, c\] of one image"),
+        "method": ("quickshift", "method must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
+        "compactness": (0, "compactness must be"),
+        "scale": (0, "scale must be"),
+        "sigma": (-1, "sigma must be"),
+        "min_size": (0, "min_size must be"),
+    },
+    saliency.xrai: {
+        "net": NETWORK,
+        "x": INPUT,
+        "steps": (0, "steps must be a whole number of at least 1"),
+        "score": ("loss", r"score must be one of logit"),
+        "target": TARGET,
+        "progress": PROGRESS,
+    },
+    saliency.expected_gradients: {
+        "net": NETWORK,
+        "x": INPUT,
+        "backgrounds": (X[:, :12], r"backgrounds must be images of x's size, \[m, 14, 18, 3\]"),
+        "samples": (0, "samples must be a whole number of at least 1"),
+        "noise": (-1, "noise must be"),
+        "seed": SEED,
+        "score": ("loss", r"score must be one of logit"),
+        "target": TARGET,
+        "progress": PROGRESS,
+    },
+    saliency.lrp: {
+        "net": NETWORK,
+        "x": INPUT,
+        "rule": ("alpha-beta", "rule must be one of epsilon-gamma-box, epsilon, gamma, zero"),
+        "epsilon": (-1, "epsilon must be"),
+        "gamma": (-1, "gamma must be"),
+        "target": TARGET,
+        "progress": PROGRESS,
+    },
     saliency.grad_cam: {
         "net": NETWORK,
         "x": (X[0], r"x must be \[n, h, w, 3\]"),
@@ -265,7 +330,10 @@ BAD = {
         "samples": (0, "samples must be a whole number of at least 1"),
         "noise": (np.nan, "noise must be a finite number of at least 0"),
         "steps": (0, "steps must be a whole number of at least 1"),
+        "segmentation": ("squares", "segmentation must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
+        "iterations": (0, "iterations must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),
         "step": (0, "step must be a finite number above 0"),
         "seed": SEED,
@@ -445,6 +513,9 @@ BAD = {
         "command": (3, "command must be a str, what ran this"),
     },
     localization.CompareOptions: {
+        "measures": (("luck",), "measures must be one of all, insertion"),
+        "budget": (0, "budget must be a finite number above 0"),
+        "repeats": (0, "repeats must be a whole number of at least 1"),
         "target": ("dog", "target must be one of predicted, label"),
         "each": ("photo", "each must be one of class, object"),
         "folds": (1, "folds must be a whole number of at least 2, not 1"),
@@ -580,6 +651,67 @@ BAD |= {
     },
 }
 
+OF_SEGMENTS = {
+    "net": BLACK_BOX,
+    "x": INPUT,
+    "segmentation": (np.zeros((18, 14), int), r"segmentation must be \[14, 18\] or \[2, 14, 18\], the images' size"),
+    "segments": (0, "segments must be a whole number of at least 1"),
+    "fill": FILL,
+    "seed": SEED,
+    "score": (3, "score must be one of logit"),
+    "target": TARGET,
+    "preprocess": ("vgg", "preprocess must be a Preprocessing"),
+    "progress": PROGRESS,
+}
+ENGINE = {"execution": ("dense", "execution must be a Execution, how occlusion is computed")}
+MASKS = {"masks": (1, "masks must be a whole number of at least 2")}
+BAD |= {
+    saliency.segment_occlusion: OF_SEGMENTS | ENGINE,
+    saliency.segment_interactions: OF_SEGMENTS | ENGINE,
+    saliency.channel_occlusion: {
+        **{name: bad for name, bad in OF_SEGMENTS.items() if name not in ("segmentation", "segments")},
+        **ENGINE,
+        "windows": (3, "windows must be a Windows, of the images' size"),
+    },
+    saliency.lime_maps: {
+        **OF_SEGMENTS,
+        **MASKS,
+        "distance": ("far", "distance must be one of cosine, euclidean"),
+        "width": (0, "width must be a finite number above 0"),
+        "regression": ("forest", "regression must be one of ridge, lasso, least squares"),
+        "alpha": (-1, "alpha must be a finite number of at least 0"),
+    },
+    saliency.superpixels: {
+        "image": (X[0] - 1, "image must be pixels 0..255"),
+        "method": ("watershed", "method must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
+        "compactness": (0, "compactness must be a finite number above 0"),
+        "scale": (0, "scale must be a finite number above 0"),
+        "sigma": (-1, "sigma must be a finite number of at least 0"),
+        "min_size": (0, "min_size must be a whole number of at least 1"),
+    },
+    saliency.repeats: {
+        "method": ("rise", "method must be a Method, as saliency.METHODS has it"),
+        "net": BLACK_BOX,
+        "x": INPUT,
+        "count": (1, "count must be a whole number of at least 2"),
+        "target": TARGET,
+        "options": ("few", "options must be a Options, what the methods share"),
+        "progress": PROGRESS,
+    },
+    saliency.kernel_shap_maps: OF_SEGMENTS | MASKS,
+    saliency.shapley_maps: {**OF_SEGMENTS, "samples": (0, "samples must be a whole number of at least 1")},
+    saliency.sobol_maps: OF_SEGMENTS | MASKS,
+    saliency.hsic_maps: OF_SEGMENTS | MASKS,
+    saliency.extremal_maps: {
+        "net": NETWORK,
+        "x": INPUT,
+        "areas": ([0.1, 1], "areas must be a finite number above 0 and below 1"),
+        "iterations": (0, "iterations must be a whole number of at least 1"),
+        **{name: OF_SEGMENTS[name] for name in ("fill", "seed", "score", "target", "progress")},
+    },
+}
+
 # Taken for their truth, so that no value is bad.
 ANY = {
     saliency.overlay: {"signed", "as_image"},
@@ -598,6 +730,7 @@ ANY = {
 RESULTS = {
     saliency.InputError,
     saliency.OcclusionMaps,
+    saliency.Repeats,
     saliency.Network,
     saliency.Method,
     saliency.Cost,

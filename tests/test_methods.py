@@ -16,7 +16,7 @@ from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 SIZE = (20, 14)
-OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, segments=12, seed=3)
+OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, segments=12, iterations=3, seed=3)
 ANY = [name for name in METHODS if name not in ATTENTION]  # those of transformers: tests/test_attention.py
 CLASSLESS = {
     "activation", "eigen-cam", "fem", "gestalt-max", "gestalt-mean", "occlusion-gestalt",
@@ -133,6 +133,10 @@ def test_costs(net):
     assert costs["rise"] == Cost(20, 0)
     assert costs["finite-differences"] == Cost(6 * 4 * 3, 0)
     assert (costs["channel-occlusion"].forwards, costs["segment-occlusion"].forwards) == (1 + 3 * 5 * 4, 1 + 4 * 3)
+    assert costs["lime"] == costs["kernel-shap"] == costs["hsic"] == Cost(20, 0)
+    assert costs["shapley-sampling"] == Cost(1 + 3 * 12, 0)
+    assert costs["sobol"] == Cost(2 * (12 + 2), 0)
+    assert costs["extremal-perturbation"] == Cost(3, 3)
     assert costs["random"] == Cost(0, 0)
     assert set(CONTROLS) < set(METHODS)
 

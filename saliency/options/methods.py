@@ -34,7 +34,7 @@ class Options:
     engine: Engine = "auto"
     """How occlusion is computed."""
     samples: int = 25
-    """Noisy copies of SmoothGrad and VarGrad."""
+    """Noisy copies of SmoothGrad and VarGrad; orders in which Shapley sampling shows segments."""
     noise: float = 0.15
     """Their noise's deviation, as a share of the image's range."""
     steps: int = 100
@@ -45,7 +45,9 @@ class Options:
     segments: int = 50
     """How many cells or superpixels, about."""
     masks: int = 512
-    """RISE's masks."""
+    """Masks of RISE, LIME, KernelSHAP and HSIC; Sobol indices take about as many."""
+    iterations: int = 200
+    """Steps in which extremal perturbations are found."""
     cell: int | None = None
     """Finite differences: side of a square, in pixels (default: a sixth of the image's shorter side)."""
     step: float = 0.02
@@ -65,7 +67,7 @@ class Options:
                 pair(name, getattr(self, name))
         check_fill(self.fill)
         check_segmentation(self.segmentation)
-        for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "seed": 0}.items():
+        for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "iterations": 1, "seed": 0}.items():
             whole(name, getattr(self, name), least)
         whole("cell", self.cell, least=1, optional=True)
         number("noise", self.noise, least=0)
