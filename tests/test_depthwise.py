@@ -53,3 +53,24 @@ def test_the_operator_takes_it(rng, monkeypatch):
     monkeypatch.setattr("saliency.models.operators.linear.depthwise", lambda *given: asked.append(given) or x)
     layer.convolve(parameters["kernel"], x)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_no_place_of_the_kernel_has_a_padded_copy_of_its_own(stride):
+    """Which the transpose of a slice would be: 25 at 5x5, and the gradient 6 to 25 times slower."""
+    x, kernel = np.zeros((1, 9, 8, 4), np.float32), np.zeros((5, 5, 1, 4), np.float32)
+
+    def total(x):
+        return depthwise(x, kernel, stride, ((2, 2), (2, 2)), (1, 1)).sum()
+
+    assert str(jax.make_jaxpr(jax.grad(total))(x)).count("= pad[") <= 4
+
+
+def test_an_image_smaller_than_the_stride(rng):
+    x, kernel = rng.normal(size=(1, 2, 3, 4)).astype(np.float32), rng.normal(size=(1, 2, 1, 4)).astype(np.float32)
+    one, other = (
+        jax.vjp(lambda x: how(x, kernel, (3, 5), ((0, 0), (0, 0)), (1, 1)), x)
+        for how in (depthwise, by_jax)
+    )
+    np.testing.assert_allclose(one[0], other[0], atol=1e-6)
+    np.testing.assert_allclose(one[1](one[0])[0], other[1](other[0])[0], atol=1e-6)
