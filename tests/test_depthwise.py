@@ -63,14 +63,13 @@ def test_no_place_of_the_kernel_has_a_padded_copy_of_its_own(stride):
     def total(x):
         return depthwise(x, kernel, stride, ((2, 2), (2, 2)), (1, 1)).sum()
 
-    assert str(jax.make_jaxpr(jax.grad(total))(x)).count("= pad[") <= 4
+    assert jax.jit(jax.grad(total)).lower(x).compile().as_text().count(" pad(") <= 6
 
 
 def test_an_image_smaller_than_the_stride(rng):
     x, kernel = rng.normal(size=(1, 2, 3, 4)).astype(np.float32), rng.normal(size=(1, 2, 1, 4)).astype(np.float32)
-    one, other = (
-        jax.vjp(lambda x: how(x, kernel, (3, 5), ((0, 0), (0, 0)), (1, 1)), x)
-        for how in (depthwise, by_jax)
-    )
-    np.testing.assert_allclose(one[0], other[0], atol=1e-6)
-    np.testing.assert_allclose(one[1](one[0])[0], other[1](other[0])[0], atol=1e-6)
+    given = kernel, (3, 5), ((0, 0), (0, 0)), (1, 1)
+    found, mine = jax.vjp(lambda x: depthwise(x, *given), x)
+    expected, back = jax.vjp(lambda x: by_jax(x, *given), x)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(mine(found)[0], back(expected)[0], atol=1e-6)

@@ -62,8 +62,9 @@ def _by_shifts(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation
 def _to_input(
     up: Array, kernel: Array, shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair
 ) -> Float[Array, "n h w c"]:
-    """The gradient in the input. Lines stride * q + r of the padded input, for each remainder r, are met by those places
-    of the kernel alone that leave the same remainder: a sum of shifted products again, and no multiplication by zero.
+    """The gradient in the input. Lines stride * q + r of the padded input, for each remainder r, are met by those
+    places of the kernel alone that leave the same remainder: a sum of shifted products again, and no multiplication by
+    zero.
     """
     batch, channels = shape[0], shape[-1]
     lines = [-(-(size + sum(pad)) // step) for size, pad, step in zip(shape[1:3], padding, stride)]
