@@ -1,5 +1,6 @@
 """Where the maps come from that boxes are made of: a network explained by a method, or a folder of another tool's."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,9 +142,9 @@ def recipe_of(
 def known_methods(stacked: str) -> list[str]:
     """The methods and readers of "A+B". Raises InputError for one that is none."""
     able = [*METHODS, *(name for name, reader in READERS.items() if not reader.maps)]
-    names = stacked.split("+")
+    names = re.split(r"\+(?=[a-z])", stacked)  # not the pluses that end a name
     for name in names:
-        if name not in able:
+        if name not in able and name not in METHODS:
             raise InputError(f"unknown method {name!r}; choose from {', '.join(able)}")
     return names
 

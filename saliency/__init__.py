@@ -5,6 +5,7 @@
     saliency.gradient_maps(net, x)                               # float32 [n, h, w]
     saliency.occlusion_maps(net, x, patch=16, stride=8).maps
     saliency.METHODS["grad-cam"].maps(net, x, target="dingo")    # every method under one signature
+    saliency.METHODS["flip(grad-cam)"].maps(net, x)              # any of them in wrappers
     saliency.explain(net, "cat.jpg").save("runs/cat")            # classes, maps and their cost, one picture
     saliency.show(photos, {"Grad-CAM": maps}, preprocess=net.preprocess).savefig("maps.pdf")
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from saliency._lazy import attached
 
 if TYPE_CHECKING:
-    from saliency import errors, faithfulness, methods, models
+    from saliency import errors, faithfulness, methods, models, wrappers
     from saliency.cache import use_cache
     from saliency.errors import InputError
     from saliency.explanation import Explanation, explain
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
     from saliency.maps.attention import attention_maps, class_attention_maps
     from saliency.maps.cam import activation_maps, cam, grad_cam
     from saliency.maps.cam_passes import ablation_cam, score_cam
+    from saliency.maps.extremal import extremal_maps
     from saliency.maps.full_grad import full_grad
+    from saliency.maps.global_sensitivity import hsic_maps, sobol_maps
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.segment_occlusion import channel_occlusion, segment_interactions, segment_occlusion
+    from saliency.maps.segments import superpixels
+    from saliency.maps.shapley import shapley_maps
     from saliency.maps.status import status
+    from saliency.maps.surrogates import kernel_shap_maps, lime_maps
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
     from saliency.models.from_jax import from_function
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from saliency.occlusion import Execution, OcclusionMaps, Windows, occlusion_maps
     from saliency.pictures import overlay
     from saliency.scores import Score, logits, probabilities
+    from saliency.wrappers import Repeats, repeats
     from saliency.zeiler_fergus import analyze_occlusion
 
 __getattr__, __dir__ = attached(__name__)
@@ -62,6 +70,7 @@ __all__ = [
     "OcclusionMaps",
     "Options",
     "Preprocessing",
+    "Repeats",
     "Score",
     "Windows",
     "ablation_cam",
@@ -69,9 +78,11 @@ __all__ = [
     "analyze_occlusion",
     "attention_maps",
     "cam",
+    "channel_occlusion",
     "class_attention_maps",
     "errors",
     "explain",
+    "extremal_maps",
     "faithfulness",
     "finite_difference_maps",
     "from_flax",
@@ -82,6 +93,9 @@ __all__ = [
     "full_grad",
     "grad_cam",
     "gradient_maps",
+    "hsic_maps",
+    "kernel_shap_maps",
+    "lime_maps",
     "load_network",
     "logits",
     "map_to_photo",
@@ -90,10 +104,17 @@ __all__ = [
     "occlusion_maps",
     "overlay",
     "probabilities",
+    "repeats",
     "rise_maps",
     "save_network",
     "score_cam",
+    "segment_interactions",
+    "segment_occlusion",
+    "shapley_maps",
     "show",
+    "sobol_maps",
     "status",
+    "superpixels",
     "use_cache",
+    "wrappers",
 ]

@@ -114,7 +114,7 @@ class Score:
             return activation.mean(range(1, activation.ndim))
         activations = architecture.activations(weights, x)
         logits = activations[architecture.last]
-        targets = jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
+        targets = _settled(architecture, logits, targets)
         explained = self.explained(architecture)
         if explained is not architecture:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
@@ -306,14 +306,27 @@ def resolve_targets(
 def score_values(
     net: Network, x: Float[np.ndarray, "n h w c"], score: Score, targets: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """The score of each image, in batches of one compiled shape."""
+    """The score of each image, in batches of one compiled shape: that of `logits`, where these are all it needs."""
     weights, architecture = net.weights, net.architecture
+    if score.kind != "gestalt" and score.explained(architecture) is architecture:
+        found = logits(net, x)
+        return np.asarray(_of_logits(found, targets, architecture=architecture, score=score)) if len(x) else found[:, 0]
 
     def values(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
         return score_of_batch(weights, *inputs, architecture=architecture, score=score)
 
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
+
+
+@partial(jax.jit, static_argnames=("architecture", "score"))
+def _of_logits(logits: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
+    return score.of_logits(architecture, logits, _settled(architecture, logits, targets))
+
+
+def _settled(architecture: Architecture, logits: Array, targets: Int[Array | np.ndarray, " n"]) -> Int[Array, " n"]:
+    """The predicted class for a target below 0."""
+    return jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

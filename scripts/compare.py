@@ -40,7 +40,7 @@ class Options:
     n_train: int | None = None
     """Training photos, drawn with the seed (default: 1000 scenes, all of another data set)."""
     methods: tuple[str, ...] = DEFAULT_METHODS
-    """Names from --list; all: every method with maps that suits the network."""
+    """Names from --list, alone or in wrappers, "flip(grad-cam)"; all: every method with maps that suits the network."""
     maps: tuple[str, ...] = ()
     """Maps of another tool: NAME=FOLDER, with an .npy or .npz for each image id, over the whole photo."""
     boxes: tuple[str, ...] = ()
@@ -63,11 +63,16 @@ def main(options: Options) -> int:
     from localization.comparison import compare
     from saliency._checks import whole
     from saliency._files import check_writable
-    from saliency.methods import METHODS
+    from saliency.methods import by_family
+    from saliency.wrappers import said_of_wrappers
 
     if options.list:
-        print("\n\n".join(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in METHODS.values()))
-        print("\n\n".join(["", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
+        for family, own in by_family().items():
+            print(
+                "\n\n".join([f"== {family} ==", *(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in own), ""])
+            )
+        print("\n".join(["== wrapper: WRAPPER(METHOD), in quotes on a command line ==", "", *said_of_wrappers(), ""]))
+        print("\n\n".join(["== reader ==", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)

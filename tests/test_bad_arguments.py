@@ -110,6 +110,20 @@ GOOD |= {
     saliency.map_to_photo: {"map": MAPS[0], "placement": NET.preprocess.placement((40, 60))},
 }  # fmt: skip
 
+GOOD |= {
+    saliency.segment_occlusion: {"net": NET, "x": X},
+    saliency.segment_interactions: {"net": NET, "x": X},
+    saliency.channel_occlusion: {"net": NET, "x": X, "windows": saliency.Windows((14, 18), 6, 4)},
+    saliency.lime_maps: {"net": NET, "x": X},
+    saliency.kernel_shap_maps: {"net": NET, "x": X},
+    saliency.shapley_maps: {"net": NET, "x": X},
+    saliency.sobol_maps: {"net": NET, "x": X},
+    saliency.hsic_maps: {"net": NET, "x": X},
+    saliency.extremal_maps: {"net": NET, "x": X},
+    saliency.superpixels: {"image": X[0], "method": "felzenszwalb"},
+    saliency.repeats: {"method": saliency.METHODS["rise"], "net": NET, "x": X},
+}
+
 MISSING = Path("no/such/file.csv")
 PROGRESS = ("yes", r"progress must be a function of \(done, total\)")
 SEED = (-1, "seed must be a whole number of at least 0")
@@ -265,7 +279,10 @@ BAD = {
         "samples": (0, "samples must be a whole number of at least 1"),
         "noise": (np.nan, "noise must be a finite number of at least 0"),
         "steps": (0, "steps must be a whole number of at least 1"),
+        "segmentation": ("squares", "segmentation must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
+        "iterations": (0, "iterations must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),
         "step": (0, "step must be a finite number above 0"),
         "seed": SEED,
@@ -580,6 +597,67 @@ BAD |= {
     },
 }
 
+OF_SEGMENTS = {
+    "net": BLACK_BOX,
+    "x": INPUT,
+    "segmentation": (np.zeros((18, 14), int), r"segmentation must be \[14, 18\] or \[2, 14, 18\], the images' size"),
+    "segments": (0, "segments must be a whole number of at least 1"),
+    "fill": FILL,
+    "seed": SEED,
+    "score": (3, "score must be one of logit"),
+    "target": TARGET,
+    "preprocess": ("vgg", "preprocess must be a Preprocessing"),
+    "progress": PROGRESS,
+}
+ENGINE = {"execution": ("dense", "execution must be a Execution, how occlusion is computed")}
+MASKS = {"masks": (1, "masks must be a whole number of at least 2")}
+BAD |= {
+    saliency.segment_occlusion: OF_SEGMENTS | ENGINE,
+    saliency.segment_interactions: OF_SEGMENTS | ENGINE,
+    saliency.channel_occlusion: {
+        **{name: bad for name, bad in OF_SEGMENTS.items() if name not in ("segmentation", "segments")},
+        **ENGINE,
+        "windows": (3, "windows must be a Windows, of the images' size"),
+    },
+    saliency.lime_maps: {
+        **OF_SEGMENTS,
+        **MASKS,
+        "distance": ("far", "distance must be one of cosine, euclidean"),
+        "width": (0, "width must be a finite number above 0"),
+        "regression": ("forest", "regression must be one of ridge, lasso, least squares"),
+        "alpha": (-1, "alpha must be a finite number of at least 0"),
+    },
+    saliency.superpixels: {
+        "image": (X[0] - 1, "image must be pixels 0..255"),
+        "method": ("watershed", "method must be one of slic, felzenszwalb, grid"),
+        "segments": (0, "segments must be a whole number of at least 1"),
+        "compactness": (0, "compactness must be a finite number above 0"),
+        "scale": (0, "scale must be a finite number above 0"),
+        "sigma": (-1, "sigma must be a finite number of at least 0"),
+        "min_size": (0, "min_size must be a whole number of at least 1"),
+    },
+    saliency.repeats: {
+        "method": ("rise", "method must be a Method, as saliency.METHODS has it"),
+        "net": BLACK_BOX,
+        "x": INPUT,
+        "count": (1, "count must be a whole number of at least 2"),
+        "target": TARGET,
+        "options": ("few", "options must be a Options, what the methods share"),
+        "progress": PROGRESS,
+    },
+    saliency.kernel_shap_maps: OF_SEGMENTS | MASKS,
+    saliency.shapley_maps: {**OF_SEGMENTS, "samples": (0, "samples must be a whole number of at least 1")},
+    saliency.sobol_maps: OF_SEGMENTS | MASKS,
+    saliency.hsic_maps: OF_SEGMENTS | MASKS,
+    saliency.extremal_maps: {
+        "net": NETWORK,
+        "x": INPUT,
+        "areas": ([0.1, 1], "areas must be a finite number above 0 and below 1"),
+        "iterations": (0, "iterations must be a whole number of at least 1"),
+        **{name: OF_SEGMENTS[name] for name in ("fill", "seed", "score", "target", "progress")},
+    },
+}
+
 # Taken for their truth, so that no value is bad.
 ANY = {
     saliency.overlay: {"signed", "as_image"},
@@ -598,6 +676,7 @@ ANY = {
 RESULTS = {
     saliency.InputError,
     saliency.OcclusionMaps,
+    saliency.Repeats,
     saliency.Network,
     saliency.Method,
     saliency.Cost,

@@ -7,6 +7,7 @@ from jax import lax
 
 from saliency.models.depthwise import depthwise
 from saliency.models.operators import Conv
+from saliency.models.operators.pointwise import capped
 
 CASES = [
     ((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
@@ -41,6 +42,35 @@ def test_values_and_gradients(window, stride, padding, dilation, rng):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     for own, other in zip(gradients, expected):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_images_gradient_alone(rng):
+    """Borders that no window reaches, and more padding than the kernel reaches."""
+    x = rng.normal(size=(2, 12, 9, 3)).astype(np.float32)
+    kernel = rng.normal(size=(3, 2, 1, 3)).astype(np.float32)
+    given = (3, 4), ((4, 3), (0, 5)), (2, 1)
+
+    def gradient(function):
+        return jax.grad(lambda x: (function(x, kernel, *given) ** 2).sum())(x)
+
+    np.testing.assert_allclose(gradient(depthwise), gradient(by_jax), rtol=1e-4, atol=1e-4)
+    curved = jax.grad(lambda x: (jax.grad(lambda x: (depthwise(x, kernel, *given) ** 3).sum())(x) ** 2).sum())(x)
+    expected = jax.grad(lambda x: (jax.grad(lambda x: (by_jax(x, kernel, *given) ** 3).sum())(x) ** 2).sum())(x)
+    np.testing.assert_allclose(curved, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_the_gradient_computes_nothing_twice(rng):
+    """XLA would write the sum of a layer into the loop of each that reads it: the next layer, and the gradient."""
+    kernels = rng.normal(size=(3, 3, 3, 1, 8)).astype(np.float32)
+
+    def score(x):
+        for kernel in kernels:
+            x = capped(depthwise(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)), 6.0)
+        return x.sum()
+
+    compiled = jax.jit(jax.grad(score)).lower(np.zeros((1, 16, 16, 8), np.float32)).compile().as_text()
+    slices_of_kernels_too = 2 * 9 * len(kernels)
+    assert compiled.count(" slice(") <= 2 * slices_of_kernels_too
 
 
 def test_the_operator_takes_it(rng, monkeypatch):

@@ -47,6 +47,16 @@ def test_rows_say_what_the_methods_say(net, photos):
     assert found.rows[0]["x0"] is None and "no box" in found.table()
 
 
+def test_the_page_has_a_picture_for_each_look(net, photos, tmp_path):
+    """In one row they could not be read on a telephone."""
+    found = explain(net, photos, methods=["gradient-max", "edges"])
+    text = found.save(tmp_path).read_text()
+    assert text.count("<img ") == found._repr_html_().count("<img ") == len(photos) * 3
+    assert text.count('class="grid"') >= len(photos)
+    alone = explain(net, photos[0], methods=["edges"])
+    assert alone.results["entry"].startswith("The photo is stretched")
+
+
 def test_a_class_may_be_named(net, photos):
     name = net.classes[3]
     found = explain(net, photos[0], methods=["gradient-max"], target=name)
@@ -90,7 +100,7 @@ def test_it_is_saved_and_shown(net, photos, tmp_path):
     assert known["rows"] == json.loads(json.dumps(found.rows)) and known["command"] == "explain a.jpg"
     with Image.open(tmp_path / "out" / "a.png") as picture:
         assert picture.size == found.photos[0].picture.size
-    assert "data:image/png" in found._repr_html_() and "data:image/png" in page.read_text()
+    assert "data:image/jpeg" in found._repr_html_() and "data:image/jpeg" in page.read_text()
     assert repr(found) == "Explanation(2 photos, gradient-max, grad-cam)"
 
 

@@ -194,6 +194,9 @@ def test_sanity_tells_maps_of_the_network_from_maps_of_the_image(net, x):
 
 def test_every_measure_states_its_direction():
     assert {name: measure.better for name, measure in MEASURES.items()} == {
+        **dict.fromkeys(("road", "increase", "correlation", "sic", "aic", "rank", "auc", "pxap"), "higher"),
+        **dict.fromkeys(("drop", "infidelity", "completeness", "sensitivity", "random logit"), "lower"),
+        "entropy": "neither",
         "insertion": "higher",
         "deletion": "lower",
         "pointing": "higher",

@@ -28,7 +28,7 @@ from saliency.scores import Score, as_targets, logits, predicted, probabilities,
 
 SIZE = (14, 10)
 NAMES = ("African elephant", "dingo", "cat, domestic", "cat, wild", "crane", "crane", "ox", "ant", "bee", "owl")
-OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=2, steps=2, masks=8, cell=5)
+OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=2, steps=2, masks=8, cell=5, segments=6, iterations=2)
 ANY = [name for name in METHODS if name not in ATTENTION]
 BLACK_BOXES = [name for name, method in METHODS.items() if method.black_box]
 

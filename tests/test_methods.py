@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from saliency.errors import InputError
-from saliency.methods import ATTENTION, CONTROLS, METHODS, Cost, Options
+from saliency.maps.cam import stage_layers
+from saliency.methods import ATTENTION, CONTROLS, FAMILIES, METHODS, Cost, Options, by_family
 from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
 from saliency.models.operators import Conv, Dense, Flatten, GlobalAvgPool
@@ -15,7 +16,7 @@ from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
 SIZE = (20, 14)
-OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, seed=3)
+OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=3, steps=4, masks=20, cell=5, segments=12, iterations=3, seed=3)
 ANY = [name for name in METHODS if name not in ATTENTION]  # those of transformers: tests/test_attention.py
 CLASSLESS = {
     "activation", "eigen-cam", "fem", "gestalt-max", "gestalt-mean", "occlusion-gestalt",
@@ -57,12 +58,31 @@ def test_a_map_depends_on_its_own_image_alone_and_comes_back_the_same(net, x, ma
 
 
 @pytest.mark.parametrize("name", ANY)
+def test_the_seed_and_the_layer_matter_where_the_method_says_so(net, x, maps, name):
+    """What a comparison repeats, and what the wrapper of several layers takes, follow from these."""
+    method = METHODS[name]
+    again = method.maps(net, x, options=replace(OPTIONS, seed=4))
+    assert np.array_equal(again, maps[name]) != method.random
+    early = method.maps(net, x, options=replace(OPTIONS, layer=stage_layers(net.architecture)[0]))
+    assert np.array_equal(early, maps[name]) != method.layered
+
+
+@pytest.mark.parametrize("name", ANY)
 def test_only_class_methods_ask_for_a_target(net, x, maps, name):
     predicted = np.asarray(net(x)).argmax(-1)
     stated = METHODS[name].maps(net, x, target=predicted, options=OPTIONS)
     np.testing.assert_allclose(stated, maps[name], rtol=1e-5, atol=1e-7)
     other = METHODS[name].maps(net, x, target=(predicted + 1) % 10, options=OPTIONS)
     assert np.array_equal(other, stated) == (name in CLASSLESS)
+
+
+def test_every_method_has_one_of_the_families_and_is_listed_once():
+    assert {method.family for method in METHODS.values()} <= set(FAMILIES)
+    listed = [method.name for own in by_family().values() for method in own]
+    assert sorted(listed) == sorted(METHODS)
+    assert list(by_family()) == [family for family in FAMILIES if family in by_family()]
+    assert {method.name for method in by_family(CONTROLS)["control"]} == set(CONTROLS)
+    assert {method.name for method in by_family(ATTENTION)["attention"]} == set(ATTENTION)
 
 
 @pytest.mark.parametrize("name", ANY)
@@ -112,6 +132,11 @@ def test_costs(net):
         assert (costs[name].forwards, costs[name].backwards) == (1 + 5 * 4, 0)
     assert costs["rise"] == Cost(20, 0)
     assert costs["finite-differences"] == Cost(6 * 4 * 3, 0)
+    assert (costs["channel-occlusion"].forwards, costs["segment-occlusion"].forwards) == (1 + 3 * 5 * 4, 1 + 4 * 3)
+    assert costs["lime"] == costs["kernel-shap"] == costs["hsic"] == Cost(20, 0)
+    assert costs["shapley-sampling"] == Cost(1 + 3 * 12, 0)
+    assert costs["sobol"] == Cost(2 * (12 + 2), 0)
+    assert costs["extremal-perturbation"] == Cost(3, 3)
     assert costs["random"] == Cost(0, 0)
     assert set(CONTROLS) < set(METHODS)
 

@@ -261,3 +261,11 @@ def test_representations_outlive_new_fields():
     )
     assert repr(Conv(4, (3, 3), dilation=(2, 2))).endswith("groups=1, dilation=(2, 2))")
     assert (repr(Image()), repr(Dense(3))) == ("Image()", "Dense(features=3)")
+
+
+def test_a_capped_relu_gives_nothing_back_at_either_end():
+    """As torch's: of JAX's own minimum, half comes back where both are equal."""
+    x = np.array([-1.0, 0.0, 3.0, 6.0, 7.0], np.float32)
+    layer = Relu(6.0)
+    assert layer({}, x).tolist() == [0, 0, 3, 6, 6]
+    assert jax.grad(lambda x: layer({}, x).sum())(x).tolist() == [0, 0, 1, 0, 0]

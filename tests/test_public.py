@@ -11,14 +11,12 @@ import pytest
 
 import localization
 import saliency
-from saliency import faithfulness
+from saliency import faithfulness, wrappers
 
 FUNCTIONS = [
     *(getattr(saliency, name) for name in saliency.__all__),
-    *(getattr(faithfulness, name) for name in ("deletion", "insertion", "pointing_game", "energy_pointing_game")),
-    *(getattr(faithfulness, name) for name in ("sparsity", "rank_correlation", "top_overlap", "agreement")),
-    faithfulness.stability,
-    faithfulness.sanity,
+    *(getattr(faithfulness, name) for name in faithfulness.__all__ if name != "MEASURES"),
+    *(getattr(wrappers, name) for name in ("flip", "scale", "brightness", "smooth", "layers", "repeats")),
     *(getattr(localization, name) for name in ("CoverageMap", "fit_coverage", "load_coverage_map")),
 ]
 PUBLIC = [one for one in FUNCTIONS if callable(one)]

@@ -29,6 +29,38 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+# ImageNet top-1 as the list each entry names prints it, and whose weights were measured
+TOP1 = {
+    "torchvision": {  # the metrics of IMAGENET1K_V1, whatever is torchvision's default by now
+        "squeezenet1_0": 58.092, "squeezenet1_1": 58.178, "vgg11": 69.020, "vgg11_bn": 70.370, "vgg13": 69.928,
+        "vgg13_bn": 71.586, "vgg16": 71.592, "vgg16_bn": 73.360, "vgg19": 72.376, "vgg19_bn": 74.218, "alexnet": 56.522,
+        "resnet18": 69.758, "resnet34": 73.314, "resnet50": 76.130, "resnet101": 77.374, "densenet121": 74.434,
+        "inception_v1": 69.778, "mobilenetv2": 71.878, "convnext_tiny": 82.520,
+    },
+    "Caffe": {"alexnet_2012": 57.1},
+    "Keras": {"resnet50_v1": 74.9},
+    "Google": {
+        "efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6, "efficientnet_lite3": 79.8,
+        "efficientnet_lite4": 81.5,
+    },
+    "timm": {"efficientnet_lite0_ra": 75.480, "vit_small": 81.384, "vit_base": 85.096},
+    "DeiT": {"deit_small": 79.854, "deit_base": 81.846},
+}  # fmt: skip
+
+
+def test_accuracies_are_those_of_the_lists_they_name():
+    """The lists' rows of timm are those of the hub ids; vit_base had another row's figure, zfnet512 another licence."""
+    stated = {name: (entry.listed, entry.top1) for name, entry in ZOO.items() if entry.top1 is not None}
+    printed = {name: (listed, figure) for listed, rows in TOP1.items() for name, figure in rows.items()}
+    assert stated == {name: (listed, round(figure, 1)) for name, (listed, figure) in printed.items()}
+    without = {name: entry.listed for name, entry in ZOO.items() if entry.top1 is None}
+    said = {"zfnet512": "none published", "dino_small": "no classifier", "dino_base": "no classifier"}
+    assert without == {"scenes_cnn": ""} | said
+    assert ZOO["zfnet512"].licence == "MIT" and ZOO["vit_base"].hub.endswith(".augreg2_in21k_ft_in1k")
+    docs = (Path(__file__).parents[1] / "docs" / "networks.md").read_text()
+    assert all(f"\n[{listed}]: https://" in docs for listed in TOP1)
+
+
 def test_parameters_are_those_published():
     counted = {name: parameter_count(ARCHITECTURES[name](), schemes[0]) for name, schemes in SCHEMES.items()}
     assert counted == PUBLISHED

@@ -41,7 +41,7 @@ class CompareOptions:
     """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     quality: int = 10
     """Scored samples for the figures that need no box: insertion, deletion, agreement and so on."""
-    settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48))
+    settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48, iterations=40))
     """What the methods share."""
     keep_maps: bool = False
     """Keep every map, FOLDER/maps/METHOD/IMAGE.npy, with the placement beside them."""

@@ -20,7 +20,7 @@ from localization.routes import EQ4, HEURISTIC, LINEAR
 from localization.statistics import in_percent
 from localization.transforms import pooled
 from saliency.faithfulness import MEASURES
-from saliency.methods import CONTROLS, METHODS, Method
+from saliency.methods import FAMILIES, METHODS, Family, Method
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
 SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
@@ -221,9 +221,11 @@ def _fair(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
-    methods = [_explained(row, METHODS[row["base"]]) for row in rows if row["base"] in METHODS]
-    if methods:
-        yield Section("The methods", tables=[Table(("method", "what it shows", "sign", "source"), methods)])
+    own = sorted((row for row in rows if row["base"] in METHODS), key=lambda row: FAMILIES.index(_family(row)))
+    if own:
+        columns = "family", "method", "what it shows", "sign", "source"
+        methods = [(_family(row), *_explained(row, METHODS[row["base"]])) for row in own]
+        yield Section("The methods", tables=[Table(columns, methods)])
     readers = [READERS[row["base"]] for row in rows if row["base"] in READERS]
     if readers:
         yield Section(
@@ -234,6 +236,10 @@ def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
                 Table(("reader", "what it reads", "source"), [(r.name, _line(r.summary), r.source) for r in readers])
             ],
         )
+
+
+def _family(row: Mapping[str, Any]) -> Family:
+    return METHODS[row["base"]].family
 
 
 def _explained(row: Mapping[str, Any], method: Method) -> tuple[str, str, str, str]:
@@ -302,8 +308,9 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
 
 def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which methods do no better than the best of those that cannot know what the classifier saw; `rows` best first."""
-    asked = [row for row in rows if row["base"] in METHODS and row["base"] not in CONTROLS]
-    best = next((row for row in rows if row["base"] in CONTROLS), None)
+    families = [METHODS[row["base"]].family if row["base"] in METHODS else None for row in rows]
+    asked = [row for row, family in zip(rows, families) if family not in (None, "control")]
+    best = next((row for row, family in zip(rows, families) if family == "control"), None)
     if not best or not asked:
         return ""
     better = {row["method"] for row in asked if row["corloc"] > best["corloc"]}

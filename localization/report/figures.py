@@ -39,7 +39,8 @@ SHADES = {"linear map": 1.0, "Eq. 4": 0.75}
 
 
 def colour(method: str) -> str:
-    """One colour a family of methods, the same in every picture."""
+    """One colour a family of methods, the same in every picture and whatever they are wrapped in."""
+    method = method.rpartition("(")[2].rstrip(")")
     if method in CONTROLS:
         return _FAMILIES["baseline"]
     return next((value for start, value in _FAMILIES.items() if method.startswith(start)), _OTHER)

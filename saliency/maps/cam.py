@@ -93,7 +93,7 @@ def grad_cam(
             _maps(weights, inputs, classes, architecture=architecture, layer=one, size=size, rule=rule, score=explained)
             for one in layers
         ]
-        return found[0] if len(found) == 1 else _fused(jnp.stack(found), fuse)
+        return found[0] if len(found) == 1 else fused(jnp.stack(found), fuse)
 
     batch = default_batch(architecture, x.shape, architecture.last)
     return map_batches(maps, len(x), batch, size, progress).astype(np.float32, copy=False)
@@ -144,8 +144,9 @@ def _maps(
 
 
 @partial(jax.jit, static_argnames="fuse")
-def _fused(maps: Float[Array, "layers n h w"], fuse: Fuse) -> Float[Array, "n h w"]:
-    highest = maps.max((2, 3), keepdims=True)
+def fused(maps: Float[Array, "layers n h w"], fuse: Fuse) -> Float[Array, "n h w"]:
+    """Several layers' maps in one, each scaled to 1 at its highest absolute value."""
+    highest = jnp.abs(maps).max((2, 3), keepdims=True)
     scaled = maps / jnp.where(highest > 0, highest, 1)
     match fuse:
         case "mean":

@@ -45,8 +45,8 @@ def edge_maps(x: ImagesLike) -> Float[np.ndarray, "n h w"]:
     return maps
 
 
-def randomised(net: Network, last: int | None = None, seed: int = 0) -> Network:
-    """The network with the weights of its `last` layers (None: all) drawn anew.
+def randomised(net: Network, last: int | None = None, seed: int = 0, only: str | None = None) -> Network:
+    """The network with the weights of its `last` layers (None: all), or of `only` one, drawn anew.
 
     Each array becomes Gaussian noise of its own mean and deviation, so that activations keep their scale.
     """
@@ -54,10 +54,12 @@ def randomised(net: Network, last: int | None = None, seed: int = 0) -> Network:
     weights = {layer: {k: np.asarray(v) for k, v in arrays.items()} for layer, arrays in net.weights.items()}
     ordered = [layer for layer in net.layers if layer in weights]
     for layer in reversed(ordered if last is None else ordered[len(ordered) - last :]):
-        weights[layer] = {
+        drawn = {
             name: rng.normal(value.mean(), value.std(), value.shape).astype(value.dtype)
             for name, value in weights[layer].items()
         }
+        if only in (None, layer):
+            weights[layer] = drawn
     return Network(net.architecture, weights, net.preprocess, classes=net.classes, provenance=net.provenance)
 
 
@@ -85,3 +87,9 @@ def cascade(net: Network, seed: int = 0) -> Iterator[tuple[str, Network]]:
     ordered = [layer for layer in net.layers if layer in net.weights]
     for last, layer in enumerate(reversed(ordered), 1):
         yield layer, randomised(net, last, seed)
+
+
+def one_by_one(net: Network, seed: int = 0) -> Iterator[tuple[str, Network]]:
+    """Layer by layer from the logits down: the layer's name, and the network with this layer alone randomised."""
+    for layer in reversed([layer for layer in net.layers if layer in net.weights]):
+        yield layer, randomised(net, seed=seed, only=layer)

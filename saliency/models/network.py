@@ -48,7 +48,7 @@ class Network:
         self.classes = tuple(classes)
         self.provenance = dict(provenance or {})
         self.weights: dict[str, dict[str, jax.Array]] = {
-            layer: {name: jnp.asarray(value) for name, value in parameters.items()}
+            layer: {name: _on_device(value) for name, value in parameters.items()}
             for layer, parameters in weights.items()
         }
 
@@ -102,6 +102,14 @@ class Network:
 
     def class_name(self, index: int) -> str:
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
+
+
+def _on_device(value: ArrayLike) -> jax.Array:
+    """`jnp.asarray`, which compiles a program for each shape of NumPy's; a transfer is none."""
+    if not isinstance(value, np.ndarray):
+        return jnp.asarray(value)
+    array = value.astype(jax.dtypes.canonicalize_dtype(value.dtype), copy=False)
+    return jax.device_put(array, may_alias=False)  # a caller may go on to write to its own
 
 
 def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w c"]:

@@ -15,6 +15,7 @@ from saliency import cache
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture
 from saliency.models.operators import Operator, is_map
+from saliency.occlusion.execution import Engine
 from saliency.occlusion.plan import GROUPS, TUNING, Plan, plan_with
 from saliency.occlusion.windows import Windows
 from saliency.scores import Score
@@ -40,7 +41,7 @@ class Choice:
     each: float
 
     @property
-    def engine(self) -> str:
+    def engine(self) -> Engine:
         return "dense" if self.plan is None else "incremental"
 
     @property
@@ -82,6 +83,25 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
             key = _key(problem, f"incremental {len(plan.groups)} {transforms}")
             found.append(Choice(key, made, _compiling(made), _each(made, positions, forward)))
     return tuple(found)
+
+
+def set_choices(plan: Plan) -> tuple[Choice, ...]:
+    """Every way to compute what a plan of hidden segments does, the dense one first; what is compiled knows frames, and
+    nothing of the image's segments."""
+    positions, forward = len(plan.windows.positions), sum(plan.macs_dense.values())
+    problem = ("sets", plan.architecture, plan.to, plan.windows.image, sorted(map(repr, _layouts(plan))))
+    compiling = _kernels([plan.dense.by_name[name].layer for name in plan.macs_dense], DENSE_KERNEL)
+    found = [Choice(_key(problem[:-1], "dense"), None, compiling, (positions + 1) * forward / RATE)]
+    for transforms in (False, True):
+        made = replace(plan, transforms=transforms)
+        if not transforms or made.transformed:
+            key = _key(problem, f"incremental {transforms}")
+            found.append(Choice(key, made, _compiling(made), _each(made, positions, forward)))
+    return tuple(found)
+
+
+def _layouts(plan: Plan) -> list[tuple[tuple[str, tuple[int, int]], ...]]:
+    return [group.layout.regions for group in plan.groups]
 
 
 def soonest(found: Iterable[Choice], images: int, engine: str = "auto", past: "Past | None" = None) -> Choice:

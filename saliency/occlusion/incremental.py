@@ -32,6 +32,7 @@ from saliency.scores import Score
 CACHE = 3 * 2**19  # bytes of regions at once that a CPU core is fastest with ...
 MAX_POSITIONS = 1024  # positions at once keep an accelerator busy; more are no faster ...
 NUMBERS = 2**30  # ... and no activation needs more than a 32-bit index
+MEMBERS = "members"  # stands for the segments that a position hides among layers' names
 MIN_POSITIONS = 4  # ... but so many positions at least, so that kernels are not read for one alone
 
 
@@ -62,8 +63,8 @@ class Asked(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One image on the device: its pixels, those that windows show, how opaque a window is, the class that is asked
-    for, and the clean activations."""
+    """One image on the device: its pixels, those that windows show, how opaque a window is (or each pixel's segment,
+    where segments are hidden), the class that is asked for, and the clean activations."""
 
     image: Float[Array, "h w c"]
     fill: Float[Array, "h w c"]
@@ -105,14 +106,23 @@ def class_scores(
     after = [node for node in nodes if node.name not in inside]
     edge = [node for node in after if any(name in inside for name in node.inputs)]
 
+    def opacity(starts: Mapping[str, Array], first: str) -> Float[Array, "k h w 1"]:
+        """Within the region of the image that each position may change: how opaque its window is there, or where the
+        segments lie that it hides."""
+        region = layout.region[first]
+        if MEMBERS in starts:
+            labels = cut(template[..., None], starts[first], region)
+            members = starts[MEMBERS][:, None, None].astype(template.dtype)
+            return (labels == members).any(-1, keepdims=True).astype(template.dtype)
+        offset = starts[WINDOW] - starts[first]
+        windows = jnp.broadcast_to(template[..., None], (len(offset), *template.shape, 1))
+        return placed(windows, offset, layout.offset[first, WINDOW], region)
+
     def changed(starts: Mapping[str, Array]) -> dict[str, Array]:
         regions = _Regions(architecture, shapes, weights, made, clean, layout, starts)
         first = nodes[0].name
-        offset = starts[WINDOW] - starts[first]
         region = layout.region[first]
-        opacity = jnp.broadcast_to(template[..., None], (len(offset), *template.shape, 1))
-        opacity = placed(opacity, offset, layout.offset[first, WINDOW], region)
-        changes = {first: opacity * cut(fill - image, starts[first], region)}
+        changes = {first: opacity(starts, first) * cut(fill - image, starts[first], region)}
         for node in nodes[1:]:
             if node.name in inside:
                 changes[node.name] = regions.change(node, changes)

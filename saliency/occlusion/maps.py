@@ -182,12 +182,17 @@ def _windows(windows: Windows | None, patch: int | Pair | None, stride: int | Pa
     if windows is None:
         given = pair("patch", PATCH if patch is None else patch), pair("stride", STRIDE if stride is None else stride)
         return Windows(size, *given)
-    kind_of("windows", windows, Windows, "of the images' size; or leave it out and give patch and stride")
+    check_windows(windows, size, "of the images' size; or leave it out and give patch and stride")
     if patch is not None or stride is not None:
         raise InputError("windows have their own patch and stride: leave patch and stride out, or windows")
+    return windows
+
+
+def check_windows(windows: Windows, size: Pair, said: str = "of the images' size") -> None:
+    """InputError for windows of images of another size."""
+    kind_of("windows", windows, Windows, said)
     if windows.image != size:
         raise InputError(f"windows are of images {list(windows.image)}, and x is of {list(size)}")
-    return windows
 
 
 def _base(

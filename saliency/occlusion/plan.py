@@ -7,9 +7,10 @@ region as large as its layer is the full map: nothing is special about it, and e
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -26,6 +27,17 @@ COMPILATION = 1.5e10  # multiplications that a CPU could do while one more group
 TUNING = 5e12  # ... and an accelerator, which tries several algorithms for each
 WORTHWHILE = 0.05  # a further group has to save this share of the work
 WINDOW = "window"  # stands for the hidden window among layers' names
+
+
+class Positions(Protocol):
+    """What is hidden: on images of which size, where, and how opaque."""
+
+    @property
+    def image(self) -> Pair: ...
+    @property
+    def positions(self) -> Int[np.ndarray, "p 2"]: ...
+    @property
+    def template(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Plan:
 
     architecture: Architecture  # as run: without the logits that are not asked for
     to: str
-    windows: Windows
+    windows: Positions
     groups: tuple[PositionGroup, ...]
     dense: Architecture  # as the dense path runs it
     transforms: bool = True  # whether Winograd's algorithm is used where it can be: fast, and long to compile
@@ -182,15 +194,23 @@ def plan_for(architecture: Architecture, windows: Windows, score: Score, images:
     return min(plans, key=lambda plan: work * sum(plan.macs.values()) + group_cost * len(plan.groups))
 
 
-def plan_with(architecture: Architecture, windows: Windows, score: Score, max_groups: int) -> Plan:
-    """With at most so many groups of rows, and of columns."""
+def asked(
+    architecture: Architecture, size: Pair, score: Score
+) -> tuple[Architecture, Architecture, str, Mapping[str, tuple[int, ...]], list[Node]]:
+    """For images of `size`: the network as it is run, and as the dense path runs it; the layer that is scored, shapes
+    up to there, and the nodes that are maps."""
     run = dense = score.explained(architecture)
     if column := column_layer(run, score):
         run = with_features(run, column, 1)
     to = score.layer_in(run)
-    shapes = run.shapes(*windows.image, to)
-    nodes = [node for node in run.ancestors(to) if is_map(shapes[node.name])]
-    intervals = [_intervals(nodes, shapes, windows.starts[axis], windows.patch[axis], axis) for axis in (0, 1)]
+    shapes = run.shapes(*size, to)
+    return run, dense, to, shapes, [node for node in run.ancestors(to) if is_map(shapes[node.name])]
+
+
+def plan_with(architecture: Architecture, windows: Windows, score: Score, max_groups: int) -> Plan:
+    """With at most so many groups of rows, and of columns."""
+    run, dense, to, shapes, nodes = asked(architecture, windows.image, score)
+    intervals = [intervals_of(nodes, shapes, windows.starts[axis], windows.patch[axis], axis) for axis in (0, 1)]
     # a feature computed, but for its products, takes about as long as 20 of them
     per_pixel = {node.name: macs(node, shapes, (1, 1)) + 20 * shapes[node.name][-1] for node in nodes}
     rows, cols = (_groups(interval, per_pixel, max_groups) for interval in intervals)
@@ -224,7 +244,7 @@ def macs(node: Node, shapes: Mapping[str, tuple[int, ...]], region: Pair | tuple
     return node.layer.macs([shapes[name] for name in node.inputs], places)
 
 
-def _intervals(
+def intervals_of(
     nodes: list[Node], shapes: Mapping[str, tuple[int, ...]], starts: np.ndarray, patch: int, axis: int
 ) -> dict[str, Interval]:
     """For each layer the first and the last line that each window of this axis can change."""
@@ -281,19 +301,34 @@ def _group(
     windows: Windows,
 ) -> PositionGroup:
     """The group of the windows in some rows and some columns."""
+    i, j = np.repeat(rows, len(cols)), np.tile(cols, len(rows))
+    at = np.stack([axis[every] for axis, every in zip(windows.starts, (i, j))], -1)
+    layout, starts = laid_out(nodes, shapes, intervals, (rows, cols), (i, j), at)
+    return PositionGroup(i * windows.grid[1] + j, layout, starts)
+
+
+def laid_out(
+    nodes: list[Node],
+    shapes: Mapping[str, tuple[int, ...]],
+    intervals: Sequence[Mapping[str, Interval]],
+    lines: tuple[np.ndarray, np.ndarray],
+    every: tuple[np.ndarray, np.ndarray],
+    at: Int[np.ndarray, "p 2"],
+) -> tuple[Layout, dict[str, Int[np.ndarray, "p 2"]]]:
+    """One layout for some lines of each axis's intervals, and where the regions of each position start: `every` is the
+    position's line on each axis, `at` where its window starts."""
     regions: dict[str, Pair] = {}
     starts = {}
-    i, j = np.repeat(rows, len(cols)), np.tile(cols, len(rows))
     for node in nodes:
         sizes, firsts = [], []
-        for interval, lines, every, size in zip(intervals, (rows, cols), (i, j), shapes[node.name]):
+        for interval, some, each, size in zip(intervals, lines, every, shapes[node.name]):
             low, high = interval[node.name]
-            widest = int((high - low)[lines].max()) + 1
+            widest = int((high - low)[some].max()) + 1
             sizes.append(widest)
-            firsts.append(np.minimum(low[every], size - widest))
+            firsts.append(np.minimum(low[each], size - widest))
         regions[node.name] = sizes[0], sizes[1]
         starts[node.name] = np.stack(firsts, -1).astype(np.int32)
-    starts[WINDOW] = np.stack([axis[every] for axis, every in zip(windows.starts, (i, j))], -1).astype(np.int32)
+    starts[WINDOW] = at.astype(np.int32)
     offsets = {}
     for node in nodes:
         origin = node.layer.origin(starts[node.name]) if is_local(node, shapes) else np.zeros((1, 2), int)
@@ -303,5 +338,4 @@ def _group(
             offset = starts[name] - origin
             (top, left), (bottom, right) = offset.min(0).tolist(), offset.max(0).tolist()
             offsets[node.name, name] = (top, bottom), (left, right)
-    layout = Layout(tuple(regions.items()), tuple(offsets.items()))
-    return PositionGroup(i * windows.grid[1] + j, layout, starts)
+    return Layout(tuple(regions.items()), tuple(offsets.items())), starts

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from saliency._checks import Pair, described, kind_of, number, one_of, pair, whole
 from saliency.errors import InputError
+from saliency.maps.segments import Segmentation, check_segmentation, grid
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.execution import Engine
 from saliency.occlusion.windows import Fill, Windows, check_fill
@@ -31,13 +34,20 @@ class Options:
     engine: Engine = "auto"
     """How occlusion is computed."""
     samples: int = 25
-    """Noisy copies of SmoothGrad and VarGrad."""
+    """Noisy copies of SmoothGrad and VarGrad; orders in which Shapley sampling shows segments."""
     noise: float = 0.15
     """Their noise's deviation, as a share of the image's range."""
     steps: int = 100
     """Points on integrated gradients' way; so many bring the sum within 1% of the score's difference."""
+    segmentation: Segmentation | np.ndarray = "grid"
+    """What methods of segments hide: a "grid", superpixels ("slic", "felzenszwalb"), or which segment each pixel
+    belongs to, whole numbers [h, w] for all images or [n, h, w]."""
+    segments: int = 50
+    """How many cells or superpixels, about."""
     masks: int = 512
-    """RISE's masks."""
+    """Masks of RISE, LIME, KernelSHAP and HSIC; Sobol indices take about as many."""
+    iterations: int = 200
+    """Steps in which extremal perturbations are found."""
     cell: int | None = None
     """Finite differences: side of a square, in pixels (default: a sixth of the image's shorter side)."""
     step: float = 0.02
@@ -56,7 +66,8 @@ class Options:
             if getattr(self, name) is not None:
                 pair(name, getattr(self, name))
         check_fill(self.fill)
-        for name, least in {"samples": 1, "steps": 1, "masks": 2, "seed": 0}.items():
+        check_segmentation(self.segmentation)
+        for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "iterations": 1, "seed": 0}.items():
             whole(name, getattr(self, name), least)
         whole("cell", self.cell, least=1, optional=True)
         number("noise", self.noise, least=0)
@@ -74,6 +85,13 @@ class Options:
         patch = pair("patch", _part(size, 6) if self.patch is None else self.patch)
         height, width = (max(1, 3 * side // 4) for side in patch)
         return Windows(size, patch, pair("stride", (height, width) if self.stride is None else self.stride))
+
+    def segment_count(self, size: Pair) -> int:
+        """How many segments an image of (height, width) has; of superpixels about as many, as the image decides."""
+        if isinstance(self.segmentation, str):
+            return int(grid(*size, self.segments).max()) + 1
+        given = np.asarray(self.segmentation)
+        return max(len(np.unique(one)) for one in given.reshape(-1, *given.shape[-2:]))
 
     def square(self, size: Pair) -> int:
         """The side of finite differences' squares on an image of (height, width)."""

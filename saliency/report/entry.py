@@ -30,9 +30,11 @@ def entry_words(preprocess: Preprocessing, sizes: Iterable[tuple[int, int]]) -> 
     cut = [share for share in shares if share > 1e-3]
     if not cut:
         lost = "nothing is cut away"
+    elif len(shares) == 1:
+        lost = f"its border is cut away, {cut[0]:.0%} of its area: nothing there can count"
     else:
         lost = (
             f"of {len(cut)} of {len(shares)} photo{'s' * (len(shares) > 1)} the border is cut away,"
             f" {np.mean(cut):.0%} of their area on average and {max(cut):.0%} at most: nothing there can count"
         )
-    return f"Each photo {how} of {width}x{height} px (width x height); {lost}."
+    return f"{'The' if len(shares) == 1 else 'Each'} photo {how} of {width}x{height} px (width x height); {lost}."

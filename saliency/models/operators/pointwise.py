@@ -1,7 +1,7 @@
 """What works at each place on its own: the image itself, ReLU, normalisation across channels, joins; and flattening."""
 
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, ClassVar
 
 import jax
@@ -37,6 +37,22 @@ class Image(Operator):
         return torch_modules.Function(lambda x: x)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def capped(x: Array, most: float) -> Array:
+    """Between 0 and `most`. At both ends nothing comes back, as of torch's ReLU6.
+
+    The gradient is told by the result, which is kept anyway: told by `x`, it would have XLA compute whatever made `x`
+    a second time.
+    """
+    return jnp.clip(x, 0, most)
+
+
+@capped.defjvp
+def _(most: float, values: tuple[Array], along: tuple[Array]) -> tuple[Array, Array]:
+    y = capped(values[0], most)
+    return y, jnp.where((y > 0) & (y < most), along[0], 0)
+
+
 @dataclass(frozen=True, repr=False)
 class Relu(Operator):
     """max(x, 0), and no more than `most` (6 in mobile networks)."""
@@ -51,8 +67,7 @@ class Relu(Operator):
     feature: ClassVar[bool] = True
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        x = jax.nn.relu(xs[0])
-        return x if self.most is None else jnp.minimum(x, self.most)
+        return jax.nn.relu(xs[0]) if self.most is None else capped(xs[0], self.most)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules

@@ -32,7 +32,8 @@ class Entry:
     """A network of the zoo. `schemes` are the ways of publishing it, the first the one that figures belong to.
 
     `weights` says whose they are, `licence` under which terms; `top1` is the accuracy published for them on ImageNet's
-    validation photos, in percent, at the first scheme's entry; `hub` the id of a Hugging Face repository.
+    validation photos, in percent; `listed` names the list it stands in, which docs/networks.md links, or says why there
+    is none; `hub` is the id of a Hugging Face repository.
     """
 
     build: Build
@@ -41,6 +42,7 @@ class Entry:
     weights: str = ""
     licence: str = ""
     top1: float | None = None
+    listed: str = ""
     hub: str = ""
 
 
@@ -64,16 +66,18 @@ def _vgg(name: str, build: Build, top1: float) -> Entry:
     ]
     if name in ("vgg16", "vgg19"):
         schemes.append(Scheme("Keras", name, KERAS, vgg.keras_names, CAFFE))
-    return Entry(build, tuple(schemes), "Simonyan & Zisserman 2015", "torchvision", _BSD, top1, f"timm/{name}.tv_in1k")
+    paper, hub = "Simonyan & Zisserman 2015", f"timm/{name}.tv_in1k"
+    return Entry(build, tuple(schemes), paper, "torchvision", _BSD, top1, "torchvision", hub)
 
 
 def _resnet(name: str, build: Build, top1: float, *others: Scheme) -> Entry:
     schemes = (Scheme("torchvision", name, TORCH, resnet.torchvision_names, TORCHVISION), *others)
-    return Entry(build, schemes, "He et al. 2016", "torchvision", _BSD, top1, f"timm/{name}.tv_in1k")
+    return Entry(build, schemes, "He et al. 2016", "torchvision", _BSD, top1, "torchvision", f"timm/{name}.tv_in1k")
 
 
 def _efficientnet_lite(number: int, build: Build, side: int, top1: float) -> Entry:
-    """(pixel - 127) / 128, bicubic, 16 px of the resized photo cut off on either side."""
+    """(pixel - 127) / 128, 16 px of the resized photo cut off on either side; Google resized bilinearly without
+    antialiasing, which timm found bicubic to be nearer to at the smaller sizes."""
     name, mean, std = f"efficientnet_lite{number}", (127.0,) * 3, (128.0,) * 3
     entry = Preprocessing((side, side), "crop", side + 32, "rgb", 1.0, mean, std, "bicubic")
     own = Scheme("efficientnet_pytorch", name, _EPSILON_1E3, efficientnet_lite.pytorch_names, entry)
@@ -81,10 +85,11 @@ def _efficientnet_lite(number: int, build: Build, side: int, top1: float) -> Ent
     if not number:  # timm trained another one, whose tensors bear the same names
         other = replace(other, told_by=f"tf_{name}", otherwise=f"{name}_ra")
     paper = "Liu 2020, after Tan & Le 2019"
-    return Entry(build, (own, other), paper, "Google, TensorFlow", "Apache-2.0", top1, f"timm/tf_{name}.in1k")
+    hub = f"timm/tf_{name}.in1k"
+    return Entry(build, (own, other), paper, "Google, TensorFlow", "Apache-2.0", top1, "Google", hub)
 
 
-def _vit(name: str, weights: str, licence: str, top1: float | None, hub: str, entry: Preprocessing) -> Entry:
+def _vit(name: str, weights: str, top1: float | None, listed: str, hub: str, entry: Preprocessing) -> Entry:
     width, heads = (384, 6) if name.endswith("small") else (768, 12)
     schemes = [Scheme("timm", name, TORCH, vit.timm_names, entry)]
     if name == "vit_base":
@@ -93,7 +98,8 @@ def _vit(name: str, weights: str, licence: str, top1: float | None, hub: str, en
             Scheme("torchvision's first", name, TORCH, vit.first_torchvision_names, TORCHVISION),
         ]
     paper = {"vit": "Dosovitskiy et al. 2021", "dei": "Touvron et al. 2021", "din": "Caron et al. 2021"}[name[:3]]
-    return Entry(partial(vit.vit, width, heads=heads, name=name), tuple(schemes), paper, weights, licence, top1, hub)
+    build = partial(vit.vit, width, heads=heads, name=name)
+    return Entry(build, tuple(schemes), paper, weights, "Apache-2.0", top1, listed, f"timm/{hub}")
 
 
 _LITE0_RA = Scheme("timm", "efficientnet_lite0_ra", TORCH, inverted.timm_names, TIMM)
@@ -106,12 +112,12 @@ ZOO: dict[str, Entry] = {
     "squeezenet1_0": Entry(
         squeezenet.squeezenet1_0,
         (Scheme("torchvision", "squeezenet1_0", TORCH, squeezenet.torchvision_names, TORCHVISION),),
-        "Iandola et al. 2016", "torchvision", _BSD, 58.1,
+        "Iandola et al. 2016", "torchvision", _BSD, 58.1, "torchvision",
     ),
     "squeezenet1_1": Entry(
         squeezenet.squeezenet1_1,
         (Scheme("torchvision", "squeezenet1_1", TORCH, squeezenet.torchvision_names, TORCHVISION),),
-        "Iandola et al. 2016", "torchvision", _BSD, 58.2,
+        "Iandola et al. 2016", "torchvision", _BSD, 58.2, "torchvision",
     ),
     "vgg11": _vgg("vgg11", vgg.vgg11, 69.0),
     "vgg11_bn": _vgg("vgg11_bn", vgg.vgg11_bn, 70.4),
@@ -128,21 +134,21 @@ ZOO: dict[str, Entry] = {
                 "torchvision", "alexnet", TORCH, numbered("classifier.1", "classifier.4", "classifier.6"), TORCHVISION
             ),
         ),
-        "Krizhevsky 2014", "torchvision", _BSD, 56.5,
+        "Krizhevsky 2014", "torchvision", _BSD, 56.5, "torchvision",
     ),
     "alexnet_2012": Entry(
         alexnet.alexnet_2012,
         (Scheme("Caffe", "alexnet_2012", TORCH, unchanged, replace(CAFFE, size=(227, 227))),),
-        "Krizhevsky et al. 2012: LRN, groups", "Caffe's `bvlc_alexnet`", "unrestricted", 57.1,
+        "Krizhevsky et al. 2012: LRN, groups", "Caffe's `bvlc_alexnet`", "unrestricted", 57.1, "Caffe",
     ),
     "zfnet512": Entry(
         zfnet.zfnet512, (Scheme("ONNX model zoo", "zfnet512", _ONNX, zfnet.onnx_names, CAFFE),),
-        "Zeiler & Fergus 2014", "ONNX model zoo's `zfnet512`", "Apache-2.0",
+        "Zeiler & Fergus 2014", "ONNX model zoo's `zfnet512`", "MIT", None, "none published",
     ),
     "resnet18": _resnet("resnet18", resnet.resnet18, 69.8),
     "resnet34": _resnet("resnet34", resnet.resnet34, 73.3),
     "resnet50": _resnet("resnet50", resnet.resnet50, 76.1, _KERAS_RESNET),
-    "resnet50_v1": Entry(resnet.resnet50_v1, (_KERAS_RESNET,), "He et al. 2016", "Keras", "MIT", 74.9),
+    "resnet50_v1": Entry(resnet.resnet50_v1, (_KERAS_RESNET,), "He et al. 2016", "Keras", "MIT", 74.9, "Keras"),
     "resnet101": _resnet("resnet101", resnet.resnet101, 77.4),
     "densenet121": Entry(
         densenet.densenet121,
@@ -150,7 +156,7 @@ ZOO: dict[str, Entry] = {
             Scheme("torchvision", "densenet121", TORCH, densenet.torchvision_names, TORCHVISION),
             Scheme("torchvision's first", "densenet121", TORCH, densenet.first_torchvision_names, TORCHVISION),
         ),
-        "Huang et al. 2017", "torchvision", _BSD, 74.4, "timm/densenet121.tv_in1k",
+        "Huang et al. 2017", "torchvision", _BSD, 74.4, "torchvision", "timm/densenet121.tv_in1k",
     ),
     "inception_v1": Entry(
         inception.inception_v1,
@@ -159,7 +165,7 @@ ZOO: dict[str, Entry] = {
                 "torchvision", "inception_v1", _EPSILON_1E3, inception.torchvision_names, HALVES, ("aux1.", "aux2.")
             ),
         ),
-        "Szegedy et al. 2015", "torchvision's `googlenet`", _BSD, 69.8,
+        "Szegedy et al. 2015", "torchvision's `googlenet`", _BSD, 69.8, "torchvision",
     ),
     "mobilenetv2": Entry(
         mobilenet.mobilenetv2,
@@ -167,12 +173,12 @@ ZOO: dict[str, Entry] = {
             Scheme("torchvision", "mobilenetv2", TORCH, mobilenet.torchvision_names, TORCHVISION),
             Scheme("timm", "mobilenetv2", TORCH, inverted.timm_names, TIMM),
         ),
-        "Sandler et al. 2018", "torchvision", _BSD, 71.9, "timm/mobilenetv2_100.ra_in1k",
+        "Sandler et al. 2018", "torchvision", _BSD, 71.9, "torchvision", "timm/mobilenetv2_100.ra_in1k",
     ),
     "efficientnet_lite0": _efficientnet_lite(0, efficientnet_lite.efficientnet_lite0, 224, 75.1),
     "efficientnet_lite0_ra": Entry(
         efficientnet_lite.efficientnet_lite0_ra, (_LITE0_RA,), "Liu 2020, after Tan & Le 2019",
-        "timm's `efficientnet_lite0`", "Apache-2.0", 75.5, "timm/efficientnet_lite0.ra_in1k",
+        "timm's `efficientnet_lite0`", "Apache-2.0", 75.5, "timm", "timm/efficientnet_lite0.ra_in1k",
     ),
     "efficientnet_lite1": _efficientnet_lite(1, efficientnet_lite.efficientnet_lite1, 240, 76.7),
     "efficientnet_lite2": _efficientnet_lite(2, efficientnet_lite.efficientnet_lite2, 260, 77.6),
@@ -185,18 +191,19 @@ ZOO: dict[str, Entry] = {
             Scheme("timm", "convnext_tiny", TORCH, convnext.timm_names, TIMM),
             Scheme("the authors'", "convnext_tiny", TORCH, convnext.facebook_names, TIMM),
         ),
-        "Liu et al. 2022", "torchvision", _BSD, 82.5, "timm/convnext_tiny.fb_in1k",
+        "Liu et al. 2022", "torchvision", _BSD, 82.5, "torchvision", "timm/convnext_tiny.fb_in1k",
     ),
     "vit_small": _vit(
-        "vit_small", "timm, AugReg", "Apache-2.0", 81.4, "timm/vit_small_patch16_224.augreg_in21k_ft_in1k", _AUGREG
+        "vit_small", "Google, AugReg", 81.4, "timm", "vit_small_patch16_224.augreg_in21k_ft_in1k", _AUGREG
     ),
     "vit_base": _vit(
-        "vit_base", "timm, AugReg", "Apache-2.0", 84.5, "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k", _AUGREG
+        "vit_base", "Google, AugReg, tuned again by timm", 85.1, "timm",
+        "vit_base_patch16_224.augreg2_in21k_ft_in1k", _AUGREG,
     ),
-    "deit_small": _vit("deit_small", "Facebook", "Apache-2.0", 79.9, "timm/deit_small_patch16_224.fb_in1k", TIMM),
-    "deit_base": _vit("deit_base", "Facebook", "Apache-2.0", 81.8, "timm/deit_base_patch16_224.fb_in1k", TIMM),
-    "dino_small": _vit("dino_small", "Facebook, DINO v1", "Apache-2.0", None, "timm/vit_small_patch16_224.dino", TIMM),
-    "dino_base": _vit("dino_base", "Facebook, DINO v1", "Apache-2.0", None, "timm/vit_base_patch16_224.dino", TIMM),
+    "deit_small": _vit("deit_small", "Facebook", 79.9, "DeiT", "deit_small_patch16_224.fb_in1k", TIMM),
+    "deit_base": _vit("deit_base", "Facebook", 81.8, "DeiT", "deit_base_patch16_224.fb_in1k", TIMM),
+    "dino_small": _vit("dino_small", "Facebook, DINO v1", None, "no classifier", "vit_small_patch16_224.dino", TIMM),
+    "dino_base": _vit("dino_base", "Facebook, DINO v1", None, "no classifier", "vit_base_patch16_224.dino", TIMM),
 }  # fmt: skip
 ARCHITECTURES: dict[str, Build] = {name: entry.build for name, entry in ZOO.items()}
 SCHEMES: dict[str, tuple[Scheme, ...]] = {name: entry.schemes for name, entry in ZOO.items() if entry.schemes}
@@ -218,7 +225,7 @@ def _row(name: str, entry: Entry) -> str:
     scheme = entry.schemes[0]
     cells = (
         f"`{name}`", entry.paper, f"{entry.weights}, {entry.licence}", f"{parameter_count(architecture, scheme):,}",
-        described(scheme.preprocess), "" if entry.top1 is None else f"{entry.top1:.1f}",
+        described(scheme.preprocess), entry.listed if entry.top1 is None else f"{entry.top1:.1f}, [{entry.listed}]",
         ", ".join(each.title for each in entry.schemes), f"`{entry.hub}`" if entry.hub else "",
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"
