@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from saliency.maps.gradient import gradient_maps
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
+    from saliency.maps.relevance import deep_lift, lrp
     from saliency.maps.segment_occlusion import channel_occlusion, segment_interactions, segment_occlusion
     from saliency.maps.segments import superpixels
     from saliency.maps.shapley import shapley_maps
@@ -80,6 +81,7 @@ __all__ = [
     "cam",
     "channel_occlusion",
     "class_attention_maps",
+    "deep_lift",
     "errors",
     "explain",
     "extremal_maps",
@@ -98,6 +100,7 @@ __all__ = [
     "lime_maps",
     "load_network",
     "logits",
+    "lrp",
     "map_to_photo",
     "methods",
     "models",

@@ -33,6 +33,7 @@ from saliency.maps.full_grad import full_grad
 from saliency.maps.global_sensitivity import designs, hsic_maps, sobol_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
+from saliency.maps.relevance import LrpRule, check_relevance, deep_lift, lrp
 from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
 from saliency.maps.shapley import shapley_count, shapley_maps
 from saliency.maps.surrogates import kernel_shap_count, kernel_shap_maps, lime_maps
@@ -171,6 +172,20 @@ def _attention_cost(backwards: int) -> Count:
 
 def _noisy_cost(net: Network, size: Pair, o: Options) -> Cost:
     return Cost(o.samples, o.samples)
+
+
+def _lrp(rule: LrpRule) -> Run:
+    return lambda net, x, target, o, progress: lrp(net, x, rule=rule, target=target, progress=progress)
+
+
+def _lrp_cost(parts: int) -> Count:
+    """Of layers in so many parts, besides the pass that finds the activations."""
+
+    def cost(net: Network, size: Pair, o: Options) -> Cost:
+        check_relevance(net.architecture)
+        return Cost(1 if parts == 1 else 1 + parts, parts)
+
+    return cost
 
 
 def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
@@ -335,6 +350,48 @@ _MENU = (
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
         lambda net, size, o: Cost(o.steps, o.steps),
+    ),
+    _method(
+        "deep-lift",
+        "relevance",
+        "signed",
+        "Shrikumar et al. 2017 (rescale rule)",
+        "What each pixel's difference from the fill adds to the score, layer by layer; the sum is the score's\n"
+        "difference: a pass of the image, one of the fill, and one back by differences in place of derivatives.",
+        lambda net, x, target, o, progress: deep_lift(
+            net, x, score=o.score, target=target, fill=o.fill, progress=progress
+        ),
+        _passes(2, 1),
+    ),
+    _method(
+        "lrp-epsilon",
+        "relevance",
+        "signed",
+        "Bach et al. 2015, Eq. 58",
+        "The class logit shared out layer by layer, to each input what it contributes to its outputs:\n"
+        "one backward pass; of a network of ReLUs it is input times gradient, less what biases take.",
+        _lrp("epsilon"),
+        _lrp_cost(1),
+    ),
+    _method(
+        "lrp-gamma",
+        "relevance",
+        "signed",
+        "Montavon et al. 2019",
+        "LRP that favours, in every layer, what agrees with an output's sign: less noise than lrp-epsilon;\n"
+        "a backward pass with each layer split by the signs of inputs and outputs.",
+        _lrp("gamma"),
+        _lrp_cost(4),
+    ),
+    _method(
+        "lrp-composite",
+        "relevance",
+        "signed",
+        "Montavon et al. 2019; zennit's EpsilonGammaBox",
+        "LRP by the usual rules: epsilon for dense layers, gamma for convolutions, z-box for the first layer:\n"
+        "a backward pass with convolutions split by the signs of inputs and outputs.",
+        _lrp("epsilon-gamma-box"),
+        _lrp_cost(4),
     ),
     _method(
         "guided-backprop",

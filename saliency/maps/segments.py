@@ -52,6 +52,9 @@ def superpixels(
     one_of("method", method, get_args(Segmentation))
     whole("segments", segments, least=1)
     number("compactness", compactness, above=0)
+    number("scale", scale, above=0)
+    number("sigma", sigma, least=0)
+    whole("min_size", min_size, least=1)
     pixels = _pixels(image)
     if method == "grid":
         return grid(pixels.shape[0], pixels.shape[1], segments)
@@ -76,9 +79,6 @@ def felzenszwalb(
     image: Float[np.ndarray, "h w c"], scale: float, sigma: float, min_size: int
 ) -> Int[np.ndarray, "h w"]:
     """Felzenszwalb's regions of an image whose values span about 1; `scale` is of pixels 0..255, as the paper's."""
-    number("scale", scale, above=0)
-    number("sigma", sigma, least=0)
-    whole("min_size", min_size, least=1)
     segment = _skimage("felzenszwalb")
     with warnings.catch_warnings():  # it takes any number of channels, and wonders about more than three
         warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)

@@ -1,12 +1,15 @@
 """Every method that captum has, against captum: 1e-4 of the largest value, on random weights and images."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import (
+    LRP,
     Deconvolution,
+    DeepLift,
+    DeepLiftShap,
     GuidedBackprop,
     GuidedGradCam,
     InputXGradient,
@@ -17,9 +20,13 @@ from captum.attr import (
     Occlusion,
     Saliency,
 )
+from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
+from saliency import deep_lift, lrp
 from saliency.methods import METHODS, Options
+from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
+from saliency.models.operators import AvgPool, Conv, Dense, GlobalAvgPool, GlobalMaxPool, MaxPool
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
@@ -27,7 +34,11 @@ from saliency.occlusion import fill_images
 from scripts.torch_twin import Twin
 from tests.parity.test_networks import FIRES, channels_last, close, images
 
-pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU"),
+    pytest.mark.filterwarnings(r"ignore:(?s)\s*Setting forward, backward hooks"),
+    pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients"),
+]
 
 ARCHITECTURES = {
     "scenes_cnn": scenes_cnn(blocks=((4,), (6, 6), (8,))),
@@ -132,3 +143,82 @@ def test_occlusion(net, twin):
         torch_x.detach(), (3, *OPTIONS.patch), (3, *OPTIONS.stride), baseline, TARGETS, perturbations_per_eval=7
     )
     close(ours("occlusion", net), attribution.numpy()[:, 0], 1e-4)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def pooled(request) -> tuple[Network, Twin]:
+    """With means for maxima: captum's rule for a maximum after a ReLU does not add up to the score's difference, as its
+    own `return_convergence_delta` tells, and where windows overlap its `max_unpool2d` drops shares."""
+    architecture = ARCHITECTURES[request.param]
+    means = {MaxPool: AvgPool, GlobalMaxPool: GlobalAvgPool}
+    nodes = (
+        replace(node, layer=means[type(node.layer)](*astuple(node.layer))) if node.layer.maximizes else node
+        for node in architecture.nodes
+    )
+    net = random_network(replace(architecture, nodes=tuple(nodes)), seed=3)
+    return net, Twin(net).eval()
+
+
+def test_deep_lift_of_a_maximum():
+    build = Builder()
+    build.add("conv", Conv(6, (3, 3)))
+    build.add("pool", MaxPool((3, 2), (3, 2)))
+    build.add("mean", GlobalAvgPool())
+    build.add("logits", Dense(7))
+    net = random_network(Architecture("maximum", tuple(build.nodes), "conv", SIZE), seed=3)
+    twin = Twin(net).eval()
+    twin.steps[twin.place["pool"]] = torch.nn.MaxPool2d((3, 2), (3, 2))  # captum sees modules, no functions
+    x, torch_x = images(SIZE)
+    baseline = np.random.default_rng(5).normal(size=(1, *x.shape[1:])).astype(np.float32)
+    torch_baseline = torch.from_numpy(baseline).permute(0, 3, 1, 2)
+    attribution = DeepLift(twin).attribute(torch_x, torch_baseline, target=TARGETS)
+    close(deep_lift(net, x, target=TARGETS, baselines=baseline), summed(attribution), 1e-4)
+
+
+@pytest.mark.parametrize("fill", ["grey", "blur"])
+def test_deep_lift(pooled, fill):
+    net, twin = pooled
+    x, torch_x = images(SIZE)
+    baseline = torch.from_numpy(np.array(fill_images(x, fill, net.preprocess))).permute(0, 3, 1, 2)
+    attribution = DeepLift(twin).attribute(torch_x, baseline, target=TARGETS)
+    close(ours("deep-lift", net, fill=fill), summed(attribution), 1e-4)
+
+
+def test_deep_lift_of_several_baselines(pooled):
+    net, twin = pooled
+    x, torch_x = images(SIZE)
+    baselines = np.random.default_rng(5).normal(size=(4, *x.shape[1:])).astype(np.float32)
+    torch_baselines = torch.from_numpy(baselines).permute(0, 3, 1, 2)
+    attribution = DeepLiftShap(twin).attribute(torch_x, torch_baselines, target=TARGETS)
+    close(deep_lift(net, x, target=TARGETS, baselines=baselines), summed(attribution), 1e-4)
+
+
+def with_rules(twin: Twin, weighted: list) -> Twin:
+    """captum asks each module for its rule: ReLUs have none, and what has no weights passes on what contributed."""
+    rules = iter(weighted)
+    for step in twin.steps:
+        if not isinstance(step, torch.nn.ReLU):
+            step.rule = next(rules) if hasattr(step, "weight") else EpsilonRule()
+    return twin
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25])
+def test_lrp(gamma):
+    """Of a plain network: captum takes no module with several inputs. Gamma without biases, which captum leaves as they
+    are where the paper's sum (Montavon et al. 2019, Eq. 10.11) counts them among the weights; and of images without
+    negative values, which captum's rule does not tell from positive ones."""
+    net = random_network(ARCHITECTURES["scenes_cnn"], seed=3)
+    if gamma:
+        bare = {
+            layer: {name: np.zeros_like(v) if name == "bias" else v for name, v in held.items()}
+            for layer, held in net.weights.items()
+        }
+        net = Network(net.architecture, bare, net.preprocess)
+    x, _ = images(SIZE)
+    x = np.abs(x) if gamma else x
+    torch_x = torch.from_numpy(x.copy()).permute(0, 3, 1, 2)
+    count = sum(node.layer.weighted for node in net.architecture.nodes)
+    twin = with_rules(Twin(net).eval(), [GammaRule(gamma) if gamma else EpsilonRule(1e-6) for _ in range(count)])
+    attribution = LRP(twin).attribute(torch_x, target=TARGETS)
+    found = lrp(net, x, rule="gamma" if gamma else "epsilon", gamma=gamma, target=TARGETS)
+    close(found, summed(attribution), 1e-4)

@@ -9,6 +9,7 @@ an operator's own rules only make it cheaper.
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from jaxtyping import Float
 
 from saliency._checks import Pair
 from saliency.errors import InputError
+from saliency.models.operators import backward
+from saliency.models.operators.backward import Rules
 from saliency.models.operators.regions import Interval, Parameters, Region, Shape, is_map
 
 
@@ -43,6 +46,9 @@ class Operator:
     selectable: ClassVar[bool] = False  # has `features`, any of which can be computed without the others
     rectifies: ClassVar[bool] = False  # a ReLU: guided backprop and deconvolution have rules of their own for it
     pools_globally: ClassVar[bool] = False  # one number a channel: CAM leaves it out
+    elementwise: ClassVar[bool] = False  # one input, and each output is a function of its own place and channel
+    rearranges: ClassVar[bool] = False  # each output is one of the inputs, or a constant
+    maximizes: ClassVar[bool] = False  # each output is the largest of some inputs
     weighted: ClassVar[bool] = False  # multiplies its input by weights: networks are as deep as they have such layers
     unrolled: ClassVar[bool] = False  # compiled as one long loop of its own, which takes longer than a library's call
     feature: ClassVar[bool] = False  # its output is what is called a feature: that of a convolution or an activation
@@ -84,6 +90,45 @@ class Operator:
     def times(self, factor: float, *shapes: Shape) -> "Operator | None":
         """What gives this one's output times a factor, for inputs of these shapes, where there is such an operator."""
         return None
+
+    def multipliers(
+        self, parameters: Parameters, xs: Sequence[Array], references: Sequence[Array], up: Array
+    ) -> tuple[Array, ...]:
+        """DeepLIFT's, for each input: times the input's difference from its reference, summed, they are `up` times the
+        output's. `up` are the output's own multipliers."""
+        function = partial(self, parameters)
+        if self.linear:
+            return backward.derivative(partial(self.linear_part, parameters), xs, up)
+        if self.elementwise:
+            return (backward.rescaled(function, xs[0], references[0], up),)
+        if self.maximizes:
+            return (backward.of_maxima(function, xs[0], references[0], up),)
+        return backward.mean_derivative(function, xs, references, up)
+
+    @property
+    def has_relevance(self) -> bool:
+        """Whether there is an LRP rule for it."""
+        return self.rearranges or self.elementwise or self.maximizes or self.linear
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """LRP's, of each input; `up` is the output's. What only arranges anew hands it on, elementwise functions pass
+        it through, a maximum gives it to its place, and linear operators to what contributes."""
+        if self.elementwise:
+            return (up,)
+        if self.rearranges or self.maximizes:
+            return backward.derivative(partial(self.linear_part if self.linear else self, parameters), xs, up)
+        linear = partial(self.linear_part, parameters)
+        return backward.epsilon_rule(linear, xs, self(parameters, *xs), up, rules.epsilon)
+
+    def boxed_relevance(
+        self, parameters: Parameters, x: Array, low: Array, high: Array, up: Array, rules: Rules
+    ) -> Array:
+        """LRP's z-box rule of a weighted operator, for inputs between two bounds."""
+        linear = partial(self._with_kernel, parameters)
+        return backward.box_rule(linear, parameters["kernel"], x, low, high, up, rules.epsilon)
+
+    def _with_kernel(self, parameters: Parameters, kernel: Array, x: Array) -> Array:
+        return self.linear_part({**parameters, "kernel": kernel}, x)
 
     def in_torch(self, parameters: Parameters) -> Any:
         """The same in torch, a module or a function of maps `[n, c, h, w]`, vectors and tokens. It serves comparisons

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
 from saliency.models import winograd
 from saliency.models.depthwise import depthwise
+from saliency.models.operators.backward import Rules, epsilon_rule, gamma_rule
 from saliency.models.operators.base import QUIET, Operator, Sliding
 from saliency.models.operators.fast_gradient import convolve
 from saliency.models.operators.pool import NO_PADDING, output_size
@@ -132,6 +134,9 @@ class Conv(Operator):
     def with_bias(self) -> Operator | None:
         return None if self.bias else replace(self, bias=True)
 
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        return (_strengthened(self, parameters, xs[0], up, rules.gamma, rules.epsilon),)
+
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
 
@@ -180,7 +185,22 @@ class Dense(Operator):
     def with_bias(self) -> Operator | None:
         return None if self.bias else replace(self, bias=True)
 
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        return (_strengthened(self, parameters, xs[0], up, rules.dense_gamma, rules.epsilon),)
+
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
 
         return torch_modules.dense(parameters)
+
+
+def _strengthened(
+    layer: Conv | Dense, parameters: Parameters, x: Array, up: Array, gamma: float, epsilon: float
+) -> Array:
+    """LRP's gamma rule; with gamma 0 it is the epsilon rule."""
+    if gamma == 0:
+        linear = partial(layer.linear_part, parameters)
+        return epsilon_rule(linear, [x], layer(parameters, x), up, epsilon)[0]
+    bias = parameters["bias"].reshape(*[1] * (x.ndim - 1), -1) if layer.bias else 0.0
+    linear = partial(layer._with_kernel, parameters)
+    return gamma_rule(linear, parameters["kernel"], bias, x, up, gamma, epsilon)

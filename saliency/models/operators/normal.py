@@ -1,5 +1,6 @@
 """Normalisation and activations at each place, of networks after 2016."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from saliency.models.operators.backward import Rules, epsilon_rule, rescaled
 from saliency.models.operators.base import Operator
 from saliency.models.operators.regions import Parameters, Shape
 
@@ -15,6 +17,7 @@ from saliency.models.operators.regions import Parameters, Shape
 class Scale(Operator):
     """A factor and a summand for each channel: a batch norm that no convolution precedes."""
 
+    elementwise: ClassVar[bool] = True
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
     recomputed: ClassVar[bool] = True
@@ -42,6 +45,7 @@ class LayerNorm(Operator):
     epsilon: float = 1e-6
 
     local: ClassVar[bool] = True
+    has_relevance: ClassVar[bool] = True
 
     def parameter_shapes(self, *shapes: Shape) -> dict[str, Shape]:
         return {"kernel": shapes[0][-1:], "bias": shapes[0][-1:]}
@@ -51,6 +55,30 @@ class LayerNorm(Operator):
         centred = x - x.mean(-1, keepdims=True)
         normal = centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + self.epsilon)
         return _along(parameters["kernel"], x) * normal + _along(parameters["bias"], x)
+
+    def multipliers(
+        self, parameters: Parameters, xs: Sequence[Array], references: Sequence[Array], up: Array
+    ) -> tuple[Array, ...]:
+        """Of a centred value times the inverse deviation: their product's, and the inverse's by the rescale rule."""
+        one, other = (x - x.mean(-1, keepdims=True) for x in (xs[0], references[0]))
+        variance, reference = ((centred * centred).mean(-1, keepdims=True) for centred in (one, other))
+
+        def inverse(variance: Array) -> Array:
+            return jax.lax.rsqrt(variance + self.epsilon)
+
+        up, middle = up * _along(parameters["kernel"], up), (one + other) / 2
+        of_inverse = (up * middle).sum(-1, keepdims=True)
+        of_variance = rescaled(inverse, variance, reference, of_inverse, least=0.0)
+        found = up * (inverse(variance) + inverse(reference)) / 2 + of_variance * 2 * middle / one.shape[-1]
+        return (found - found.mean(-1, keepdims=True),)
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """The deviation counts as a constant (Ali et al. 2022, section 3.3)."""
+        (x,) = xs
+        factor = _along(parameters["kernel"], x) * jax.lax.rsqrt(x.var(-1, keepdims=True) + self.epsilon)
+        return epsilon_rule(
+            lambda x: factor * (x - x.mean(-1, keepdims=True)), xs, self(parameters, x), up, rules.epsilon
+        )
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
@@ -62,6 +90,7 @@ class LayerNorm(Operator):
 class Gelu(Operator):
     """x times the standard normal distribution function of x (Hendrycks & Gimpel 2016)."""
 
+    elementwise: ClassVar[bool] = True
     local: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
     feature: ClassVar[bool] = True

@@ -1,5 +1,6 @@
 """What works at each place on its own: the image itself, ReLU, normalisation across channels, joins; and flattening."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency.models.operators.backward import Rules
 from saliency.models.operators.base import QUIET, Operator
 from saliency.models.operators.regions import Parameters, Shape
 
@@ -20,6 +22,7 @@ class Image(Operator):
     dtype: str = field(default="", metadata=QUIET)
     traced: bool = field(default=False, metadata=QUIET)
 
+    rearranges: ClassVar[bool] = True
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
     ties: ClassVar[str] = "was traced"
@@ -59,6 +62,7 @@ class Relu(Operator):
 
     most: float | None = field(default=None, metadata=QUIET)
 
+    elementwise: ClassVar[bool] = True
     local: ClassVar[bool] = True
     recomputed: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
@@ -84,6 +88,7 @@ class LocalResponseNorm(Operator):
     beta: float = 0.75
     k: float = 1.0
 
+    has_relevance: ClassVar[bool] = True
     local: ClassVar[bool] = True
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
@@ -92,6 +97,10 @@ class LocalResponseNorm(Operator):
         squares = jnp.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)])
         total = reduce(jnp.add, (squares[..., i : i + x.shape[-1]] for i in range(self.size)))
         return x / (self.k + self.alpha / self.size * total) ** self.beta
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """What it divides by counts as a constant."""
+        return (up,)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
@@ -103,6 +112,7 @@ class LocalResponseNorm(Operator):
 class Concat(Operator):
     """Channels side by side."""
 
+    rearranges: ClassVar[bool] = True
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
 
@@ -136,6 +146,7 @@ class Add(Operator):
 class Flatten(Operator):
     """Height, width, channel order: checkpoints trained on a CHW flatten are permuted when loaded."""
 
+    rearranges: ClassVar[bool] = True
     linear: ClassVar[bool] = True
     one_size: ClassVar[bool] = True
 

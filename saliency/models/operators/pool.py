@@ -51,6 +51,7 @@ class Pool(Operator):
 class MaxPool(Pool):
     """Maximum over windows; `ceil` keeps a last, partial window (Caffe's and `ceil_mode=True`'s rule)."""
 
+    maximizes: ClassVar[bool] = True
     takes_maximum: ClassVar[bool] = True
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
@@ -180,6 +181,7 @@ class Pad(Operator):
     padding: Padding
     value: float = 0.0
 
+    rearranges: ClassVar[bool] = True
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
@@ -215,6 +217,7 @@ class Slice(Operator):
     stop: Pair
     stride: Pair = (1, 1)
 
+    rearranges: ClassVar[bool] = True
     local: ClassVar[bool] = True
     linear: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
@@ -289,6 +292,8 @@ class GlobalSumPool(GlobalPool):
 
 @dataclass(frozen=True)
 class GlobalMaxPool(GlobalPool):
+    maximizes: ClassVar[bool] = True
+
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return xs[0].max((1, 2))
 

@@ -9,7 +9,8 @@ A step reads slots: first the operator's inputs, then its parameters `p0`, `p1`,
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -19,17 +20,11 @@ import numpy as np
 from jax import Array
 
 from saliency.devices import precision
+from saliency.models.operators.backward import Rules, derivative, homogeneous_rule
 from saliency.models.operators.base import Operator
+from saliency.models.operators.paired import lifted
+from saliency.models.operators.primitives import CHEAP, ELEMENTWISE, LINEAR, degree
 from saliency.models.operators.regions import Parameters, Region, Shape, cut, is_map
-
-# primitives that are linear in an operand that depends on the image, if no other does (but for sums)
-LINEAR = {
-    "add", "add_any", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "div", "dot_general",
-    "expand_dims", "mul", "neg", "reduce_sum", "reshape", "slice", "split", "squeeze", "sub", "transpose",
-}  # fmt: skip
-CHEAP = LINEAR - {"dot_general", "reduce_sum"} | {
-    "abs", "and", "clamp", "eq", "ge", "gt", "le", "lt", "max", "min", "ne", "not", "or", "select_n", "sign",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,14 +63,19 @@ class Step:
 
     def run(self, slots: list[Any]) -> None:
         """Its results, appended to the slots."""
-        values = [i.array() if isinstance(i, Scalar) else slots[i] for i in self.inputs]
+        result = self.apply(*self.operands(slots))
+        slots.extend(result if self.primitive.multiple_results else [result])
+
+    def operands(self, slots: Sequence[Any]) -> list[Any]:
+        return [i.array() if isinstance(i, Scalar) else slots[i] for i in self.inputs]
+
+    def apply(self, *values: Any) -> Any:
         params = {name: value.value if isinstance(value, Held) else value for name, value in self.params}
         if "precision" in params and params["precision"] is None and (wanted := precision()) is not None:
             params["precision"] = (wanted, wanted)
         bound = self.primitive.get_bind_params(params)
         functions, params = bound if isinstance(bound, tuple) else ([], bound)  # older versions of JAX give both
-        result = self.primitive.bind(*functions, *values, **params)
-        slots.extend(result if self.primitive.multiple_results else [result])
+        return self.primitive.bind(*functions, *values, **params)
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,6 +98,79 @@ class Program(Operator):
 
     def parameters_of(self, parameters: Parameters) -> list[Array]:
         return [parameters[f"p{i}"] for i in range(self.constants)]
+
+    @property
+    def elementwise(self) -> bool:  # type: ignore[override]
+        if len(self.inside) != 1 or self.inside[0] != self.out:
+            return False
+        dependent = {0}
+        slot = 1 + self.constants
+        for step in self.steps:
+            if dependent.intersection(step.inputs):
+                if step.primitive.name not in ELEMENTWISE:
+                    return False
+                dependent.update(range(slot, slot + step.outputs))
+            slot += step.outputs
+        return True
+
+    def multipliers(
+        self, parameters: Parameters, xs: Sequence[Array], references: Sequence[Array], up: Array
+    ) -> tuple[Array, ...]:
+        if self.linear or self.elementwise:
+            return super().multipliers(parameters, xs, references, up)
+        constants, doubled = self.parameters_of(parameters), self._doubled()
+        return derivative(lambda *xs: doubled._everywhere(self._run_lifted, constants, *xs, *references), xs, up)
+
+    def _doubled(self) -> "Program":
+        """The same for inputs and their references, one after the other."""
+        raise NotImplementedError
+
+    def _everywhere(self, function: Any, constants: Sequence[Array], *xs: Array) -> Array:
+        """A function of what the steps take, for all places or all images."""
+        raise NotImplementedError
+
+    def _run_lifted(self, constants: Sequence[Array], *both: Array) -> Array:
+        """The steps for inputs and references: `run` with multipliers for derivatives. A program that compares what
+        depends on the image goes by its own mean derivative, as a choice has none."""
+        count = len(both) // 2
+        slots, others = [*both[:count], *constants], [*both[count:], *constants]
+        dependent = [*[True] * count, *[False] * len(constants)]
+        for step in self.steps:
+            of = [not isinstance(i, Scalar) and dependent[i] for i in step.inputs]
+            dependent += [any(of)] * step.outputs
+            values, references = step.operands(slots), step.operands(others)
+            name = step.primitive.name
+            result = lifted(step.apply, name, of, values, references) if any(of) else step.apply(*values)
+            slots.extend(result if step.primitive.multiple_results else [result])
+            step.run(others)
+            if any(of) and not all(jnp.issubdtype(value.dtype, jnp.floating) for value in slots[-step.outputs :]):
+                first, second = [*both[:count], *constants], [*both[count:], *constants]
+                return lifted(lambda *v: self.run(v[count:], *v[:count]), "", dependent[: len(first)], first, second)
+        return slots[self.output]
+
+    @property
+    def has_relevance(self) -> bool:
+        return super().has_relevance or self._is_product
+
+    @property
+    def _is_product(self) -> bool:
+        return (self._degrees()[self.output] or 0) > 0
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        if self.linear or self.elementwise:
+            return super().relevance(parameters, xs, up, rules)
+        function = partial(self, parameters)
+        return homogeneous_rule(function, self._degrees()[self.output] or 1, xs, function(*xs), up, rules.epsilon)
+
+    def _degrees(self) -> list[float | None]:
+        """Of each slot k, where its value goes with the k-th power of all inputs together: 0 for constants, None where
+        there is no such k, or none is seen."""
+        degrees: list[float | None] = [*[1.0] * len(self.inside), *[0.0] * self.constants]
+        for step in self.steps:
+            of = [0.0 if isinstance(i, Scalar) else degrees[i] for i in step.inputs]
+            zeros = [isinstance(i, Scalar) and bool(np.all(i.value == 0)) for i in step.inputs]
+            degrees += [degree(step.primitive.name, dict(step.params), of, zeros)] * step.outputs
+        return degrees
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,6 +257,9 @@ class Pointwise(Program):
                 step.run(slots)
         return slots[self.output]
 
+    def _doubled(self) -> Program:
+        return replace(self, inside=self.inside * 2)
+
     def _everywhere(self, function: Any, constants: Sequence[Array], *xs: Array) -> Array:
         """A function of one place at all places of all images."""
         maps = [x.ndim == 4 for x in xs]
@@ -237,11 +313,15 @@ class Opaque(Program):
         )
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        constants = self.parameters_of(parameters)
+        return self._everywhere(self.run, self.parameters_of(parameters), *xs)
 
+    def _doubled(self) -> Program:
+        return replace(self, inside=self.inside * 2, spatial=self.spatial * 2)
+
+    def _everywhere(self, function: Any, constants: Sequence[Array], *xs: Array) -> Array:
         def image(*xs: Array) -> Array:
             values = [from_canonical(x, inside, axes) for x, inside, axes in zip(xs, self.inside, self.spatial)]
-            return to_canonical(self.run(constants, *values), self.result)
+            return to_canonical(function(constants, *values), self.result)
 
         return jax.vmap(image)(*xs)
 

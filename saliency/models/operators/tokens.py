@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt, prod
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from saliency.devices import precision
+from saliency.models.operators.backward import Rules, at_the_middle, epsilon_rule, of_softmax
 from saliency.models.operators.base import Operator
 from saliency.models.operators.regions import Parameters, Shape
 
@@ -23,6 +25,7 @@ class Tokens(Operator):
 
     one_size: ClassVar[bool] = True
     ties: ClassVar[str] = "has position embeddings"
+    has_relevance: ClassVar[bool] = True
 
     def shape(self, *shapes: Shape) -> Shape:
         height, width, features = shapes[0]
@@ -35,6 +38,11 @@ class Tokens(Operator):
         places = xs[0].reshape(xs[0].shape[0], -1, xs[0].shape[-1])
         first = jnp.broadcast_to(parameters["tokens"][None], (len(places), *parameters["tokens"].shape))
         return jnp.concatenate([first, places], 1) + parameters["positions"][None]
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """A place gets what it contributes beside its position's embedding."""
+        without = {name: jnp.zeros_like(value) for name, value in parameters.items()}
+        return epsilon_rule(partial(self, without), xs, self(parameters, *xs), up, rules.epsilon)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
@@ -49,16 +57,30 @@ class Attention(Operator):
 
     heads: int
 
+    has_relevance: ClassVar[bool] = True
+
     def shape(self, *shapes: Shape) -> Shape:
         return (self.heads * shapes[0][0] ** 2,)
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        query, key, _ = split_heads(xs[0], self.heads)
-        logits = jnp.einsum("nqhd,nkhd->nhqk", query, key, precision=precision()) / query.shape[-1] ** 0.5
-        return jax.nn.softmax(logits, -1).reshape(len(xs[0]), -1)
+        return jax.nn.softmax(self._logits(xs[0]), -1).reshape(len(xs[0]), -1)
+
+    def _logits(self, joint: Array) -> Array:
+        query, key, _ = split_heads(joint, self.heads)
+        return jnp.einsum("nqhd,nkhd->nhqk", query, key, precision=precision()) / query.shape[-1] ** 0.5
+
+    def multipliers(
+        self, parameters: Parameters, xs: Sequence[Array], references: Sequence[Array], up: Array
+    ) -> tuple[Array, ...]:
+        one, other = map(self._logits, (xs[0], references[0]))
+        return at_the_middle(self._logits, xs, references, of_softmax(one, other, up.reshape(one.shape)))
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return shapes[0][0] ** 2 * shapes[0][1] // 3
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """None: attention counts as a constant, which weights the values (Ali et al. 2022, section 3.2)."""
+        return (jnp.zeros_like(xs[0]),)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
@@ -72,6 +94,8 @@ class Mix(Operator):
 
     heads: int
 
+    has_relevance: ClassVar[bool] = True
+
     def shape(self, *shapes: Shape) -> Shape:
         return shapes[1][0], shapes[1][1] // 3
 
@@ -83,6 +107,17 @@ class Mix(Operator):
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return shapes[1][0] ** 2 * shapes[1][1] // 3
+
+    def multipliers(
+        self, parameters: Parameters, xs: Sequence[Array], references: Sequence[Array], up: Array
+    ) -> tuple[Array, ...]:
+        return at_the_middle(partial(self, parameters), xs, references, up)
+
+    def relevance(self, parameters: Parameters, xs: Sequence[Array], up: Array, rules: Rules) -> tuple[Array, ...]:
+        """The values get all of it."""
+        attention, joint = xs
+        linear = partial(self, parameters, attention)
+        return jnp.zeros_like(attention), *epsilon_rule(linear, [joint], linear(joint), up, rules.epsilon)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules
@@ -97,6 +132,7 @@ class Token(Operator):
     index: int = 0
 
     linear: ClassVar[bool] = True
+    rearranges: ClassVar[bool] = True
 
     def shape(self, *shapes: Shape) -> Shape:
         return shapes[0][1:]

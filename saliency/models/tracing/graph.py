@@ -14,6 +14,7 @@ from jax.extend import core
 from saliency.errors import InputError
 from saliency.models.graph import Architecture
 from saliency.models.operators import Image, Operator, Shape
+from saliency.models.operators.primitives import ELEMENTWISE
 from saliency.models.operators.program import Scalar
 from saliency.models.tracing.assembly import assembled, grids_of, last_with_places, shapes_of
 from saliency.models.tracing.equations import RANDOM, Constant, Equation, evaluated, flat, needed_for
@@ -33,7 +34,7 @@ from saliency.models.tracing.pieces import (
     places,
     traced_steps,
 )
-from saliency.models.tracing.rules import ELEMENTWISE, REDUCTIONS, RULES
+from saliency.models.tracing.rules import REDUCTIONS, RULES
 
 
 class Graph:
