@@ -24,7 +24,7 @@ from scripts import cli
 from scripts.benchmarks.throughput import folder, memory, picture, roof
 from scripts.benchmarks.throughput.folder import Task
 
-PHOTOS = {"squeezenet1_1": 500, "efficientnet_lite0": 500, "resnet50": 160, "vgg16": 64}
+PHOTOS = {"squeezenet1_1": 500, "efficientnet_lite0": 500, "resnet50": 96, "vgg16": 32}
 
 
 @dataclass(frozen=True)
