@@ -1,6 +1,7 @@
 """The simulation of shards on many devices against closed forms."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +59,20 @@ def test_the_script_writes_the_same_for_a_seed(tmp_path, capsys):
     one, other = (json.loads(file.read_text())["results"] for file in files)
     assert one == other and one[0]["failures"] > 0
     assert "limit decoding" in capsys.readouterr().out
+
+
+def test_the_page_has_what_the_file_says():
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "speed.md").read_text()
+    rows = json.loads((root / "data" / "benchmarks" / "shards.json").read_text())["results"]
+    for small, large in zip(rows[::2], rows[1::2]):
+        assert (small["shard"], large["shard"]) == (256, 4096)
+        hours = [one["hours"][how] for one in (small, large) for how in ("queue", "dealt")]
+        digits = next(digits for least, digits in ((10, 1), (1, 2), (0, 3)) if hours[0] >= least)
+        cells = [
+            f"{small['photos']:,}",
+            f"{small['devices']:,}",
+            small["limit"],
+            *(f"{one:.{digits}f}" for one in hours),
+        ]
+        assert f"| {' | '.join(cells)} |" in page

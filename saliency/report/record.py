@@ -62,7 +62,7 @@ def content_hash(*parts: object) -> str:
 def _bytes(array: np.ndarray) -> memoryview | bytes:
     """An array's bytes, without a copy where it holds numbers: hashing then leaves Python's lock to other threads."""
     flat = array.reshape(-1)
-    return array.tobytes() if array.dtype.hasobject or not array.dtype.itemsize else memoryview(flat.view(np.uint8))
+    return array.tobytes() if array.dtype.hasobject or not array.dtype.itemsize else flat.view(np.uint8).data
 
 
 def plain(value: object) -> Any:
