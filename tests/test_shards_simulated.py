@@ -55,7 +55,7 @@ def test_larger_shards_lose_more():
 def test_the_script_writes_the_same_for_a_seed(tmp_path, capsys):
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for file in files:
-        assert main(Options(photos=(5000,), devices=(3,), shard=(64,), draws=2, days_between=0.001, out=file)) == 0
+        assert main(Options(photos=(5000,), devices=(3,), shard=(64,), draws=2, days_between=1e-5, out=file)) == 0
     one, other = (json.loads(file.read_text())["results"] for file in files)
     assert one == other and one[0]["failures"] > 0
     assert "limit decoding" in capsys.readouterr().out
