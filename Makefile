@@ -26,11 +26,11 @@ test: .venv/.tested
 	.venv/bin/mypy
 	.venv/bin/pytest $(HOW) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
-parity: .venv-parity/.ready
-	.venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
+parity: .venv-parity/.ready .venv-pair/.ready
+	PAIR_PYTHON=$(CURDIR)/.venv-pair/bin/python .venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
-	.venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
+	XLA_FLAGS= .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
 	.venv/bin/pytest $(HOW) -m "gpu or slow" $(ARGS)
@@ -67,5 +67,10 @@ benchmark: .venv-parity/.ready
 	.venv-parity/bin/python $(PIP) --editable ".[test,parity,keras]"
 	touch $@
 
+.venv-pair/.ready: constraints.txt  # PAIR's package has the name of ours, and so an environment of its own
+	$(PYTHON) -m venv .venv-pair
+	.venv-pair/bin/python $(PIP) saliency==0.2.1
+	touch $@
+
 clean:
-	rm -rf .venv .venv-parity .jax_cache runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-parity .venv-pair .jax_cache runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -125,6 +125,18 @@ def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> McNemar:
     return McNemar(p, only_first, only_second)
 
 
+def holm(p: ArrayLike) -> Float[np.ndarray, " n"]:
+    """Holm's step-down correction of p values `[n]`: of several tests each at its corrected p, the chance of one false
+    alarm among all stays below the level. Holm 1979; 0..1, in the given order."""
+    values = _numbers("p", p)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise InputError("p must lie in 0..1")
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty(len(values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return corrected
+
+
 def in_percent(value: float, low: float, high: float, width: int = 0) -> str:
     """A share of 1 with its interval as text, in percent; numbers are padded to `width` where they stand in columns."""
     inner = max(0, width - 1)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from saliency.maps.full_grad import full_grad
     from saliency.maps.global_sensitivity import hsic_maps, sobol_maps
     from saliency.maps.gradient import gradient_maps
+    from saliency.maps.paths import expected_gradients
     from saliency.maps.perturbation import finite_difference_maps, rise_maps
     from saliency.maps.placement import map_to_photo
     from saliency.maps.relevance import deep_lift, lrp
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from saliency.maps.shapley import shapley_maps
     from saliency.maps.status import status
     from saliency.maps.surrogates import kernel_shap_maps, lime_maps
+    from saliency.maps.xrai import xrai
     from saliency.methods import CONTROLS, METHODS, Cost, Method, Options
     from saliency.models.from_flax import from_flax
     from saliency.models.from_jax import from_function
@@ -83,6 +85,7 @@ __all__ = [
     "class_attention_maps",
     "deep_lift",
     "errors",
+    "expected_gradients",
     "explain",
     "extremal_maps",
     "faithfulness",
@@ -120,4 +123,5 @@ __all__ = [
     "superpixels",
     "use_cache",
     "wrappers",
+    "xrai",
 ]

@@ -32,11 +32,18 @@ from saliency.maps.extremal import extremal_maps
 from saliency.maps.full_grad import full_grad
 from saliency.maps.global_sensitivity import designs, hsic_maps, sobol_maps
 from saliency.maps.gradient import Aggregate, Progress, gradient_maps
+from saliency.maps.paths import (
+    BlurIntegratedGradients,
+    ExpectedGradients,
+    GuidedIntegratedGradients,
+    flat_colours,
+)
 from saliency.maps.perturbation import finite_difference_maps, rise_maps
 from saliency.maps.relevance import LrpRule, check_relevance, deep_lift, lrp
 from saliency.maps.segment_occlusion import channel_occlusion, segment_occlusion, segment_passes_saved
 from saliency.maps.shapley import shapley_count, shapley_maps
 from saliency.maps.surrogates import kernel_shap_count, kernel_shap_maps, lime_maps
+from saliency.maps.xrai import xrai
 from saliency.method import DEFAULTS, FAMILIES, Cost, Family, Method, Sign
 from saliency.models.black_box import Classifier, classifier_input
 from saliency.models.network import Network
@@ -172,6 +179,10 @@ def _attention_cost(backwards: int) -> Count:
 
 def _noisy_cost(net: Network, size: Pair, o: Options) -> Cost:
     return Cost(o.samples, o.samples)
+
+
+def _steps_cost(times: int) -> Count:
+    return lambda net, size, o: Cost(times * o.steps, times * o.steps)
 
 
 def _lrp(rule: LrpRule) -> Run:
@@ -350,6 +361,67 @@ _MENU = (
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
         lambda net, size, o: Cost(o.steps, o.steps),
+    ),
+    _method(
+        "expected-gradients",
+        "path",
+        "signed",
+        "Erion et al. 2021",
+        "Integrated gradients from many backgrounds in place of one, here images of one random colour each:\n"
+        "one backward pass a background, at a random place on the way.",
+        lambda net, x, target, o, progress: attribution_maps(
+            net,
+            x,
+            ExpectedGradients(o.samples, seed=o.seed, backgrounds=flat_colours(net.preprocess, o.samples, o.seed)),
+            score=o.score,
+            target=target,
+            progress=progress,
+        ),
+        _noisy_cost,
+        random=True,
+    ),
+    _method(
+        "gradient-shap",
+        "path",
+        "signed",
+        "Lundberg & Lee 2017, as in captum",
+        "Expected gradients from the fill, with noise on the image:\n"
+        "one backward pass a sample, at a random place on the way.",
+        _attribution(lambda o: ExpectedGradients(o.samples, o.noise, o.seed)),
+        _noisy_cost,
+        random=True,
+    ),
+    _method(
+        "blur-ig",
+        "path",
+        "signed",
+        "Xu et al. 2020",
+        "What each pixel adds while the image comes into focus, out of a blur in place of a colour:\n"
+        "one backward pass a step.",
+        _attribution(lambda o: BlurIntegratedGradients(o.steps)),
+        _steps_cost(1),
+    ),
+    _method(
+        "guided-ig",
+        "path",
+        "signed",
+        "Kapishnikov et al. 2021",
+        "Integrated gradients by a detour near the straight line, pixels first that the score answers to least:\n"
+        "one backward pass a step, one step after another.",
+        _attribution(lambda o: GuidedIntegratedGradients(o.steps)),
+        _steps_cost(1),
+    ),
+    _method(
+        "xrai",
+        "path",
+        "signed",
+        "Kapishnikov et al. 2019",
+        "Integrated gradients from black and from white, given to whole regions of the image, best first:\n"
+        "two backward passes a step, and six segmentations (extra segments).",
+        lambda net, x, target, o, progress: xrai(
+            net, x, steps=o.steps, score=o.score, target=target, progress=progress
+        ),
+        _steps_cost(2),
     ),
     _method(
         "deep-lift",

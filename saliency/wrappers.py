@@ -12,7 +12,7 @@ The class that is explained stays the one predicted for the image as it was give
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -217,6 +217,13 @@ class Menu(dict[str, Method]):
         if not (bracket and inner.endswith(")") and wrapper in WRAPPERS):
             raise KeyError(name)
         return WRAPPERS[wrapper](self[inner[:-1]])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping, wrapped names too."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def __contains__(self, name: object) -> bool:
         try:

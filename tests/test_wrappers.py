@@ -160,6 +160,7 @@ def test_repeats_are_the_methods_own_maps_by_seed(net, x):
 def test_a_menu_is_a_mapping_of_the_plain_ones():
     menu = Menu({"edges": METHODS["edges"]})
     assert list(menu) == ["edges"] and menu["flip(edges)"].name == "flip(edges)" and len(menu) == 1
+    assert menu.get("flip(edges)").name == "flip(edges)" and menu.get("rise") is None and menu.get("rise", 1) == 1
 
 
 def test_stacked_names_are_told_apart_from_pluses_of_their_own():

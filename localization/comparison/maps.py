@@ -100,13 +100,15 @@ def tasks(net: Network, names: Sequence[str], settings: Options, occlusion_strid
     strides."""
     if "all" in names:
         names = [name for name, method in METHODS.items() if _suits(method, net)]
-    wanted = {name: _task(METHODS[name], net, settings) for name in names if name in METHODS}
+    wanted = {name: task_of(METHODS[name], net, settings) for name in names if name in METHODS}
     for stride in occlusion_strides:
-        wanted[f"occlusion-{stride}px"] = _task(METHODS["occlusion"], net, replace(settings, stride=stride))
+        wanted[f"occlusion-{stride}px"] = task_of(METHODS["occlusion"], net, replace(settings, stride=stride))
     return wanted
 
 
-def _task(method: Method, net: Network, settings: Options) -> Task:
+def task_of(method: Method, net: Network, settings: Options) -> Task:
+    """A method's maps with these settings."""
+
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 

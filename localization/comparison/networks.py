@@ -101,6 +101,8 @@ def compare_networks(
     kind_of("options", options, CompareOptions, "or None")
     if folder is not None and not isinstance(folder, str | Path):
         raise InputError(f"folder must be a path, not {folder!r}")
+    if options.budget is not None:
+        raise InputError("budget chooses by what one network takes: compare several by methods that are named")
     if isinstance(methods, list | tuple) and "all" in methods:
         suited = [tasks(net, ["all"], options.settings, ()) for net in nets.values()]
         methods = [name for name in suited[0] if all(name in other for other in suited)]

@@ -4,12 +4,17 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from localization.routes import DEFAULT_ROUTES, LINEAR, Fitting, Route
-from saliency._checks import kind_of, one_of, whole
+from saliency._checks import kind_of, number, one_of, whole
 from saliency.errors import InputError
 from saliency.options.methods import Options as MethodOptions
 
 Each = Literal["class", "object"]
 Target = Literal["predicted", "label"]
+DEFAULT_MEASURES = ("insertion", "deletion", "drop", "increase", "pointing", "energy", "rank", "sparsity", "entropy")
+ABLE = (
+    *(*DEFAULT_MEASURES, "auc", "road", "infidelity", "correlation", "completeness", "sic", "aic"),
+    *("stability", "sensitivity", "sanity", "random logit"),
+)  # PxAP wants masks, agreement is there anyhow
 DEFAULT_METHODS = ("gradient-max", "gradient-mean", "gestalt-max", "gestalt-mean", "grad-cam", "occlusion")
 
 
@@ -41,6 +46,13 @@ class CompareOptions:
     """Occlusion at these strides too, in pixels: its curve in the picture of CorLoc against cost."""
     quality: int = 10
     """Scored samples for the figures that need no box: insertion, deletion, agreement and so on."""
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    """Which of these: names of `saliency.faithfulness.MEASURES`, or all; those that make maps again, impute pixels or
+    hide squares take long."""
+    budget: float | None = None
+    """Seconds an image for the methods of "all": the cheapest are taken, as many as fit (default: all)."""
+    repeats: int = 1
+    """So many seeds of each method with chance in it, to tell what of a figure is noise."""
     settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48, iterations=40))
     """What the methods share."""
     keep_maps: bool = False
@@ -57,6 +69,12 @@ class CompareOptions:
         whole("folds", self.folds, least=2, optional=True)
         whole("n_test", self.n_test, least=1, optional=True)
         whole("quality", self.quality)
+        kind_of("measures", self.measures, tuple, "names of measures")
+        for measure in self.measures:
+            one_of("measures", measure, ("all", *ABLE))
+        whole("repeats", self.repeats, least=1)
+        if self.budget is not None:
+            number("budget", self.budget, above=0)
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
         kind_of("keep_bundles", self.keep_bundles, bool, "whether what is learned is kept")

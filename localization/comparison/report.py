@@ -9,10 +9,12 @@ from matplotlib.figure import Figure as Plot
 
 from localization.boxes import map_to_photo
 from localization.channels import READERS
-from localization.comparison.boxes import EXTERNAL, NONE, Covered, Fit, Label
+from localization.comparison.boxes import EXTERNAL, NONE, STACKED, Covered, Fit, Label
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
 from localization.comparison.samples import Samples
+from localization.comparison.seeds import sentence
+from localization.comparison.verdict import paragraph
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
@@ -24,6 +26,8 @@ from saliency.methods import FAMILIES, METHODS, Family, Method
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
 
 SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
+MANY, FEW = 16, 6  # methods from which the gallery has so few images, and coverage of the best route's method alone
+LONG = 24  # rows of a table, or bars, from which it is folded and its best rows stand alone
 ABREAST = 3  # columns in one of its pictures, whose letters can then be read on a narrow page
 INSPECTED, MAP_SIDE = 1000, 64  # images to look into, and the pixels a side of their maps ...
 COVERED_SIDE = 28  # ... and of their coverage
@@ -69,18 +73,25 @@ class Shown:
 def rendered(shown: Shown) -> dict[str, bytes]:
     """Every picture as PNG and the page, by path."""
     files, figures_ = {}, {}
-    for name, (plot, caption) in _plots(shown).items():
+    for name, (plot, caption, group) in _plots(shown).items():
         dense = name.startswith("gallery-")
         image = png(plot, PRINT if dense else SCREEN)
         files[f"{PICTURES}/{name}.png"] = image
         on_page = image if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
-        figures_[name] = Figure(on_page, caption)
+        figures_[name] = Figure(on_page, f"{group}: {caption}" if group else caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
 
-def _plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
-    """Every picture with its caption; where there are photos or maps in it, the page takes it as JPEG."""
-    plots, results = _galleries(shown), shown.results
+def _plots(shown: Shown) -> dict[str, tuple[Plot, str, str]]:
+    """Every picture with its caption and, of a gallery, the family; where there are photos or maps in it, the page
+    takes it as JPEG."""
+    others = {name: (plot, caption, "") for name, (plot, caption) in _other_plots(shown).items()}
+    return {**_galleries(shown), **others}
+
+
+def _other_plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
+    plots: dict[str, tuple[Plot, str]] = {}
+    results = shown.results
     if results["quality"] and len(shown.made) > 1:
         correlation = np.array(results["quality"]["rank_correlation"], float)
         plots["agreement"] = (
@@ -96,7 +107,11 @@ def _box_plots(shown: Shown) -> dict[str, tuple[Plot, str]]:
     results, samples, fits = shown.results, shown.samples, shown.fits
     rows = results["rows"]
     plots = {
-        "corloc": (figures.corloc_bars(rows), "CorLoc of every method and box route on the same test images."),
+        "corloc": (
+            figures.corloc_bars(rows if len(rows) <= LONG else best_of_each(rows)),
+            f"CorLoc of every method {'and' if len(rows) <= LONG else 'through its best'} box route on the same test"
+            " images.",
+        ),
     }
     if any(row["ms_per_image"] and row["forwards"] for row in rows):  # others' cost is nothing, or not known
         plots["cost"] = (figures.corloc_cost(rows), "What a box costs, and how good it is.")
@@ -172,6 +187,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
         Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
+        *_seed_sections(results),
         *_gallery_sections(pictures, results["config"]["fit"] == "coverage" and _has(results, LINEAR)),
         *_quality_sections(results["quality"], pictures),
         *(_case_sections(results, pictures) if "rows" in results else ()),
@@ -225,7 +241,7 @@ def _method_sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
     if own:
         columns = "family", "method", "what it shows", "sign", "source"
         methods = [(_family(row), *_explained(row, METHODS[row["base"]])) for row in own]
-        yield Section("The methods", tables=[Table(columns, methods)])
+        yield Section("The methods", tables=[Table(columns, methods)], folded=len(methods) > LONG)
     readers = [READERS[row["base"]] for row in rows if row["base"] in READERS]
     if readers:
         yield Section(
@@ -274,14 +290,25 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
         f" 95% bootstrap interval.{small if rows[0]['corloc_small'] is not None else ''} {PASSES};"
         " milliseconds are this machine's, compilation not counted. Peak is the process's resident memory while"
         f" making the maps.{against_controls(rows)} Click a heading to sort.",
-        tables=[_table(rows)],
-        figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
+        tables=[_table(rows if len(rows) <= LONG else _best_of_families(rows))],
+        figures=[pictures[name] for name in ("corloc", "cost") if name in pictures and len(rows) <= LONG],
     )
+    if len(rows) > LONG:
+        yield Section(
+            "All rows",
+            "Above: the best row of each family. Here all of them, best first.",
+            tables=[_table(rows)],
+            figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
+            folded=True,
+        )
+    if found := results.get("verdict"):
+        yield Section("Which can be told apart?", paragraph(found, results["test"]))
     yield Section(
         "Is the difference real?",
         f"Each row against the best one, {rows[0]['method']} through the {rows[0]['route']}, on the same images:"
         " difference in CorLoc (points), its paired 95% interval, and the p of McNemar's exact test.",
         tables=[_paired(results["paired"])],
+        folded=len(rows) > LONG,
     )
     if results.get("carried"):
         yield Section(
@@ -304,6 +331,38 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
             ),
             tables=[_classes(rows, classes, published)],
         )
+
+
+def best_of_each(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Each method through its best route; `rows` best first."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: -row["corloc"]):
+        found.setdefault(row["method"], row)
+    return list(found.values())
+
+
+def _best_of_families(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The best row of each family of methods, and every row that is no method of the menu."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in best_of_each(rows):
+        found.setdefault(METHODS[row["base"]].family if row["base"] in METHODS else row["method"], row)
+    return list(found.values())
+
+
+def _seed_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """What of the figures of random methods is the seed's doing."""
+    if not (found := results.get("seeds")):
+        return
+    seeds = [f"seed {results['seed'] + k}" for k in range(len(found[0]["corloc"]))]
+    table = Table(
+        ("method", "box route", "mean", "deviation", *seeds),
+        [
+            (one["method"], one["route"], *(100 * v for v in (one["mean"], one["deviation"], *one["corloc"])))
+            for one in found
+        ],
+        decimals=1,
+    )
+    yield Section("What is noise", sentence(found), tables=[table], folded=len(found) > LONG)
 
 
 def against_controls(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -360,8 +419,14 @@ def _gallery_sections(pictures: Mapping[str, Figure], covered: bool) -> Iterator
                 " Beside a map what the linear map reads in it: for each cell of the photo the share of it that the box"
                 " is expected to cover, as it was learned on other photos. The best rectangle in that is the box."
             )
-        figures = _named(pictures, "gallery-")
-        yield Section("The same images under every method", said, figures=figures, wide=False)
+        galleries = _named(pictures, "gallery-")
+        if len(galleries) <= ABREAST:
+            yield Section("The same images under every method", said, figures=galleries, wide=False)
+            return
+        yield Section("The same images under every method", f"{said} Family by family; a click opens it.")
+        for family in dict.fromkeys(one.caption.partition(": ")[0] for one in galleries):
+            own = [one for one in galleries if one.caption.partition(": ")[0] == family]
+            yield Section(f"Maps: {family}", figures=own, wide=False, folded=True)
 
 
 def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, Figure]) -> Iterator[Section]:
@@ -373,7 +438,7 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
     yield Section(
         "Without boxes",
         f"Means over {quality['images']} test images; ↑ higher is better, ↓ lower is better.\n"
-        + "\n".join(f"{key}: {measure.summary} ({measure.source})" for key, measure in measures.items()),
+        + "\n".join(f"{key}: {one.summary} ({one.source}) But: {one.caution}" for key, one in measures.items()),
         tables=[
             Table(
                 ("method", *(f"{key} {direction[measure.better]}".strip() for key, measure in measures.items())),
@@ -382,6 +447,7 @@ def _quality_sections(quality: Mapping[str, Any] | None, pictures: Mapping[str, 
             )
         ],
         figures=[pictures["agreement"]] if "agreement" in pictures else (),
+        folded=len(quality["rows"]) > LONG,
     )
 
 
@@ -398,6 +464,7 @@ def _case_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) -
         f" Red pushes it right or down, blue left or up.{which}",
         figures=_named(pictures, "weights-"),
         wide=False,
+        folded=True,
     )
 
 
@@ -465,15 +532,18 @@ def _carried(rows: Sequence[Mapping[str, Any]]) -> Table:
     )  # fmt: skip
 
 
-def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
+def _galleries(shown: Shown) -> dict[str, tuple[Plot, str, str]]:
     """A fixed draw of test images, ABREAST columns a picture: a method's map with the box of the best route that reads
     it, and beside it what the linear map expects the box to cover, with the box of that."""
     results, samples, made, fits = shown.results, shown.samples, shown.made, shown.fits
-    columns: list[tuple[str, Covered | None]] = []
-    for name in dict.fromkeys([*made, *fits]):
+    best = max(results.get("rows", ()), key=lambda row: row["corloc"], default={"method": ""})["method"]
+    families: dict[str, list[tuple[str, Covered | None]]] = {}
+    for name in _by_family(made, fits):
+        columns = families.setdefault(_group(made, name), [])
         columns += [(name, None)] if name in made else []
-        columns += [(name, fits[name].covered)] if name in fits and fits[name].covered else []
-    if not columns:
+        if name in fits and fits[name].covered and (len(made) <= MANY or name in (best, *_FITTED)):
+            columns.append((name, fits[name].covered))
+    if not any(families.values()):
         return {}
     at = _drawn(shown).tolist()
     chosen = samples.test[at]
@@ -486,9 +556,12 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
         placements = (made[name].placement(samples.sizes[i]) for i in chosen.tolist())
         return [map_to_photo(*pair) for pair in zip(made[name].maps(chosen), placements)]
 
-    plots: dict[str, tuple[Plot, str]] = {}
-    for first in range(0, len(columns), ABREAST):
-        some = {f"{name}: covered" if covered else name: (name, covered) for name, covered in columns[first:][:ABREAST]}
+    if len(families) > 1 and sum(map(len, families.values())) <= 2 * ABREAST:  # few: no family has a picture of its own
+        families = {"": [one for own in families.values() for one in own]}
+    parts = [(name, own[k : k + ABREAST]) for name, own in families.items() for k in range(0, len(own), ABREAST)]
+    plots: dict[str, tuple[Plot, str, str]] = {}
+    for family, part in parts:
+        some = {f"{name}: covered" if covered else name: (name, covered) for name, covered in part}
         plot = figures.gallery(
             [samples.photo(i) for i in chosen],
             {title: column(*one) for title, one in some.items()},
@@ -504,8 +577,23 @@ def _galleries(shown: Shown) -> dict[str, tuple[Plot, str]]:
         boxes = " Green: true boxes; red, dashed: those of the method's best box route." if fits else ""
         if any(covered for _, covered in some.values()):
             boxes += " Covered: from 0 to its largest share of a cell; red, dashed: the linear map's boxes."
-        plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}"
+        plots[f"gallery-{len(plots) + 1}"] = plot, f"{names}.{boxes}", family
     return plots
+
+
+_FITTED = (STACKED,)
+
+
+def _group(made: Mapping[str, Made], name: str) -> str:
+    """The heading under which a method's maps are shown."""
+    base = made[name].base if name in made else None
+    return METHODS[base].family if base in METHODS and base is not None else "other"
+
+
+def _by_family(made: Mapping[str, Made], fits: Mapping[str, Fit]) -> list[str]:
+    """The methods in the order of their families, then what is none of the menu."""
+    order = {family: k for k, family in enumerate(FAMILIES)}
+    return sorted(dict.fromkeys([*made, *fits]), key=lambda name: order.get(_group(made, name), len(order)))  # type: ignore[call-overload]
 
 
 def _drawn(shown: Shown) -> np.ndarray:
@@ -516,6 +604,8 @@ def _drawn(shown: Shown) -> np.ndarray:
     for k in order:
         first.setdefault(labels[test[k]], k)
     chosen = list(dict.fromkeys([*list(first.values())[:CLASSES_SHOWN], *order]))
+    if len(shown.made) > MANY:
+        return np.sort(chosen[:FEW])
     return np.sort(chosen[: max(SHOWN, min(len(first), CLASSES_SHOWN))])
 
 

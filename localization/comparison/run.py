@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -30,12 +30,15 @@ from localization.comparison.boxes import (
     paired,
     rows,
 )
+from localization.comparison.budget import Choice, choose
 from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, readings, shards, tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.reading import carried_over, localize_channels, needs, read_bundle, source_of
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
+from localization.comparison.seeds import again, spread
+from localization.comparison.verdict import verdict
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
 from localization.regression import CoverageMap, bundle_hash
@@ -51,7 +54,7 @@ from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
 from saliency.scores import logits
 
-SCHEMA = 3  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 4  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
@@ -78,8 +81,9 @@ def compare(
         predictions alone.
     train: the photos boxes are learned from, less those that are scored too, by their pixels. Without it, the data are
         cross-fitted: each fold's boxes are learned on everything outside of it.
-    methods: names in `saliency.methods.METHODS`, or "all" for every one that suits the network; and readers, which have
-        no maps: names in `localization.channels.READERS`.
+    methods: names in `saliency.methods.METHODS`, alone or in wrappers, or "all" for every one that suits the network,
+        or as many of these as `options.budget` allows; and readers, which have no maps: names in
+        `localization.channels.READERS`.
     maps: another tool's maps to compare, by a name of your own: a folder as `localization.external` reads it.
     boxes: another tool's boxes, by name: a CSV with image,x0,y0,x1,y1 and perhaps label and score, in photo pixels.
     box_format: what the four numbers of these are, one of `localization.boxes_file.FORMATS` (default: xyxy in pixels).
@@ -124,6 +128,12 @@ def compare(
         strict=options.strict,
         seed=options.settings.seed,
     )
+    choice = None
+    if options.budget is not None:
+        if "all" not in methods:
+            raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
+        choice = choose(net, options.settings, options.budget, folder)
+        methods = [*choice.taken, *(name for name in methods if name != "all")]
     wanted = tasks(net, methods, options.settings, options.occlusion_strides)
     readers = [name for name in dict.fromkeys(methods) if name in READERS]
     _check_names([*wanted, *readers], their_maps, their_boxes)
@@ -131,6 +141,7 @@ def compare(
     elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
     job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
+    job = replace(job, choice=choice, again=again(net, wanted, options.settings, options.repeats))
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -140,6 +151,8 @@ def compare(
     _warm_up(job)  # finds bad settings before anything is written
     with exclusive_lock(folder):
         maps_folder = folder / "maps"
+        if choice:
+            choice.save(folder)
         _reusable(maps_folder, job.key)
         found = _compared(job, maps_folder, tell)
         write(found, folder, (lambda: keep(found.made, samples, maps_folder)) if options.keep_maps else _nothing)
@@ -162,6 +175,8 @@ class _Job:
     bundles: Sequence[CoverageMap]
     command: str
     key: str
+    choice: Choice | None = None
+    again: Mapping[str, Task] = field(default_factory=dict)
 
 
 def _in_passing(job: _Job, progress: Progress) -> Comparison:
@@ -309,7 +324,7 @@ def _tasks(job: _Job) -> dict[str, Task]:
     """Maps, and where boxes can be learned from them the channels that are read."""
     readers = [*job.readers, *(name for bundle in job.bundles for name in needs(bundle)[0])]
     read = readings(job.net, readers, job.options.layers) if job.samples.true else {}
-    return {**job.wanted, **read}
+    return {**job.wanted, **job.again, **read}
 
 
 def _reusable(folder: Path, key: str) -> None:
@@ -329,7 +344,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     known = samples.targets >= 0
     targets = np.where(known, samples.targets, predicted) if options.target == "label" else predicted
     everything = make(_tasks(job), samples, targets, folder, progress)
-    read = {name: one for name, one in everything.items() if name not in job.wanted}
+    seeds = {name: one for name, one in everything.items() if name in job.again}
+    read = {name: one for name, one in everything.items() if name not in job.wanted and name not in seeds}
     made = {name: one for name, one in everything.items() if name in job.wanted}
     made |= {name: external(name, theirs, samples, folder) for name, theirs in job.maps.items()}
     fits = _fits(job, made, read) if samples.true else {}
@@ -360,7 +376,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "left_out": samples.left_out,
         "entry": entry_words(net.preprocess, [samples.sizes[i] for i in samples.test]),
         "methods": list(costs.values()),
-        "quality": quality(samples, made, targets, options.quality, options.settings.seed) if made else None,
+        "quality": quality(samples, made, targets, options) if made else None,
+        "budget": plain(job.choice) if job.choice else None,
     }
     if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())
@@ -371,6 +388,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         results["cut_away"] = samples.cut_away()
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
+        results["verdict"] = verdict(results["rows"], fits, samples)
+        results["seeds"] = spread(fits, _of_seeds(job, seeds), samples)
         if job.bundles:
             results["carried"] = carried(results["rows"], fits, samples)
         results["settings"] = {name: fit.settings for name, fit in fits.items()}
@@ -419,6 +438,12 @@ def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict
     return found | foreign | {"baseline": baselines(samples)}
 
 
+def _of_seeds(job: _Job, seeds: Mapping[str, Made]) -> dict[str, Fit]:
+    """The boxes of random methods by other seeds."""
+    samples, options = job.samples, job.options
+    return {name: localize((name,), {name: one}, samples, options.fit, options.routes) for name, one in seeds.items()}
+
+
 def _read_by(reader: str) -> str:
     """The name of the channels that it reads."""
     return "class channels" if READERS[reader].by_class else "channels"
@@ -427,6 +452,8 @@ def _read_by(reader: str) -> str:
 def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
     """What a reader of the figures has to know beside what the samples say."""
     scored = job.samples.test
+    if job.choice:
+        yield job.choice.sentence()
     if job.readers and not job.samples.true:
         yield f"{', '.join(job.readers)}: left out, for there is no box to learn from"
     for name, theirs in job.boxes.items():

@@ -103,10 +103,14 @@ class IntegratedGradients:
         whole("steps", self.steps, least=1)
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        return self.each_channel(gradient, x, baseline).sum(-1)
+
+    def each_channel(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        """`[n, h, w, c]`, before the sum."""
         total = jnp.zeros_like(x)
         for node, weight in zip(*np.polynomial.legendre.leggauss(self.steps)):  # on -1..1, weights adding up to 2
             total += float(weight) / 2 * gradient(baseline + (float(node) + 1) / 2 * (x - baseline))
-        return ((x - baseline) * total).sum(-1)
+        return (x - baseline) * total
 
 
 def attribution_maps(

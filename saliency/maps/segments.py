@@ -85,6 +85,11 @@ def felzenszwalb(
         return _numbered(segment(image, scale=scale, sigma=sigma, min_size=min_size, channel_axis=-1))
 
 
+def require_skimage(method: str) -> None:
+    """InputError where scikit-image is not installed."""
+    _skimage(method)
+
+
 def _skimage(name: str) -> Any:
     try:
         from skimage import segmentation

@@ -51,13 +51,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs of plain text, then tables and figures; `wide` figures take the whole width."""
+    """A heading, paragraphs of plain text, then tables and figures; `wide` figures take the whole width. A `folded` one
+    opens on a click."""
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     wide: bool = True
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from captum.attr import (
     Deconvolution,
     DeepLift,
     DeepLiftShap,
+    GradientShap,
     GuidedBackprop,
     GuidedGradCam,
     InputXGradient,
@@ -22,7 +23,8 @@ from captum.attr import (
 )
 from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
-from saliency import deep_lift, lrp
+from saliency import deep_lift, expected_gradients, lrp
+from saliency.maps.paths import ExpectedGradients
 from saliency.methods import METHODS, Options
 from saliency.models.graph import Architecture, Builder
 from saliency.models.network import Network
@@ -108,6 +110,24 @@ def test_noise_tunnel(net, twin, monkeypatch, name, kind):
         torch_x, nt_type=kind, nt_samples=OPTIONS.samples, stdevs=1.0, target=TARGETS, abs=False
     )
     close(ours(name, net), largest(attribution), 1e-4)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_gradient_shap(net, twin, monkeypatch, noise):
+    """With the same backgrounds, places and noise: captum draws its own, all samples of an image one after another."""
+    x, torch_x = images(SIZE)
+    backgrounds = np.random.default_rng(6).normal(size=(3, *x.shape[1:])).astype(np.float32)
+    places, order, draws = ExpectedGradients(5, noise, 7, backgrounds).draws(x.shape[1:])
+    deviation = (noise * np.ptp(x, axis=(1, 2, 3)))[:, None, None, None, None]
+    added = torch.from_numpy((deviation * draws + np.zeros_like(x[0])).reshape(-1, *x.shape[1:]).astype("f"))
+    monkeypatch.setattr(torch, "normal", lambda mean, std: added.permute(0, 3, 1, 2))
+    monkeypatch.setattr(np.random, "uniform", lambda low, high, size: np.tile(places, len(x)))
+    monkeypatch.setattr(np.random, "choice", lambda count, size: np.tile(order, len(x)))
+    attribution = GradientShap(twin).attribute(
+        torch_x, torch.from_numpy(backgrounds).permute(0, 3, 1, 2), n_samples=5, stdevs=1.0, target=TARGETS
+    )
+    found = expected_gradients(net, x, backgrounds, samples=5, noise=noise, seed=7, target=TARGETS)
+    close(found, summed(attribution), 1e-4)
 
 
 def test_guided_backprop(net, twin):

@@ -1,0 +1,186 @@
+"""A comparison of the whole menu: what a budget takes, what the seed does, which methods can be told apart."""
+
+import json
+
+import numpy as np
+import pytest
+
+from localization.comparison import CompareOptions, budget, compare, seeds
+from localization.comparison.budget import Choice
+from localization.comparison.report import _best_of_families, best_of_each
+from localization.comparison.verdict import paragraph
+from localization.statistics import holm, mcnemar_exact
+from saliency import InputError
+from saliency.faithfulness import MEASURES
+from saliency.methods import METHODS, Options
+from tests.test_comparison import network, voc
+
+QUICK = Options(samples=2, steps=2, masks=8, patch=8)
+
+
+def test_holm_by_hand_and_never_below_the_plain_p(rng):
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.5]), [0.04, 0.09, 0.09, 0.5])
+    np.testing.assert_allclose(holm([0.9, 0.9]), [1, 1])
+    assert holm([]).shape == (0,)
+    p = rng.random(9)
+    slow = [
+        max(min(1, (9 - k) * q) for k, q in enumerate(sorted(p)) if q <= own) for own in p
+    ]  # the largest multiple among the smaller ones
+    np.testing.assert_allclose(holm(p), slow)
+    with pytest.raises(InputError, match=r"p must lie in 0\.\.1"):
+        holm([1.5])
+
+
+def test_a_budget_takes_the_cheapest_by_passes_and_says_what_it_leaves(monkeypatch):
+    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
+    net = network()
+    seconds = budget.predicted(net, QUICK, 0.01, 0.03)
+    assert list(seconds.values()) == sorted(seconds.values())
+    assert seconds["random"] == 0 and seconds["activation"] == 0.01
+    np.testing.assert_allclose(seconds["gradient-max"], 0.03)
+    np.testing.assert_allclose(seconds["smoothgrad"], 0.06)
+    assert "chefer" not in seconds  # which does not suit
+    found = budget.choose(net, QUICK, 0.08)
+    assert sum(found.seconds[name] for name in found.taken) <= 0.08 < sum(seconds.values())
+    dearest, cheapest = max(seconds[n] for n in found.taken), min(found.left_out.values())
+    assert dearest <= cheapest and set(found.taken) | set(found.left_out) == set(seconds)
+    assert found.taken == [name for name in METHODS if name in found.taken]
+    said = found.sentence()
+    assert said.startswith("a budget of 0.08 s an image") and all(name in said for name in found.left_out)
+    assert budget.choose(net, QUICK, 1e6).sentence().endswith("none is left out")
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_choice(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
+    first = budget.choose(network(), QUICK, 0.5, tmp_path)
+    first.save(tmp_path)
+    monkeypatch.setattr(budget, "measured", lambda net: (0.5, 0.9))  # a slower hour
+    assert budget.choose(network(), QUICK, 0.5, tmp_path).taken == first.taken
+    assert budget.choose(network(), QUICK, 0.6, tmp_path).taken != first.taken  # another question
+    (tmp_path / budget.FILE).write_text("{")
+    assert budget.choose(network(), QUICK, 0.5, tmp_path).taken != first.taken
+
+
+def test_the_machine_is_measured():
+    forward, both = budget.measured(network())
+    assert 0 < forward < 5 and 0 < both < 5
+    assert Choice(1, 1, 1, {"rise": 2.0}, "").taken == []
+
+
+def test_a_budget_for_no_method_is_refused(monkeypatch):
+    monkeypatch.setattr(budget, "predicted", lambda net, settings, forward, both: {"rise": 2.0})
+    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
+    with pytest.raises(InputError, match="less than the cheapest"):
+        budget.choose(network(), QUICK, 1.0)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Two methods, one of them by three seeds."""
+    data = voc(tmp_path_factory.mktemp("voc"))
+    options = CompareOptions(
+        quality=3, folds=3, fit="lad", routes=("heuristic",), repeats=3, settings=QUICK,
+        measures=("insertion", "drop", "rank", "random logit", "sanity", "completeness"),
+    )  # fmt: skip
+    return compare(network(), data, methods=("rise", "gradient-max", "flip(gradient-max)", "edges"), options=options)
+
+
+@pytest.mark.usefixtures("composed")
+def test_random_methods_are_repeated_and_the_first_seed_is_the_rows_own(found):
+    (row,) = found.results["seeds"]
+    assert (row["method"], row["route"], len(row["corloc"])) == ("rise", "heuristic", 3)
+    own = next(r["corloc"] for r in found.rows if (r["method"], r["route"]) == ("rise", "heuristic"))
+    assert row["corloc"][0] == pytest.approx(own)
+    assert row["mean"] == pytest.approx(np.mean(row["corloc"]))
+    assert row["deviation"] == pytest.approx(np.std(row["corloc"], ddof=1))
+    assert "of 3 seeds" in seeds.sentence([row])
+    assert {r["method"] for r in found.results["methods"]} == {"rise", "gradient-max", "flip(gradient-max)", "edges"}
+    assert "What is noise" in found.files["report.html"].decode()
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_quality_has_the_measures_that_were_asked_for(found):
+    rows = {row["method"]: row for row in found.results["quality"]["rows"]}
+    assert list(rows["rise"]) == [
+        "method", "insertion", "drop", "rank", "completeness", "sanity", "random logit",
+    ]  # fmt: skip
+    assert rows["edges"]["random logit"] == pytest.approx(1) and rows["gradient-max"]["random logit"] < 1
+    page = found.files["report.html"].decode()
+    assert MEASURES["rank"].caution in page.replace("&#39;", "'")
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_verdict_rests_on_the_images_own_hits(found):
+    own = found.results["verdict"]
+    assert own["compared"] == 4 and own["best"] in own["same"]
+    right = {name: [float(i["iou"]) > 0.5 for i in found.images if i["method"] == name] for name in own["corloc"]}
+    tests = {one["method"]: one for one in own["against_best"]}
+    for name, one in tests.items():
+        assert one["p"] == pytest.approx(mcnemar_exact(right[name], right[own["best"]]).p)
+        assert one["holm"] >= one["p"] and (one["holm"] > 0.05) == (name in own["same"])
+    assert own["cheapest"] in own["same"]
+    prices = own["ms_per_image"]
+    assert prices[own["cheapest"]] == min(prices[name] for name in own["same"])
+    assert all(prices[name] > 1.5 * prices[own["cheapest"]] for name in own["for_nothing"])
+    said = paragraph(own, found.results["test"])
+    assert own["best"] in said and said in found.files["report.html"].decode().replace("&#39;", "'")
+
+
+def test_the_paragraph_says_what_was_found():
+    names = ["a", "b", "edges"]
+    made = {
+        "level": 0.05, "best": "a", "compared": 3, "same": ["a", "edges"], "cheapest": "edges", "for_nothing": ["a"],
+        "resolution": 0.08, "controls": ["edges"], "ms_per_image": dict(zip(names, (90.0, 5.0, 0.25))),
+        "corloc": dict(zip(names, (0.5, 0.2, 0.48))),
+    }  # fmt: skip
+    said = paragraph(made, 40)
+    assert "the best, a (50.0%): edges (48.0%)" in said and "Worse for certain: 1." in said
+    assert "below about 8.0 points" in said and "controls" in said
+    assert said.endswith("are not better than edges for certain: a (90 ms).")
+    alone = paragraph(made | {"same": ["a"], "for_nothing": [], "controls": []}, 40)
+    assert "is told apart from all others" in alone and "cheapest" not in alone
+
+
+def test_long_tables_show_the_best_of_each_family_first():
+    rows = [
+        {"method": name, "base": base, "route": route, "corloc": share}
+        for name, base, route, share in (
+            ("rise", "rise", "linear map", 0.4), ("rise", "rise", "heuristic", 0.6),
+            ("flip(rise)", "flip(rise)", "heuristic", 0.7), ("edges", "edges", "heuristic", 0.1),
+            ("mean box", None, "none", 0.3),
+        )
+    ]  # fmt: skip
+    assert [(row["method"], row["corloc"]) for row in best_of_each(rows)] == [
+        ("flip(rise)", 0.7), ("rise", 0.6), ("mean box", 0.3), ("edges", 0.1),
+    ]  # fmt: skip
+    assert [row["method"] for row in _best_of_families(rows)] == ["flip(rise)", "mean box", "edges"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"measures": ("luck",)}, "measures must be"),
+        ({"repeats": 0}, "repeats must be"),
+        ({"budget": 0}, "budget must be"),
+    ],
+)
+def test_options_out_of_range(change, says):
+    with pytest.raises(InputError, match=says):
+        CompareOptions(**change)
+
+
+def test_a_budget_wants_the_whole_menu(tmp_path):
+    with pytest.raises(InputError, match="name all in methods"):
+        compare(network(), voc(tmp_path), methods=("rise",), options=CompareOptions(budget=1.0))
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_page_of_a_budget_says_what_it_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
+    options = CompareOptions(quality=0, folds=3, fit="lad", routes=("heuristic",), settings=QUICK, budget=0.015)
+    one = compare(network(), voc(tmp_path / "voc"), methods=("all",), options=options, folder=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["budget"]["budget"] == 0.015
+    (note,) = [note for note in one.notes if "budget" in note]
+    assert "left out, for they would exceed it" in note and "score-cam" in note
+    assert {row["method"] for row in results["methods"]} == set(budget.choose(network(), QUICK, 0.015).taken)
