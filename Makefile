@@ -30,7 +30,7 @@ parity: .venv-parity/.ready .venv-pair/.ready
 	PAIR_PYTHON=$(CURDIR)/.venv-pair/bin/python .venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
-	.venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
+	XLA_FLAGS= .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
 	.venv/bin/pytest $(HOW) -m "gpu or slow" $(ARGS)

@@ -58,6 +58,7 @@ fi
 
 mkdir -p "$out"
 export XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONUNBUFFERED=1 # torch and JAX take turns on one card
+export XLA_FLAGS="${XLA_FLAGS-}"                               # set, so that the tests do not turn optimisation off
 declare -A limit=([machine]=30 [tests]=90 [occlusion]=165 [gradient]=60 [maps]=50 [linear]=80)
 total=475 begun=$SECONDS
 if [ -n "$small" ]; then # a busy CPU may take several times its own time

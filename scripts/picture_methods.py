@@ -15,10 +15,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from localization.datasets import load
+from saliency._reading import read_json
 from saliency.errors import InputError
 from saliency.maps.status import status
+from saliency.methods import FAMILIES, by_family
 from saliency.methods import Options as MethodOptions
-from saliency.methods import by_family
 from saliency.models.weights import load_network
 from saliency.pictures import overlay
 from saliency.report import lossy, write_bytes, write_json
@@ -33,6 +34,8 @@ class Options:
     """Draw every method of the menu on one embedded scene, for the docs."""
 
     out: Path = Path("docs/methods")
+    families: tuple[str, ...] = FAMILIES
+    """Families to draw anew; the others' pictures stay."""
     methods: MethodOptions = field(default_factory=lambda: MethodOptions(samples=25, steps=50, masks=512))
     compile_cache: cli.Cache = None
     quiet: bool = False
@@ -43,7 +46,11 @@ def main(options: Options) -> int:
     photo = load("scenes", split="test", limit=SCENE + 1).images[SCENE]
     x = net.preprocess(np.stack([photo]))
     drawn: dict[str, list[str]] = {}
+    if (options.out / "menu.json").is_file():
+        drawn = read_json(options.out / "menu.json")["drawn"]
     for family, methods in by_family().items():
+        if family not in options.families:
+            continue
         pictures = {}
         for method in methods:
             try:
@@ -56,6 +63,7 @@ def main(options: Options) -> int:
         if pictures:
             write_bytes(options.out / f"{family.replace(' ', '_')}.jpg", sheet(photo, pictures))
             drawn[family] = list(pictures)
+    drawn = {family: drawn[family] for family in FAMILIES if family in drawn}
     write_json(options.out / "menu.json", {"scene": SCENE, "network": net.name, "drawn": drawn})
     print(f"{sum(map(len, drawn.values()))} methods in {options.out}")
     return 0

@@ -441,7 +441,8 @@ def test_eight_devices_give_the_boxes_of_one(rng, tmp_path):
         "print(jax.local_device_count())\n"
         "np.save(sys.argv[2], fit.predict(inputs))\n"
     )
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     found = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "given.npz"), str(tmp_path / "found.npy")],
         cwd=Path(__file__).resolve().parents[1],

@@ -27,6 +27,8 @@ def test_every_part_runs_and_its_json_says_so(tmp_path):
             assert (
                 "error" not in row and "left_out" not in row and row.get("ended", "well") in ("well", "all passed")
             ), row
+    outcomes = [row.get("outcome") for row in whole["parts"]["tests"]["rows"]]
+    assert outcomes.count("passed") > 20, outcomes
     for file in tmp_path.glob("*.json"):
         json.loads(file.read_text())
     lines = {line[0]: line for line in whole["table"]}

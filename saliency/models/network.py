@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from saliency._checks import ImagesLike, as_images, kind_of
 from saliency.errors import InputError
-from saliency.models.graph import Architecture
+from saliency.models.graph import Architecture, Weights
 from saliency.models.operators import Operator
 from saliency.models.preprocessing import Preprocessing
 
@@ -78,10 +78,10 @@ class Network:
 
     def __call__(self, x: ImagesLike) -> Float[jax.Array, "n classes"]:
         self.architecture.require_logits()
-        return self.architecture.upto(self.weights, self._cast(x))
+        return _upto(self.weights, self._cast(x), None, architecture=self.architecture)
 
     def upto(self, x: ImagesLike, layer: str) -> jax.Array:
-        return self.architecture.upto(self.weights, self._cast(x), layer)
+        return _upto(self.weights, self._cast(x), self.architecture.require(layer), architecture=self.architecture)
 
     def _cast(self, x: object) -> jax.Array:
         """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
@@ -91,7 +91,7 @@ class Network:
         return images.astype(self.dtype)
 
     def after(self, activation: jax.Array, layer: str) -> jax.Array:
-        return self.architecture.after(self.weights, activation, layer)
+        return _after(self.weights, activation, self.architecture.require(layer), architecture=self.architecture)
 
     def __repr__(self) -> str:
         count = sum(value.size for value in jax.tree.leaves(self.weights))
@@ -102,6 +102,19 @@ class Network:
 
     def class_name(self, index: int) -> str:
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
+
+
+# As one program each: by itself, every operator of a network would be compiled anew for every shape it meets.
+
+
+@partial(jax.jit, static_argnames=("layer", "architecture"))
+def _upto(weights: Weights, x: jax.Array, layer: str | None, *, architecture: Architecture) -> jax.Array:
+    return architecture.upto(weights, x, layer)
+
+
+@partial(jax.jit, static_argnames=("layer", "architecture"))
+def _after(weights: Weights, activation: jax.Array, layer: str, *, architecture: Architecture) -> jax.Array:
+    return architecture.after(weights, activation, layer)
 
 
 def _on_device(value: ArrayLike) -> jax.Array:

@@ -13,7 +13,9 @@ from scripts.gpu.common import Journal
 def run(journal: Journal, small: bool, out: Path, weights: Path | None) -> None:
     lines = out / "tests.jsonl"
     lines.unlink(missing_ok=True)
-    environment = {**os.environ, "SALBOX_GPU_REPORT": str(lines.resolve())}
+    # Without what a pytest that started this left behind: as one of its workers this one would report nothing.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {**inherited, "SALBOX_GPU_REPORT": str(lines.resolve())}
     if weights is not None:
         environment["SALBOX_SQUEEZENET"] = str(weights.resolve())
     if small:
