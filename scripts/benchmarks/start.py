@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -55,13 +56,13 @@ def main(options: Options) -> int:
     if unknown := set(options.networks) - set(NETWORKS):
         raise InputError(f"unknown network {min(unknown)!r}; choose from {', '.join(NETWORKS)}")
     rows: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
-    jobs = [(net, *one) for net in options.networks for one in contenders(options)]
+    jobs = [(net, *one) for net in options.networks for one in contenders(options, net)]
     with tempfile.TemporaryDirectory() as place:
         for turn in range(options.repeats):
             for net, engine, count in tqdm(jobs, disable=cli.silent(options.quiet)):
-                cache = Path(place) / f"{net}-{engine}-{count}-{turn}"
+                kept = Path(place) / f"{net}-{engine}-{count}-{turn}"
                 for state in ("cold", "warm") if engine != "captum" else ("cold",):
-                    found = measured(options, net, engine, count, cache)
+                    found = measured(options, net, engine, count, kept)
                     rows.setdefault((net, state, engine, count), []).append(found)
     table = [row(*key, found, options) for key, found in rows.items()]
     verdicts = [verdict(table, net, state, options) for net in options.networks for state in ("cold", "warm")]
@@ -73,11 +74,34 @@ def main(options: Options) -> int:
     return 0
 
 
-def contenders(options: Options) -> list[tuple[str, int]]:
-    """(engine, photos planned for); dense and captum compute in one way for any number."""
-    planned = [(engine, count) for engine in ("auto", "incremental") for count in options.photos]
-    theirs = [("captum", 1)] if find_spec("torch") and find_spec("captum") else []
-    return [*planned, ("dense", 1), *theirs]
+def contenders(options: Options, net: str) -> list[tuple[str, int]]:
+    """(engine, photos planned for), each way of computing once."""
+    theirs = ["captum"] if find_spec("torch") and find_spec("captum") else []
+    every = [(engine, alike(options, net, engine, n)) for engine in (*ENGINES, *theirs) for n in options.photos]
+    return list(dict.fromkeys(every))
+
+
+@cache
+def planned(net: str, patch: int, stride: int, photos: int) -> str:
+    """The incremental way that is done first with so many photos, nothing compiled."""
+    from saliency.models.zoo.catalogue import ARCHITECTURES
+    from saliency.occlusion import Windows
+    from saliency.occlusion.choice import choices, soonest
+    from saliency.scores import Score
+
+    architecture = ARCHITECTURES[net]()
+    windows = Windows(architecture.size, (patch, patch), (stride, stride))
+    return soonest(choices(architecture, windows, Score()), photos, "incremental").key
+
+
+def alike(options: Options, net: str, engine: str, count: int) -> int:
+    """The least number of photos for which the engine computes as it does for `count`: what is measured for both."""
+    if engine == "auto":
+        return count
+    if engine != "incremental":
+        return 1
+    ways = {n: planned(net, options.patch, options.stride, n) for n in options.photos}
+    return min(n for n, way in ways.items() if way == ways[count])
 
 
 def measured(options: Options, net: str, engine: str, count: int, cache: Path) -> dict[str, Any]:
@@ -111,8 +135,8 @@ def verdict(table: list[dict[str, Any]], net: str, state: str, options: Options)
     own = [one for one in table if one["network"] == net and one["state"] == state]
 
     def total(engine: str, count: int) -> float:
-        fitting = [one for one in own if one["engine"] == engine and one["planned_for"] in (count, 1)]
-        return next(one for one in fitting if one["planned_for"] == count or len(fitting) == 1)["totals"][str(count)]
+        asked = alike(options, net, engine, count)
+        return next(one for one in own if one["engine"] == engine and one["planned_for"] == asked)["totals"][str(count)]
 
     ratios = {str(n): total("auto", n) / min(total(engine, n) for engine in ENGINES[1:]) for n in options.photos}
     said: dict[str, Any] = {"network": net, "state": state, "auto_over_best": ratios}

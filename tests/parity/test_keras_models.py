@@ -43,8 +43,10 @@ def test_gradients_and_the_cam_layer(name, rng):
 @pytest.mark.parametrize("name", SIZES)
 def test_occlusion_of_every_position(name, rng):
     net, x = network(name, rng)
-    engines = [Execution("dense"), Execution("incremental")]
-    found = [occlusion_maps(net, x, (32, 28), (16, 18), target=3, execution=engine).scores for engine in engines]
+    found = [
+        occlusion_maps(net, x, patch=(32, 28), stride=(16, 18), target=3, execution=Execution(engine)).scores
+        for engine in ("dense", "incremental")
+    ]
     assert np.ptp(found[0]) > 0
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(net(x)).max())
 

