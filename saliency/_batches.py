@@ -1,9 +1,10 @@
 """Many images through a function a few at a time: sizes of batches, threads on a CPU, devices side by side."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -16,9 +17,20 @@ from jaxtyping import Int
 from saliency._cores import cores
 from saliency.devices import in_turn, on_cpu
 from saliency.models.graph import Architecture
+from saliency.models.operators import Operator
 
-CACHE = 5 * 2**19  # bytes of an activation that a CPU is fastest with ...
-BATCH = 8  # ... but no more images than that: those of the last batch that are missing are computed in vain
+BATCH = 8  # images at once on a CPU where nothing is known of what computes them
+
+# What a CPU's batch is chosen by: rough figures of one core, whose ratios to one another are what counts
+RATE = 5e10  # multiplications a second
+MEMORY = 8e9  # bytes a second, of what does not lie in the cache
+CACHE = 5 * 2**19  # bytes of an activation that stay there
+READS = 3  # of each weight for a batch: once forwards, once backwards, and to bring it into the product's order
+TOUCHED = 4  # times an activation is written or read: made, used, used backwards, and its own gradient
+CALL = 3e-4  # s to start a batch
+HELD = 2**29  # bytes of activations that a backward pass may keep
+SIZES = (1, 2, 4, 8, 16)  # no more: what the last batch lacks is computed in vain
+ENOUGH = 1.01  # times the least time: of batches that take no longer the smallest is best
 
 _SETTINGS: Mapping[str, Callable[[Any], AbstractContextManager]] = {  # by the names in jax.config
     "enable_x64": jax.enable_x64,
@@ -42,13 +54,41 @@ def balanced_size(total: int, limit: int) -> int:
 
 def default_batch(architecture: Architecture, shape: Sequence[int], to: str) -> int:
     """Images at a time, of images `shape` (n, height, width, ...) on their way to a layer: for each of this process's
-    devices many on an accelerator, on a CPU as many as keep the largest activation in its cache."""
+    devices many on an accelerator, on a CPU what `cpu_batch` says, in batches as equal as can be."""
     n, height, width = shape[:3]
-    each = 64
-    if on_cpu():
-        largest = 4 * max(math.prod(one) for one in architecture.shapes(height, width, to).values())
-        each = balanced_size(n, min(max(CACHE // largest, 1), BATCH))
+    each = balanced_size(n, cpu_batch(architecture, height, width, to)) if on_cpu() else 64
     return each * jax.local_device_count()
+
+
+@lru_cache(maxsize=256)
+def cpu_batch(architecture: Architecture, height: int, width: int, to: str) -> int:
+    """Images at once that are done first on a CPU.
+
+    Weights are read once for a batch, however many images it has, and so are dense layers' worth large ones; an
+    activation that leaves the cache is slow to come back, which is worth small ones. The memory of a backward pass
+    bounds both.
+    """
+    shapes = architecture.shapes(height, width, to)
+    nodes = architecture.ancestors(to)
+    read = {node.name: [shapes[name] for name in node.inputs] for node in nodes}
+    weights = 4 * sum(
+        math.prod(one) for node in nodes if node.inputs for one in _parameters(node.layer, read[node.name])
+    )
+    multiplied = sum(node.layer.macs(read[node.name], shapes[node.name][:-1]) for node in nodes if node.inputs)
+    made = [4 * math.prod(one) for one in shapes.values()]
+
+    def seconds(size: int) -> float:
+        """An image's, in a batch of so many."""
+        lost = sum(one * max(0.0, 1 - CACHE / (size * one)) for one in made)
+        return 2 * multiplied / RATE + (READS * weights / MEMORY + CALL) / size + TOUCHED * lost / MEMORY
+
+    able = [size for size in SIZES if size == 1 or size * sum(made) <= HELD]
+    least = min(map(seconds, able))
+    return next(size for size in able if seconds(size) <= ENOUGH * least)
+
+
+def _parameters(layer: Operator, inputs: Sequence[tuple[int, ...]]) -> Iterable[tuple[int, ...]]:
+    return layer.parameter_shapes(*inputs).values()
 
 
 def in_batches(

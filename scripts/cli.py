@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar, get_typ
 
 import tyro
 
+from saliency._memory import keep_freed
 from saliency.errors import InputError
 
 if TYPE_CHECKING:  # a command line is read, and refused, before any of these is loaded
@@ -141,8 +142,10 @@ class DataOptions:
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
     """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code.
 
-    What JAX compiles is kept for the next time, where the options have a `compile_cache` and do not turn it off.
+    What JAX compiles is kept for the next time, where the options have a `compile_cache` and do not turn it off; memory
+    that is freed stays with the process.
     """
+    keep_freed()
 
     def read_and_run(_: None) -> int:
         given = parse(options)

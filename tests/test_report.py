@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import math
 import re
@@ -33,6 +34,26 @@ def test_the_hash_sees_values_shapes_and_types():
     hashes = [content_hash(part) for part in (a, a.reshape(2, 3), a.astype(float), a[::-1], {"a": 1}, {"a": 2}, b"x")]
     assert len(set(hashes)) == len(hashes)
     assert content_hash(a, {"b": 1, "a": 2}) == content_hash(a.copy(), {"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24.0).reshape(2, 3, 4)[:, ::2],
+        np.zeros((0, 3), np.uint8),
+        np.array(3.5),
+        np.array([True, False]),
+        np.array(["a", "bc"]),
+        np.arange(4, dtype=">i2"),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    ],
+)
+def test_an_array_is_hashed_by_its_dtype_shape_and_bytes(array):
+    """By whatever way they are read: stores made before have these hashes."""
+    array.flags.writeable = False
+    array = np.ascontiguousarray(array)
+    expected = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()
+    assert content_hash(array) == expected
 
 
 def test_files_are_whole_or_absent(tmp_path):

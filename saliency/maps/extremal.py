@@ -124,18 +124,21 @@ class Masks:
         (height, width), reach = self.grid, np.arange(2 * REACH + 1)
         rows, cols = (reach[:, None] + np.arange(side) for side in (height, width))
         around = jnp.pad(parameters, REACH)[rows[:, None, :, None], cols[None, :, None, :]]
-        enlarged = jnp.repeat(jnp.repeat(around, self.step, 2), self.step, 3)[..., : self.size[0], : self.size[1]]
-        values = (bumps(self).astype(parameters.dtype) * enlarged).reshape(-1, *self.size)
-        return jnp.clip((values * jax.nn.softmax(COLDNESS * values, 0)).sum(0), 0, 1)
+        heights = around.reshape(-1, height, 1, width, 1)
+        values = bumps(self.step).astype(parameters.dtype).reshape(-1, 1, self.step, 1, self.step) * heights
+        powers = jnp.exp(COLDNESS * values)  # of 0..1, so that none is too large
+        total = partial(jnp.einsum, "k...,k->...", precision=lax.Precision.HIGHEST)  # sums compute exp twice
+        ones = jnp.ones(len(values), parameters.dtype)
+        mask = (total(values * powers, ones) / total(powers, ones)).reshape(height * self.step, width * self.step)
+        return jnp.clip(mask[: self.size[0], : self.size[1]], 0, 1)
 
 
 @lru_cache(maxsize=8)
-def bumps(masks: Masks) -> Float[np.ndarray, "k k h w"]:
-    """How much each cell around a pixel weighs there: exp(-2 (d / sigma - 1/2)^2), d the distance to the cell's first
-    pixel, and 1 where d is below sigma / 2."""
-    sigma, offsets = SMOOTH * masks.step, masks.step * np.arange(-REACH, REACH + 1)
-    down, right = (np.arange(side) % masks.step - offsets[:, None] for side in masks.size)
-    distance = np.hypot(down[:, None, :, None], right[None, :, None, :]) / sigma
+def bumps(step: int) -> Float[np.ndarray, "k k step step"]:
+    """How much each cell around a pixel weighs there, for the pixels of one cell: exp(-2 (d / sigma - 1/2)^2), d the
+    distance to the cell's first pixel, and 1 where d is below sigma / 2."""
+    apart = np.arange(step) - step * np.arange(-REACH, REACH + 1)[:, None]
+    distance = np.hypot(apart[:, None, :, None], apart[None, :, None, :]) / (SMOOTH * step)
     return np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2).astype(np.float32)
 
 

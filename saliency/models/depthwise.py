@@ -1,7 +1,8 @@
 """Convolution of each channel by itself, as a sum of shifted products: one fused loop of a CPU, which takes a
 twelfth of the time of its own grouped convolution.
 
-The gradient of the images is such a sum too. JAX's own would be a sum of padded products, one for each tap.
+The gradient of the images is such a sum too. JAX's own would be a sum of padded products, one for each tap: 6 to 25
+times slower at 5x5. With a stride it is a sum for each remainder, for between the outputs' places all is zero.
 """
 
 from functools import partial
@@ -63,7 +64,12 @@ def _backward(
     x, kernel, size = saved
     if isinstance(up, SymbolicZero):
         return None, None
-    before_x = _once(_spread(up, kernel, size, stride, padding, dilation), jnp.flip(kernel, (0, 1)), (1, 1), dilation)
+    if stride == (1, 1):
+        spread = _spread(up, kernel, size, padding, dilation)
+        before_x = _once(spread, jnp.flip(kernel, (0, 1)), stride, dilation)
+    else:
+        with set_xla_metadata(inlineable="false"):
+            before_x = _by_phases(up, kernel, size, stride, padding, dilation)
     if x is None:
         return before_x, None
     of_kernel = partial(_shifted, _padded(x, padding), stride=stride, dilation=dilation)
@@ -78,12 +84,39 @@ def _padded(x: Array, padding: Padding) -> Array:
     return jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
 
-def _spread(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
-    """What comes back, each place where its window began, with as much around it as the turned kernel reaches."""
+def _spread(up: Array, kernel: Array, size: Pair, padding: Padding, dilation: Pair) -> Array:
+    """What comes back, with as much around it as the turned kernel reaches; for stride 1."""
     widths = [(0, 0, 0)]
-    for side, taps, step, (before, _), every, length in zip(
-        size, kernel.shape, stride, padding, dilation, up.shape[1:3]
-    ):
+    for side, taps, (before, _), every, length in zip(size, kernel.shape, padding, dilation, up.shape[1:3]):
         low = (taps - 1) * every - before  # negative where more was padded than the kernel reaches
-        widths.append((low, side + before - ((length - 1) * step + 1), step - 1))
+        widths.append((low, side + before - length, 0))
     return lax.pad(up, jnp.zeros((), up.dtype), [*widths, (0, 0, 0)])
+
+
+@partial(jax.jit, static_argnames=("size", "stride", "padding", "dilation"))
+def _by_phases(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
+    """What comes back to the image. Lines stride * q + r of the padded one, for each remainder r, are met by those
+    places of the kernel alone that leave the same remainder: no multiplication by zero."""
+    batch, channels = up.shape[0], up.shape[-1]
+    lines = [-(-(side + sum(pad)) // step) for side, pad, step in zip(size, padding, stride)]
+    met = [  # for each axis and remainder: (place in the kernel, by how many outputs it is shifted)
+        [[(i, i * every // step) for i in range(taps) if i * every % step == remainder] for remainder in range(step)]
+        for taps, every, step in zip(kernel.shape, dilation, stride)
+    ]
+    before = [(taps - 1) * every // step for taps, every, step in zip(kernel.shape, dilation, stride)]
+    after = [max(0, count - length) for count, length in zip(lines, up.shape[1:3])]
+    wide = jnp.pad(up, ((0, 0), *zip(before, after), (0, 0)))
+
+    def phase(rows: list[Pair], columns: list[Pair]) -> Array:
+        total = jnp.zeros((batch, *lines, channels), up.dtype)
+        for i, down in rows:
+            for j, right in columns:
+                top, left = before[0] - down, before[1] - right
+                end = top + lines[0], left + lines[1]
+                total += lax.slice(wide, (0, top, left, 0), (batch, *end, channels)) * kernel[i, j, 0]
+        return total
+
+    phases = jnp.stack([jnp.stack([phase(rows, columns) for columns in met[1]], 3) for rows in met[0]], 2)
+    padded = phases.reshape(batch, lines[0] * stride[0], lines[1] * stride[1], channels)
+    (top, _), (left, _) = padding
+    return padded[:, top : top + size[0], left : left + size[1]]

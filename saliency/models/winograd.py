@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from saliency._checks import Pair
 
+CACHE = 5 * 2**19  # bytes of transformed tiles that a CPU is fastest with: larger ones are made an image at a time
 Padding = tuple[Pair, Pair]
 Matrices = Sequence[Sequence[Float[Array, "c f"]]]  # 4x4
 FLIPPED = (3, 1, 2, 0)  # where the matrices of a kernel are found in those of the kernel turned round
@@ -25,7 +26,7 @@ def convolution(
     padding: Padding, x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]
 ) -> Float[Array, "n rows cols f"]:
     """The convolution; so is its gradient in `x`. Padding is at most 2 on each side."""
-    return convolved(jnp.pad(x, ((0, 0), *padding, (0, 0))), transformed(kernel))
+    return _a_few(jnp.pad(x, ((0, 0), *padding, (0, 0))), transformed(kernel))
 
 
 def _forward(padding: Padding, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -36,7 +37,7 @@ def _backward(padding: Padding, saved: tuple[Array, Array], up: Array) -> tuple[
     x, kernel = saved
     matrices = transformed(kernel)
     turned = [[matrices[i][j].T for j in FLIPPED] for i in FLIPPED]
-    before_x = convolved(jnp.pad(up, ((0, 0), *((2 - a, 2 - b) for a, b in padding), (0, 0))), turned)
+    before_x = _a_few(jnp.pad(up, ((0, 0), *((2 - a, 2 - b) for a, b in padding), (0, 0))), turned)
     (before_kernel,) = jax.linear_transpose(lambda kernel: _by_definition(padding, x, kernel), kernel)(up)
     return before_x, before_kernel  # the second is not computed where nobody asks for it
 
@@ -46,6 +47,22 @@ convolution.defvjp(_forward, _backward)
 
 def _by_definition(padding: Padding, x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def tiles(height: int, width: int) -> int:
+    """How many 2x2 tiles an output has."""
+    return -(-height // 2) * -(-width // 2)
+
+
+def _a_few(x: Float[Array, "n h w c"], kernel: Matrices) -> Array:
+    """`convolved`, as many images at a time as the cache holds."""
+    n, height, width, channels = x.shape
+    fit = max(1, CACHE // (16 * tiles(height - 2, width - 2) * channels * x.dtype.itemsize))
+    size = max(count for count in range(1, n + 1) if n % count == 0 and count <= fit)
+    if size == n:
+        return convolved(x, kernel)
+    y = lax.map(lambda some: convolved(some, kernel), x.reshape(n // size, size, height, width, channels))
+    return y.reshape(n, height - 2, width - 2, -1)
 
 
 @jax.jit

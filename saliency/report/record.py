@@ -52,10 +52,17 @@ def content_hash(*parts: object) -> str:
             digest.update(part)
         elif isinstance(part, np.ndarray) or _of_jax(part):
             array = np.ascontiguousarray(part)
-            digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(_bytes(array))
         else:
             digest.update(json.dumps(plain(part), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _bytes(array: np.ndarray) -> memoryview | bytes:
+    """An array's bytes, without a copy where it holds numbers: hashing then leaves Python's lock to other threads."""
+    flat = array.reshape(-1)
+    return array.tobytes() if array.dtype.hasobject or not array.dtype.itemsize else flat.view(np.uint8).data
 
 
 def plain(value: object) -> Any:

@@ -101,7 +101,7 @@ def test_occlusion_of_every_position(name, rng):
     logits = theirs(x)
     limit = 1e-4 * np.abs(logits).max()
     assert_allclose(net(x), logits, atol=limit)
-    fill = (rng.normal(size=x.shape) + (3 if name == "inception_v2" else 0)).astype(np.float32)  # deep layers see a mean
+    fill = (rng.normal(size=x.shape) + (3 if name == "inception_v2" else 0)).astype(np.float32)  # it sees means
     found = occlusion_maps(net, x, patch=32, stride=16, fill=fill, target=7, execution=Execution("incremental"))
     assert len(found.windows.positions) == 169
     for score, (row, col) in zip(found.scores.ravel(), found.windows.positions):

@@ -20,7 +20,9 @@ from saliency.models.operators.pool import NO_PADDING, output_size
 from saliency.models.operators.regions import Parameters, Region, Shape
 from saliency.models.winograd import Padding
 
-WINOGRAD = 128  # channels from which a single image's convolutions are worth the transforms, and their memory
+WINOGRAD = 128  # channels from which convolutions are worth the transforms ...
+WINOGRAD_TILES = 64  # ... with so many tiles of 2x2 outputs, or the kernel's own transform takes what is saved
+WINOGRAD_IMAGES = 8  # ... and so few images: larger batches are an occlusion's, whose programs are to compile soon
 WINOGRAD_WINDOWS = 32  # ... where kernels are transformed once for all positions of a window
 
 
@@ -77,8 +79,12 @@ class Conv(Operator):
         return self.convolve(parameters["kernel"], xs[0])
 
     def convolve(self, kernel: Array, x: Array) -> Array:
-        if self.square and x.shape[0] == 1 and min(kernel.shape[2:]) >= WINOGRAD and on_cpu():
+        if self._transforms(x.shape, kernel.shape):
             return winograd.convolution(self.padding, x, kernel)
+        return self._plainly(kernel, x)
+
+    def _plainly(self, kernel: Array, x: Array) -> Array:
+        """Without Winograd's algorithm, whose programs take long to compile."""
         if self.groups == self.features == x.shape[-1] > 1 and on_cpu():
             return depthwise(x, kernel, self.stride, self.padding, self.dilation)
         return lax.conv_general_dilated(
@@ -91,6 +97,13 @@ class Conv(Operator):
             feature_group_count=self.groups,
             precision=precision(),
         )
+
+    def _transforms(self, x: Shape, kernel: Shape) -> bool:
+        """Whether whole images are convolved by Winograd's algorithm."""
+        if not self.square or not 1 <= x[0] <= WINOGRAD_IMAGES or min(kernel[2:]) < WINOGRAD or not on_cpu():
+            return False
+        height, width, _ = self.shape(x[1:])
+        return x[0] * winograd.tiles(height, width) >= WINOGRAD_TILES
 
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return int(np.prod(places)) * int(np.prod(self.kernel)) * shapes[0][-1] // self.groups * self.features
@@ -112,7 +125,7 @@ class Conv(Operator):
             return winograd.convolved(x, region.ready)[:, : region.size[0], : region.size[1]]
         if self.kernel == self.stride == (1, 1) and self.groups == 1:
             return jnp.matmul(x, kernel[0, 0], precision=precision())
-        return replace(self, padding=NO_PADDING).convolve(kernel, x)
+        return replace(self, padding=NO_PADDING)._plainly(kernel, x)
 
     def for_training(self) -> Operator:
         same = self.square and self.padding == ((1, 1), (1, 1))

@@ -1,0 +1,58 @@
+"""The parts of `scripts.benchmark throughput` that are not time: photos, bytes, ratios and the figure."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saliency import report
+from saliency.errors import InputError
+from saliency.models.weights import ARCHITECTURES
+from scripts.benchmarks import throughput
+from scripts.benchmarks.throughput import folder, picture, roof
+
+
+def test_photos_are_the_same_for_a_seed_and_not_all_alike(tmp_path):
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        folder.written_photos(tmp_path / name, 4, seed)
+        found.append([sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / name).glob("*.jpg"))])
+    assert found[0] == found[1] and not set(found[0]) & set(found[2]) and len(set(found[0])) == 4
+    with Image.open(tmp_path / "a" / "00003.jpg") as photo:
+        assert photo.size == folder.SIZE[::-1] and photo.mode == "RGB"
+
+
+def test_the_roof_counts_weights_once_and_activations_twice():
+    architecture = ARCHITECTURES["scenes_cnn"]()
+    weights = sum(np.prod(one) for layer in architecture.parameter_shapes().values() for one in layer.values())
+    made = sum(np.prod(shape) for shape in architecture.shapes(*architecture.size).values())
+    assert roof.bytes_of(architecture) == 4 * weights + 8 * made
+
+
+def test_an_unknown_network_and_a_machine_without_torch_are_refused(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="unknown network 'nothing'"):
+        throughput.main(throughput.Options(networks=("nothing",), out=tmp_path / "a.json"))
+    monkeypatch.setattr(throughput, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install"):
+        throughput.main(throughput.Options(out=tmp_path / "a.json"))
+
+
+def test_the_figure_and_the_lines_take_what_there_is():
+    data_set = {
+        "network": "vgg16", "maps": "gradient", "photos": 5, "ms_a_photo": {"ours": 8.0, "torch": 10.0},
+        "ratio": 0.8, "ratio_spread": [0.7, 0.9], "apart": 0.0,
+    }  # fmt: skip
+    in_memory = {
+        "network": "vgg16", "batch": {"ours": 4, "torch": 8}, "ratio": 1.1, "ratio_spread": [1.0, 1.2],
+        "ratio, one photo": 0.9, "ratio_spread, one photo": [0.8, 1.0],
+    }  # fmt: skip
+    share = {"share": 0.4}
+    full = {
+        "data_set": [data_set], "in_memory": [in_memory],
+        "roof": [{"network": "vgg16", "dense": share, "gradient": share}], "left_out": ["roof alexnet"],
+    }  # fmt: skip
+    for results in (full, {name: [] for name in full}):
+        assert report.png(picture.drawn(results)).startswith(b"\x89PNG")
+    said = "\n".join(throughput._lines(full))
+    assert "ratio 0.80 [0.70, 0.90]" in said and "one photo 0.90" in said and "roof alexnet" in said
