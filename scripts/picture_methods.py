@@ -73,16 +73,15 @@ def sheet(photo: np.ndarray, pictures: dict[str, np.ndarray]) -> bytes:
     """The photo and the pictures side by side, each with its name above."""
     shown = {"the scene": photo, **pictures}
     rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * SIDE, rows * (SIDE + 0.25)))
+    figure = Figure(figsize=(COLUMNS * SIDE, rows * (SIDE + 0.25)), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for one in axes:
         one.set_axis_off()
     for one, (name, picture) in zip(axes, shown.items()):
         one.imshow(picture)
         one.set_title(name, fontsize=8)
-    figure.tight_layout(pad=0.3)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return lossy(buffer.getvalue())
 
 
