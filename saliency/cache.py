@@ -100,17 +100,18 @@ def unusable(folder: Path) -> str:
     return ""
 
 
-def holds(key: str) -> bool:
-    """Whether `mark` was called with this key, in any process that shares the folder in use."""
+def counted(key: str) -> int:
+    """What `count` added up under this key, in every process that shares the folder in use; 0 without such a folder."""
     entries = getattr(jax_cache, "_cache", None)
-    return isinstance(entries, Entries) and entries.get(key) is not None
+    value = entries.get(key) if isinstance(entries, Entries) else None
+    return int(value) if value and value.isdigit() else 0
 
 
-def mark(key: str) -> None:
-    """Say that something was compiled, where a folder of ours is in use."""
+def count(key: str, more: int) -> None:
+    """Add to what the folder in use says of a key. Of two processes that add at once, one may be forgotten."""
     entries = getattr(jax_cache, "_cache", None)
     if isinstance(entries, Entries):
-        entries.put(key, b"compiled")
+        entries.put(key, str(counted(key) + more).encode(), anew=True)
 
 
 class Entries:
@@ -138,12 +139,12 @@ class Entries:
             os.utime(path)  # used now: the longest unused go first
         return value
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, *, anew: bool = False) -> None:
         path = self._path / f"{key}-cache"
         if len(value) > self._most:
             return
         with suppress(OSError):
-            if path.exists():
+            if path.exists() and not anew:
                 return
             if self._bytes + len(value) > self._most:
                 self._make_room(len(value))

@@ -123,6 +123,18 @@ def test_the_longest_unused_go_first(tmp_path):
     assert entries.get("huge") is None and entries.get("k1") is None
 
 
+def test_counts_add_up_and_are_nought_without_a_folder(tmp_path, settings):
+    assert use_cache("off") is None
+    cache.count("plan-a", 5)
+    assert cache.counted("plan-a") == 0
+    for more, whole in ((2, 2), (3, 5)):
+        use_cache(tmp_path)  # as another process would
+        cache.count("plan-a", more)
+        assert cache.counted("plan-a") == whole and cache.counted("plan-b") == 0
+    (tmp_path / "plan-a-cache").write_bytes(b"cut off")
+    assert cache.counted("plan-a") == 0
+
+
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(self, content):
         with open(self, "wb") as file:

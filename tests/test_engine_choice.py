@@ -1,5 +1,7 @@
 """Which engine is done first: by images, by what is compiled, and always the same numbers."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -38,23 +40,38 @@ def test_more_images_never_bring_back_what_is_compiled_sooner():
     assert compiling == sorted(compiling)
 
 
-def test_what_is_compiled_is_taken_until_another_pays(monkeypatch):
-    marked = set()
-    monkeypatch.setattr(choice.cache, "holds", lambda key: key in marked)
-    monkeypatch.setattr(choice.cache, "mark", marked.add)
-    past, images, taken = Past(), 0, []
-    for _ in range(200):  # calls for one image each
+@pytest.fixture
+def folder(monkeypatch):
+    """Counts of a cache's folder, which processes share."""
+    counts = Counter()
+    monkeypatch.setattr(choice.cache, "counted", lambda key: counts[key])
+    monkeypatch.setattr(choice.cache, "count", lambda key, more: counts.update({key: more}))
+    return counts
+
+
+@pytest.mark.parametrize("processes", [1, 200])
+def test_what_is_compiled_is_taken_until_another_pays(folder, processes):
+    """200 calls for one image each, in one process or each in its own."""
+    images, taken, spent, past = 0, set(), 0.0, Past()
+    for _ in range(200):
+        past = Past() if processes > 1 else past
         one = soonest(SQUEEZENET, 1 + past.images(SQUEEZENET), past=past)
+        spent += one.seconds(1, past.left(one))
         past.note(one, 1)
-        taken.append(one)
+        taken.add(one.key)
         images += 1
-    assert past.images(SQUEEZENET) == images and marked == {one.key for one in taken}
-    best = min(one.seconds(images) for one in SQUEEZENET)
-    spent = sum(one.each for one in taken) + sum({one.key: one.compiling for one in taken}.values())
-    assert spent < 2 * best
-    assert soonest(SQUEEZENET, 1, past=Past()).seconds(1, choice.WARM) <= min(
-        one.seconds(1, Past().left(one)) for one in SQUEEZENET
-    )  # another process, with the cache
+    assert past.images(SQUEEZENET) == images and set(folder) >= taken and sum(folder.values()) == images
+    loaded = choice.WARM * images if processes > 1 else 1.0
+    assert spent < 2 * min(one.seconds(images, loaded) for one in SQUEEZENET)
+    assert one.engine == "incremental"
+
+
+def test_without_a_folder_calls_are_counted_in_the_process():
+    past = Past()
+    for count in range(3):
+        assert past.images(SQUEEZENET) == count
+        past.note(SQUEEZENET[0], 1)
+    assert past.left(SQUEEZENET[0]) == 0 and past.left(SQUEEZENET[1]) == 1
 
 
 def test_the_table_names_every_way(capsys):

@@ -112,7 +112,8 @@ def soonest(found: Iterable[Choice], images: int, engine: str = "auto", past: "P
 
 
 class Past:
-    """What this process has compiled, and for how many images; and what lies in the cache of compiled programs."""
+    """What this process has compiled, and for how many images; and what others did that share its cache of compiled
+    programs."""
 
     def __init__(self) -> None:
         self._done: dict[str, int] = {}
@@ -122,17 +123,16 @@ class Past:
         """The share of a choice's compilation that is still to be done."""
         if choice.key in self._done:
             return 0.0
-        return WARM if cache.holds(choice.key) else 1.0
+        return WARM if cache.counted(choice.key) else 1.0
 
     def images(self, found: Sequence[Choice]) -> int:
-        """How many images of this problem were computed so far: as many more are expected, so that calls for one image
-        each come to the engine that suits them all."""
-        return sum(self._done.get(choice.key, 0) for choice in found)
+        """How many images of this problem were computed so far: as many more are expected, so that calls, and
+        processes, for one image each come to the engine that suits them all."""
+        return sum(max(self._done.get(choice.key, 0), cache.counted(choice.key)) for choice in found)
 
     def note(self, choice: Choice, images: int) -> None:
         with self._turn:
-            if choice.key not in self._done:
-                cache.mark(choice.key)
+            cache.count(choice.key, images)
             self._done[choice.key] = self._done.get(choice.key, 0) + images
 
 
