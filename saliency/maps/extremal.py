@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -83,7 +82,7 @@ def extremal_maps(
         one = int(i[0])
         parts = [
             optimised(
-                net.weights, x[one], fills[one], targets[one], jnp.asarray(share, x.dtype),
+                net.weights, x[one], fills[one], targets[one], np.promote_types(x.dtype, np.float32).type(share),
                 architecture=net.architecture, score=score, masks=masks, iterations=iterations,
             )
             for share in shares
@@ -167,14 +166,18 @@ def optimised(
     iterations: int,
 ) -> Float[Array, "h w"]:
     """The mask after so many steps from one that shows everything; the one before the last step, as TorchRay has it."""
+    import optax  # slow to load, and nothing else needs it
+
     image, fill = jnp.asarray(image), jnp.asarray(fill)
+    precision = jnp.promote_types(image.dtype, jnp.float32)  # of the mask, whose powers float16 cannot hold
     optimiser = optax.chain(optax.ema(MOMENTUM, debias=False), optax.scale(-min(MAX_RATE, WAY / iterations)))
 
     def energy(parameters: Array, turn: Array) -> tuple[Array, Array]:
         mask = masks(parameters)
-        composite = mask[..., None] * image + (1 - mask[..., None]) * fill
+        shown = mask[..., None].astype(image.dtype)
+        composite = shown * image + (1 - shown) * fill
         composite = jnp.where(turn % 2 == 0, composite[:, ::-1], composite)
-        kept = score(architecture, weights, composite[None], jnp.reshape(target, 1))[0]
+        kept = score(architecture, weights, composite[None], jnp.reshape(target, 1))[0].astype(precision)
         done = turn.astype(mask.dtype) / iterations
         off = off_area(mask, area, TIE * jnp.exp(np.log(SHARP).item() * done))
         return AREA_WEIGHT * jnp.exp(np.log(GROWTH).item() * done) * off - kept, mask
@@ -185,7 +188,7 @@ def optimised(
         change, memory = optimiser.update(slope, memory)
         return (jnp.clip(optax.apply_updates(parameters, change), 0, 1), memory, mask), None
 
-    start = jnp.ones(masks.grid, image.dtype)
-    first = (start, optimiser.init(start), jnp.ones(masks.size, image.dtype))
+    start = jnp.ones(masks.grid, precision)
+    first = (start, optimiser.init(start), jnp.ones(masks.size, precision))
     (_, _, mask), _ = lax.scan(step, first, jnp.arange(iterations))
     return mask
