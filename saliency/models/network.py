@@ -69,7 +69,7 @@ class Network:
         for layer, parameters in sorted(self.weights.items()):
             for name, value in sorted(parameters.items()):
                 digest.update(f"{layer}.{name} {value.dtype} {value.shape}".encode())
-                digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+                digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     @property
