@@ -65,15 +65,15 @@ def test_float32_is_multiplied_in_float32_unless_asked_otherwise(net, x, acceler
     assert precision() == jax.lax.Precision.HIGHEST
     with jax.default_matmul_precision("tensorfloat32"):
         assert precision() is None
-    text = jax.jit(lambda x: net(x)).lower(x).as_text()
+    text = jax.jit(lambda x: net.architecture.upto(net.weights, x)).lower(x).as_text()
     assert text.count("HIGHEST") >= 2 * len(net.weights)  # both factors of every convolution and product
     with jax.default_matmul_precision("tensorfloat32"):
-        assert "HIGHEST" not in jax.jit(lambda x: net(x)).lower(x).as_text()
+        assert "HIGHEST" not in jax.jit(lambda x: net.architecture.upto(net.weights, x)).lower(x).as_text()
 
 
 def test_a_cpu_is_left_as_it_is(net, x):
     assert precision() is None
-    assert "HIGHEST" not in jax.jit(lambda x: net(x)).lower(x).as_text()
+    assert "HIGHEST" not in jax.jit(lambda x: net.architecture.upto(net.weights, x)).lower(x).as_text()
 
 
 def test_an_accelerator_has_the_next_call_before_the_last_is_read(accelerator):

@@ -203,7 +203,7 @@ def test_a_gallery_lays_maps_over_photos_in_letters_for_a_narrow_page(rng):
 def test_a_gallery_shows_every_class():
     def drawn(labels, seed=0):
         samples = SimpleNamespace(labels=labels, test=np.arange(len(labels))[::-1])
-        chosen = _drawn(SimpleNamespace(samples=samples, results={"seed": seed}))
+        chosen = _drawn(SimpleNamespace(samples=samples, made={}, results={"seed": seed}))
         assert (np.diff(chosen) > 0).all()
         return [labels[samples.test[k]] for k in chosen]
 
