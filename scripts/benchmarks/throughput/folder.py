@@ -94,7 +94,7 @@ def measured(task: Task, folder: Path, scratch: Path, rounds: int, seed: int) ->
             process.join(10)
             process.terminate()
     ratios = [ours / theirs for ours, theirs in zip(seconds["ours"], seconds["torch"])]
-    ours, theirs = (np.load(scratch / who / "first.npy") for who in ("ours", "torch"))
+    ours, theirs = (np.load(scratch / who / "first.npy", allow_pickle=False) for who in ("ours", "torch"))
     return {
         "network": task.network,
         "maps": task.name.partition(" ")[2],
