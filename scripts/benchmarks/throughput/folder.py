@@ -132,7 +132,7 @@ def _first_maps(folder: Path) -> np.ndarray:
 
         maps = open_store(folder).read(0).maps
     else:
-        maps = np.load(folder / "maps-00000.npy").astype(np.float32)
+        maps = np.load(folder / "maps-00000.npy", allow_pickle=False).astype(np.float32)
     return maps[:8] / np.abs(maps[:8]).max((1, 2), keepdims=True)
 
 
