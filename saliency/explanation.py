@@ -201,8 +201,11 @@ def explain(
     Returns:
         Explanation, with `.rows`, `.table()`, `.save(folder)`; it shows itself in a notebook.
 
-    A photo's seconds hold compilation, where a method's first map had to be compiled. Raises InputError for photos that
-    cannot be read, unknown methods or classes, and whatever a method does not suit.
+    Photos enter as `net.preprocess` says, and a checkpoint's own entry may cut off their border; with
+    `net.preprocess = net.preprocess.changed("stretch")` the network sees all of them, as `python -m scripts.explain`
+    has it. A photo's seconds hold compilation, where a method's first map had to be compiled.
+
+    Raises InputError for photos that cannot be read, unknown methods or classes, and whatever a method does not suit.
 
     >>> import saliency
     >>> net = saliency.load_network("scenes_cnn")

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar, get_type_hints
@@ -80,6 +80,20 @@ class NetworkOptions:
         net = load_network(self.network, weights, classes=self.classes)
         net.preprocess = self.entry.of(net.preprocess)
         return net
+
+    def several(self, values: Sequence[str]) -> "dict[str, Network]":
+        """The networks of --networks by name, photos entering all of them alike. Raises InputError."""
+        nets: dict[str, Network] = {}
+        for value in values:
+            name, _, file = value.partition("=")
+            if not name or name in nets:
+                raise InputError(f"--networks takes NAME or NAME=FILE, each name once, not {value!r}")
+            if not file and self.weights is not None:
+                file = str(Path(self.weights).expanduser() / f"{name}.safetensors")
+            nets[name] = replace(self, network=name, weights=file or None).load()
+        if len(nets) < 2:
+            raise InputError("--networks takes two networks at least; for one there is --network")
+        return nets
 
 
 @dataclass(frozen=True)

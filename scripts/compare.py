@@ -9,7 +9,7 @@
 A run that was killed goes on where it was; a complete one is shown again.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from scripts import cli
 
 if TYPE_CHECKING:
     from localization.datasets import Dataset
-    from saliency.models.network import Network
 
 SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
 
@@ -100,7 +99,7 @@ def several(options: Options) -> int:
 
     if options.maps or options.boxes:
         raise InputError("--maps and --boxes are of no network: compare them under one, by --network")
-    nets = named_networks(options)
+    nets = options.network.several(options.networks)
     data, train = read(options)
     with cli.progress("map", options.quiet) as progress:
         found = compare_networks(
@@ -109,22 +108,6 @@ def several(options: Options) -> int:
         )  # fmt: skip
     print("\n".join([found.table(), "", *found.notes, answer(found.results), f"report: {options.out / 'report.html'}"]))
     return 0
-
-
-def named_networks(options: Options) -> "dict[str, Network]":
-    """The networks of --networks by name, photos entering all of them alike."""
-    nets: dict[str, Network] = {}
-    folder = options.network.weights
-    for value in options.networks:
-        name, _, file = value.partition("=")
-        if not name or name in nets:
-            raise InputError(f"--networks takes NAME or NAME=FILE, each name once, not {value!r}")
-        if not file and folder is not None:
-            file = str(Path(folder).expanduser() / f"{name}.safetensors")
-        nets[name] = replace(options.network, network=name, weights=file or None).load()
-    if len(nets) < 2:
-        raise InputError("--networks takes two networks at least; for one there is --network")
-    return nets
 
 
 def read(options: Options) -> "tuple[Dataset, Dataset | None]":
