@@ -41,7 +41,7 @@ class Wanted(BaseModel):
 
     photo: int
     target: Annotated[str, Field(max_length=200)] = ""
-    methods: Annotated[list[str], Field(max_length=50)]
+    methods: Annotated[list[str], Field(max_length=200)]
     patch: Annotated[int, Field(ge=1)] | None = None
     stride: Annotated[int, Field(ge=1)] | None = None
     fill: Literal["grey", "mean", "blur", "noise"] = "grey"
@@ -126,7 +126,12 @@ def application(session: Session) -> FastAPI:
             "patch": windows.patch[0],
             "stride": windows.stride[0],
             "methods": [
-                {"name": one.name, "source": one.source, "summary": " ".join(one.summary.split())}
+                {
+                    "name": one.name,
+                    "family": one.family,
+                    "source": one.source,
+                    "summary": " ".join(one.summary.split()),
+                }
                 for one in session.methods.values()
             ],
         }
