@@ -53,6 +53,30 @@ def test_infidelity_is_captums_on_equal_masks(net, maps, best):
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-4)
 
 
+def test_max_sensitivity_is_captums_on_equal_images(net):
+    x, torch_x = images(SIZE)
+    twin, draws = Twin(net).eval(), np.random.default_rng(2)
+    scale = 0.05 * np.ptp(x, axis=(1, 2, 3), keepdims=True)
+    near = iter([(x + scale * draws.uniform(-1, 1, x.shape[1:])).astype(np.float32) for _ in range(4)])
+
+    def perturbed(inputs):
+        return torch.tensor(np.moveaxis(next(near), -1, 1).copy())
+
+    def explain(inputs):
+        """A tuple: of a tensor captum would take each image's map for that of one more input, and compare the first."""
+        images = inputs if isinstance(inputs, torch.Tensor) else inputs[0]
+        found = captum.attr.InputXGradient(twin).attribute(images, target=torch.tensor(TARGET))
+        return (found.sum(1, keepdim=True),)
+
+    theirs = captum.metrics.sensitivity_max(
+        explain, torch_x, perturb_func=perturbed, n_perturb_samples=4, max_examples_per_batch=3
+    )
+    method = METHODS["input-x-gradient"]
+    plain = method.maps(net, x, target=TARGET)
+    ours = faithfulness.sensitivity(method, net, x, plain, target=TARGET, radius=0.05, count=4, seed=2)
+    np.testing.assert_allclose(ours.max, theirs.detach().numpy(), rtol=1e-4)
+
+
 @NEEDS_QUANTUS
 def test_what_quantus_says_of_regions_and_spread(net, maps):
     import quantus
