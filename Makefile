@@ -3,7 +3,7 @@
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
-# make slow      the tests that take a minute or more, and those for an accelerator in their small form
+# make slow      the tests that take a minute or more, among them the check for an accelerator in its small form, with its tests
 # make docs      the site in runs/site, links checked, and its tutorials run as notebooks
 # make benchmark speed, as ratios
 
@@ -33,7 +33,7 @@ real: .venv/.tested
 	XLA_FLAGS= .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
-	.venv/bin/pytest $(HOW) -m "gpu or slow" $(ARGS)
+	.venv/bin/pytest $(HOW) -m slow $(ARGS)
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
