@@ -1,47 +1,52 @@
 """The ratios to torch, with both ends, and the shares of the roof."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-ENGINES = {"dense": "tab:blue", "incremental": "tab:red", "gradient": "tab:green"}
+ENGINES = {"dense": "tab:blue", "incremental": "tab:orange", "gradient": "tab:purple"}
 
 
 def drawn(results: dict[str, Any]) -> Figure:
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    data_set, in_memory, roof = figure.subplots(1, 3)
-    _ratios(
-        data_set,
-        [(f"{row['network']}\n{row['maps']}", row["ratio"], row["ratio_spread"]) for row in results["data_set"]],
-        "data set, JPEG to map on disk",
-    )
+    """A panel for each part that has rows."""
     rows = [
         (f"{row['network']}{what}".replace(", ", "\n"), row[f"ratio{what}"], row[f"ratio_spread{what}"])
         for row in results["in_memory"]
         for what in ("", ", one photo")
     ]
-    _ratios(in_memory, rows, "class maps of images in memory")
-    names = [row["network"] for row in results["roof"]]
-    for i, (engine, colour) in enumerate(ENGINES.items()):
-        shares = [row[engine]["share"] if engine in row else np.nan for row in results["roof"]]
-        roof.barh(np.arange(len(names)) + (i - 1) * 0.27, shares, 0.27, color=colour, label=engine)
-    roof.axvline(1, color="0.4", linewidth=1)
-    roof.set_yticks(range(len(names)), names, fontsize=8)
-    roof.invert_yaxis()
-    roof.set_xlabel("share of one core's limit")
-    roof.set_title("the physical limit", loc="left", fontsize=10)
-    if names:
-        roof.legend(fontsize=8)
-    for axes in (data_set, in_memory, roof):
+    sets = [(f"{row['network']}\n{row['maps']}", row["ratio"], row["ratio_spread"]) for row in results["data_set"]]
+    panels = [
+        partial(_ratios, rows=some, title=title)
+        for some, title in ((sets, "data set, JPEG to map on disk"), (rows, "class maps of images in memory"))
+        if some
+    ]
+    if results["roof"]:
+        panels.append(partial(_roof, rows=results["roof"]))
+    figure = Figure(figsize=(4.4 * max(1, len(panels)), 4), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels):
+        panel(axes)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _roof(axes: Any, rows: list[dict[str, Any]]) -> None:
+    for i, (engine, colour) in enumerate(ENGINES.items()):
+        shares = [row[engine]["share"] if engine in row else np.nan for row in rows]
+        axes.barh(np.arange(len(rows)) + (i - 1) * 0.27, shares, 0.27, color=colour, label=engine)
+    axes.axvline(1, color="0.4", linewidth=1)
+    axes.set_yticks(range(len(rows)), [row["network"] for row in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of one core's limit")
+    axes.set_title("the physical limit", loc="left", fontsize=10)
+    axes.legend(fontsize=8)
 
 
 def _ratios(axes: Any, rows: list[tuple[str, float, list[float]]], title: str) -> None:
     values = np.array([value for _, value, _ in rows])
     ends = np.array([spread for _, _, spread in rows]).reshape(-1, 2)
-    axes.barh(range(len(rows)), values, color=["tab:red" if value > 1 else "tab:green" for value in values])
+    axes.barh(range(len(rows)), values, color=["tab:orange" if value > 1 else "tab:blue" for value in values])
     axes.errorbar(
         values, range(len(rows)), xerr=[values - ends[:, 0], ends[:, 1] - values], fmt="none", color="0.2", capsize=2
     )
