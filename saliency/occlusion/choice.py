@@ -6,7 +6,7 @@ are those of one core of the machine in `data/benchmarks/start.json`; on another
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
@@ -23,6 +23,7 @@ from saliency.scores import Score
 RATE = 2.4e10  # multiplications a second, of a dense pass
 INCREMENTAL = 0.46  # of a dense multiplication's time, for one within a window, which stays in the cache
 TRANSFORMED = 0.6  # of a 3x3 convolution's time is left where Winograd's algorithm does it
+UNROLLED = 8.0  # times as long takes a multiplication of a depthwise convolution, which waits for memory
 OVERHEAD = 0.0008  # s for each layer of each group, however little there is to multiply
 DENSE_KERNEL, PLAIN_KERNEL, WINOGRAD_KERNEL = 0.042, 0.123, 1.05  # s to compile a layer with weights, for each group
 UNROLLED_KERNEL = 0.17  # ... where it is a long loop of its own
@@ -68,7 +69,7 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
     positions = len(windows.positions)
     first = plan_with(architecture, windows, score, 1)
     problem = (architecture, windows.image, windows.patch, windows.stride, windows.shape, score)
-    forward = sum(first.macs_dense.values())
+    forward = sum(_slowed(first, first.macs_dense).values())
     layers = [architecture.by_name[name].layer for name in first.macs_dense]
     compiling = _kernels(layers, DENSE_KERNEL)
     found = [Choice(_key(problem, "dense"), None, compiling, (positions + 1) * forward / RATE)]
@@ -88,7 +89,7 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
 def set_choices(plan: Plan) -> tuple[Choice, ...]:
     """Every way to compute what a plan of hidden segments does, the dense one first; what is compiled knows frames, and
     nothing of the image's segments."""
-    positions, forward = len(plan.windows.positions), sum(plan.macs_dense.values())
+    positions, forward = len(plan.windows.positions), sum(_slowed(plan, plan.macs_dense).values())
     problem = ("sets", plan.architecture, plan.to, plan.windows.image, sorted(map(repr, _layouts(plan))))
     compiling = _kernels([plan.dense.by_name[name].layer for name in plan.macs_dense], DENSE_KERNEL)
     found = [Choice(_key(problem[:-1], "dense"), None, compiling, (positions + 1) * forward / RATE)]
@@ -169,9 +170,17 @@ def _kernels(layers: Iterable[Operator], each: float) -> float:
     return sum(UNROLLED_KERNEL if layer.unrolled else each for layer in weighted)
 
 
-def _each(plan: Plan, positions: int, forward: int) -> float:
+def _slowed(plan: Plan, macs: Mapping[str, float]) -> dict[str, float]:
+    """Multiplications of layers as so many of a library's call."""
+    layer = plan.architecture.by_name
+    return {name: value * (UNROLLED if on_cpu() and layer[name].layer.unrolled else 1) for name, value in macs.items()}
+
+
+def _each(plan: Plan, positions: int, forward: float) -> float:
     """Seconds an image."""
-    changed = sum(value * (TRANSFORMED if name in plan.transformed else 1) for name, value in plan.macs.items())
+    changed = sum(
+        value * (TRANSFORMED if name in plan.transformed else 1) for name, value in _slowed(plan, plan.macs).items()
+    )
     overhead = OVERHEAD * len(plan.groups) * len(plan.macs) if on_cpu() else 0.0
     factor = INCREMENTAL if on_cpu() else 1.0
     return (positions * changed * factor + forward) / RATE + overhead
