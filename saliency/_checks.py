@@ -10,6 +10,7 @@ from typing import Annotated
 
 import ml_dtypes
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from saliency.errors import InputError
@@ -22,6 +23,8 @@ ImagesLike = Annotated[ArrayLike, "n h w c"]
 MapsLike = Annotated[ArrayLike, "n h w"]
 StackedMapsLike = Annotated[ArrayLike, "n *k h w"]  # of k methods, or of one
 BoxesLike = Annotated[ArrayLike, "n 4"]
+
+PerImage = Float[np.ndarray, " n"]  # what measures give: one figure for each image
 
 
 def described(value: object) -> str:

@@ -32,7 +32,7 @@ from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency.errors import InputError
 from saliency.models.classes import match_labels, near_names
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network, check_input
+from saliency.models.network import Network, check_input, upto
 
 Kind = Literal[
     "logit", "logit_before_relu", "log_probability", "probability", "contrast", "finer", "gestalt", "function"
@@ -278,13 +278,8 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
     weights = net.weights
     classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
     return map_batches(
-        lambda i: _logits(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
+        lambda i: upto(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
     )
-
-
-@partial(jax.jit, static_argnames="architecture")
-def _logits(weights: Weights, x: Array, *, architecture: Architecture) -> Array:
-    return architecture.upto(weights, x)
 
 
 def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:

@@ -169,9 +169,6 @@ def layers(method: Method, fuse: Fuse = "mean", layers: Sequence[str] | None = N
     def at(x: np.ndarray, o: Options) -> Copy:
         return x, o, _same
 
-    def cost(net: Network, size: Pair, o: Options) -> Cost:
-        return _sum([method.cost(net, size, replace(o, layer=one)) for one in chosen(net)])
-
     said = f"The {fuse} of the maps at the last layer of every resolution, each scaled to 1"
     found = _wrapped(
         f"layers-{fuse}",
@@ -182,12 +179,12 @@ def layers(method: Method, fuse: Fuse = "mean", layers: Sequence[str] | None = N
         lambda maps: np.asarray(fused(jnp.asarray(maps), fuse)),
     )
 
-    def of_layers(net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost:
+    def cost(net: Classifier, size: Pair, options: Options = DEFAULTS) -> Cost:
         method.cost(net, size, options)  # refuses what does not suit
         assert isinstance(net, Network)
-        return cost(net, size, options)
+        return _sum([method.cost(net, size, replace(options, layer=one)) for one in chosen(net)])
 
-    return replace(found, cost=of_layers, layered=False)
+    return replace(found, cost=cost, layered=False)
 
 
 WRAPPERS: Mapping[str, Callable[[Method], Method]] = {

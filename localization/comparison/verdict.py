@@ -37,12 +37,11 @@ def verdict(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples:
     known = [name for name in same if learned[name]["ms_per_image"] is not None]
     cheapest = min(known, key=lambda name: learned[name]["ms_per_image"], default=best)
     against_cheapest = _tested(learned, right, images, cheapest)
-    price = learned[cheapest]["ms_per_image"] or 0.0
+    price = _ms(learned[cheapest])
     for_nothing = [
         one
         for one in against_cheapest
-        if (learned[one["method"]]["ms_per_image"] or 0) > 1.5 * price
-        and not (one["holm"] <= LEVEL and one["difference"] > 0)
+        if _ms(learned[one["method"]]) > 1.5 * price and not (one["holm"] <= LEVEL and one["difference"] > 0)
     ]
     return {
         "level": LEVEL,

@@ -1,12 +1,9 @@
 """How a map's values are spread: over few pixels or many."""
 
 import numpy as np
-from jaxtyping import Float
 
-from saliency._checks import MapsLike, as_maps, number
+from saliency._checks import MapsLike, PerImage, as_maps, number
 from saliency.maps.status import usable
-
-PerImage = Float[np.ndarray, " n"]
 
 
 def sparsity(maps: MapsLike) -> PerImage:

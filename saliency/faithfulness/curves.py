@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import ImagesLike, MapsLike, as_maps, whole
+from saliency._checks import ImagesLike, MapsLike, PerImage, as_maps, whole
 from saliency.errors import InputError
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.gradient import Progress
@@ -18,8 +18,6 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Target, last_layer
-
-PerImage = Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)

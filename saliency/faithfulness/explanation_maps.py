@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from saliency._checks import ImagesLike, MapsLike
+from saliency._checks import ImagesLike, MapsLike, PerImage
 from saliency.faithfulness.curves import class_scores, paired_maps
 from saliency.maps.black_box import of_each
 from saliency.maps.gradient import Progress
@@ -14,8 +13,6 @@ from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Target, last_layer
-
-PerImage = Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)

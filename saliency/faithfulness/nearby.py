@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import ImagesLike, MapsLike, kind_of, number, whole
+from saliency._checks import ImagesLike, MapsLike, PerImage, kind_of, number, whole
 from saliency.faithfulness.curves import paired_maps
 from saliency.faithfulness.pairs import rank_correlation
 from saliency.maps.status import usable
@@ -14,8 +14,6 @@ from saliency.models.black_box import Classifier, classifier_input
 from saliency.options.methods import Options
 from saliency.scores import Score, Target, last_layer
 from saliency.wrappers import settled
-
-PerImage = Float[np.ndarray, " n"]
 
 
 def stability(

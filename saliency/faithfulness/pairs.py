@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import MapsLike, as_maps, number
+from saliency._checks import MapsLike, PerImage, as_maps, number
 from saliency.errors import InputError
 from saliency.maps.ranks import rank_correlations, top_overlaps
-
-PerImage = Float[np.ndarray, " n"]
 
 
 def rank_correlation(a: MapsLike, b: MapsLike) -> PerImage:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from saliency._checks import ImagesLike, MapsLike, as_array, number, one_of, whole
+from saliency._checks import ImagesLike, MapsLike, PerImage, as_array, number, one_of, whole
 from saliency.errors import InputError
 from saliency.faithfulness.curves import paired_maps
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
@@ -16,7 +16,6 @@ from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Target, last_layer
 
-PerImage = Float[np.ndarray, " n"]
 Masks = Bool[np.ndarray, "k h w"]
 By = Literal["rank", "value"]
 

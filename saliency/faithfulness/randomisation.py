@@ -3,9 +3,8 @@
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
-from saliency._checks import ImagesLike, MapsLike, kind_of, one_of, whole
+from saliency._checks import ImagesLike, MapsLike, PerImage, kind_of, one_of, whole
 from saliency.errors import InputError
 from saliency.faithfulness.complexity import entropy
 from saliency.faithfulness.pairs import rank_correlation
@@ -16,7 +15,6 @@ from saliency.options.methods import Options
 from saliency.scores import Target, class_count
 from saliency.wrappers import settled
 
-PerImage = Float[np.ndarray, " n"]
 Order = Literal["cascade", "single"]
 
 

@@ -6,12 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from saliency._checks import MapsLike, as_array, as_maps, described, number, whole
+from saliency._checks import MapsLike, PerImage, as_array, as_maps, described, number, whole
 from saliency.errors import InputError
 from saliency.maps.ranks import descending_rank
 from saliency.maps.status import usable
 
-PerImage = Float[np.ndarray, " n"]
 Boxes = np.ndarray | Sequence[ArrayLike]  # [n, 4], or for each image [m, 4]
 
 

@@ -1,5 +1,6 @@
 """Shapley values of segments by permutations: what each adds to the score as it joins those before it."""
 
+from functools import cache, partial
 from itertools import permutations
 from math import factorial
 
@@ -46,15 +47,13 @@ def shapley_maps(
     [0.5, 0.5, 1.0]
     """
     whole("samples", samples, least=1)
+    drawn = cache(partial(orders, samples, seed=seed))  # once for a number of segments, not for an image
     asked = ask(
-        net, x, lambda k: growing(orders(samples, k, seed)), segmentation=segmentation, segments=segments, fill=fill,
+        net, x, lambda k: growing(drawn(k)), segmentation=segmentation, segments=segments, fill=fill,
         seed=seed, score=score, target=target, preprocess=preprocess, progress=progress,
     )  # fmt: skip
     return asked.maps(
-        [
-            shapley_values(scores, orders(samples, shown.shape[1], seed))
-            for shown, scores in zip(asked.coalitions, asked.scores)
-        ]
+        [shapley_values(scores, drawn(shown.shape[1])) for shown, scores in zip(asked.coalitions, asked.scores)]
     )
 
 

@@ -4,6 +4,7 @@ Maps are float32 `[n, h, w]`: each segment's coefficient at its pixels, positive
 score.
 """
 
+from functools import cache, partial
 from itertools import product
 from math import comb
 from typing import Literal, get_args
@@ -162,13 +163,14 @@ def kernel_shap_maps(
     [0.5, 0.5, 1.0]
     """
     whole("masks", masks, least=2)
+    drawn = cache(partial(kernel_shap_masks, masks, seed=seed))  # once for a number of segments, not for an image
     asked = ask(
-        net, x, lambda k: kernel_shap_masks(masks, k, seed)[0], segmentation=segmentation, segments=segments, fill=fill,
+        net, x, lambda k: drawn(k)[0], segmentation=segmentation, segments=segments, fill=fill,
         seed=seed, score=score, target=target, preprocess=preprocess, progress=progress,
     )  # fmt: skip
     return asked.maps(
         [
-            kernel_shap_values(shown, scores, kernel_shap_masks(masks, shown.shape[1], seed)[1])
+            kernel_shap_values(shown, scores, drawn(shown.shape[1])[1])
             for shown, scores in zip(asked.coalitions, asked.scores)
         ]
     )

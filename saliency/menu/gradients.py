@@ -172,7 +172,7 @@ METHODS = (
         "What each pixel adds along the line from the fill to the image; the sum is the score's difference:\n"
         "one backward pass a step, times the difference from the fill, summed over the channels.",
         _attribution(lambda o: IntegratedGradients(o.steps)),
-        lambda net, size, o: Cost(o.steps, o.steps),
+        _steps_cost(1),
     ),
     Entry(
         "expected-gradients",

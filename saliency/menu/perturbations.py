@@ -63,6 +63,11 @@ def _by_segments(target: Target, o: Options) -> dict[str, Any]:
     }
 
 
+def _coalitions(maps: Callable[..., np.ndarray]) -> Run:
+    """A method that scores `Options.masks` composites of segments."""
+    return lambda net, x, target, o, progress: maps(net, x, masks=o.masks, progress=progress, **_by_segments(target, o))
+
+
 def _segment_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     """Of superpixels, which each image has in a number of its own, as of a grid of about as many cells."""
     saved = segment_passes_saved(net, size, o.segments, o.score, o.engine) if isinstance(net, Network) else 0.0
@@ -188,9 +193,7 @@ METHODS = (
         "Ribeiro et al. 2016",
         "A linear model of the score near the image, whose inputs are which segments are shown:\n"
         "one forward pass a composite, weighed by its likeness to the image; each segment's coefficient.",
-        lambda net, x, target, o, progress: lime_maps(
-            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
-        ),
+        _coalitions(lime_maps),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,
         random=True,
@@ -202,9 +205,7 @@ METHODS = (
         "Lundberg & Lee 2017",
         "Shapley values of the segments by weighted least squares; they add up to the score less the fill's:\n"
         "one forward pass a coalition of segments, exact where all of them are taken.",
-        lambda net, x, target, o, progress: kernel_shap_maps(
-            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
-        ),
+        _coalitions(kernel_shap_maps),
         lambda net, size, o: Cost(kernel_shap_count(o.masks, o.segment_count(size)), 0),
         black_box=True,
         random=True,
@@ -230,9 +231,7 @@ METHODS = (
         "Fel et al. 2021",
         "The share of the score's variance that a segment takes part in as all of them fade at random:\n"
         "one forward pass a composite of a quasi-random design; says how much, not which way.",
-        lambda net, x, target, o, progress: sobol_maps(
-            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
-        ),
+        _coalitions(sobol_maps),
         _sobol_cost,
         black_box=True,
         random=True,
@@ -244,9 +243,7 @@ METHODS = (
         "Novello et al. 2022",
         "How far the score's distribution depends on whether a segment is shown, by kernels:\n"
         "one forward pass a composite; says how much, not which way.",
-        lambda net, x, target, o, progress: hsic_maps(
-            net, x, masks=o.masks, progress=progress, **_by_segments(target, o)
-        ),
+        _coalitions(hsic_maps),
         lambda net, size, o: Cost(o.masks, 0),
         black_box=True,
         random=True,

@@ -17,7 +17,7 @@ from jax.extend import core
 
 from saliency._checks import described, kind_of, pair, whole
 from saliency.errors import InputError
-from saliency.models.network import Network
+from saliency.models.network import Network, upto
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.tracing.graph import Graph, published
 
@@ -148,7 +148,7 @@ def _compare(
     noise = np.random.default_rng(0).normal(size=(2, *architecture.size, architecture.channels))
     x = np.asarray(net.preprocess.normalise((255 * (0.5 + noise / 6)).clip(0, 255)))
     x = x.astype(architecture.nodes[0].layer.dtype)  # type: ignore[attr-defined]
-    mine = published(np.asarray(forward(net.weights, x, architecture), float), output)
+    mine = published(np.asarray(upto(net.weights, x, architecture=architecture), float), output)
 
     def theirs(x: np.ndarray) -> np.ndarray:
         found = np.asarray(oracle(x), float)
@@ -179,9 +179,6 @@ def _compare(
             f"{source} gives an image other logits when it comes with another one (batch statistics?);"
             " set the model to inference"
         )
-
-
-forward = jax.jit(lambda weights, x, architecture: architecture.upto(weights, x), static_argnums=2)
 
 
 def _first_line(error: BaseException) -> str:

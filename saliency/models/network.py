@@ -78,10 +78,10 @@ class Network:
 
     def __call__(self, x: ImagesLike) -> Float[jax.Array, "n classes"]:
         self.architecture.require_logits()
-        return _upto(self.weights, self._cast(x), None, architecture=self.architecture)
+        return upto(self.weights, self._cast(x), architecture=self.architecture)
 
     def upto(self, x: ImagesLike, layer: str) -> jax.Array:
-        return _upto(self.weights, self._cast(x), self.architecture.require(layer), architecture=self.architecture)
+        return upto(self.weights, self._cast(x), self.architecture.require(layer), architecture=self.architecture)
 
     def _cast(self, x: object) -> jax.Array:
         """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
@@ -108,7 +108,7 @@ class Network:
 
 
 @partial(jax.jit, static_argnames=("layer", "architecture"))
-def _upto(weights: Weights, x: jax.Array, layer: str | None, *, architecture: Architecture) -> jax.Array:
+def upto(weights: Weights, x: jax.Array, layer: str | None = None, *, architecture: Architecture) -> jax.Array:
     return architecture.upto(weights, x, layer)
 
 

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from localization import datasets  # noqa: E402
 from localization.store import open_store  # noqa: E402
 from saliency import Execution, InputError, gradient_maps, load_network, occlusion_maps  # noqa: E402
-from saliency.models.from_jax import forward  # noqa: E402
 from saliency.models.from_onnx import from_onnx, network_of_model, read_model  # noqa: E402
+from saliency.models.network import upto  # noqa: E402
 from saliency.models.preprocessing import Preprocessing  # noqa: E402
 from scripts import cli  # noqa: E402
 from scripts.make_maps import Options  # noqa: E402
@@ -133,7 +133,7 @@ def test_gradients_are_finite_differences(name, rng):
         for place in (0, 3, 1), (111, 64, 0), (200, 223, 2):
             moved = np.repeat(x, 2, 0)
             moved[(slice(None), *place)] += step, -step
-            up, down = np.asarray(forward(net.weights, moved, net.architecture))[:, 7]
+            up, down = np.asarray(upto(net.weights, moved, architecture=net.architecture))[:, 7]
             assert_allclose(signed[place], (up - down) / (2 * step), atol=1e-3 * np.abs(signed).max())
 
 
