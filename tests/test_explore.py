@@ -260,6 +260,7 @@ def test_the_page_in_a_browser(running, tmp_path):
         page.evaluate("document.querySelectorAll('#top button')[1].click(); document.getElementById('make').click()")
         page.until("document.getElementById('said').textContent.startsWith('Done: 3 maps')")
         occlusion = "figure[data-method=occlusion] .view"
+        measured = "[...document.querySelectorAll('.measured dd')].filter(one => one.textContent !== '–').length"
 
         left, top, width, height = page.place(occlusion)
         page.mouse("mouseMoved", left + width / 2, top + height / 2)
@@ -269,12 +270,16 @@ def test_the_page_in_a_browser(running, tmp_path):
         page.mouse("mouseMoved", left + 2, top + 2)
         page.until("document.querySelectorAll('figure[data-method=occlusion] .view rect').length === 4")
 
+        middle = f"document.querySelector({occlusion!r}).getBoundingClientRect().top + scrollY"
+        still = page.evaluate(middle)
         page.mouse("mouseMoved", left + width * 0.2, top + height * 0.3)
         page.mouse("mousePressed", left + width * 0.2, top + height * 0.3, down=True)
         page.mouse("mouseMoved", left + width * 0.5, top + height * 0.5, down=True)
+        page.until(f"{measured} === 6")
+        assert page.evaluate(middle) == still  # what appears while one draws moves no map
         page.mouse("mouseMoved", left + width * 0.7, top + height * 0.9, down=True)
         page.mouse("mouseReleased", left + width * 0.7, top + height * 0.9)
-        page.until("document.querySelectorAll('.measured dd').length === 6")
+        page.until(f"{measured} === 6")
         corners = [int(page.evaluate(f"document.getElementById('{name}').value")) for name in ("x0", "y0", "x1", "y1")]
         np.testing.assert_allclose(corners, [32, 30, 112, 90], atol=2)
 
@@ -322,10 +327,10 @@ def test_the_page_in_a_browser(running, tmp_path):
         for name, value in zip(("x0", "y0", "x1", "y1"), (10, 10, 60, 70)):
             page.evaluate(f"document.getElementById('{name}').focus()")
             page.call("Input.insertText", text=str(value))
-        page.until("document.querySelectorAll('.measured dd').length === 6")
+        page.until(f"{measured} === 6")
         page.evaluate("document.querySelector('#own .view').focus()")
         page.press("Escape")
-        page.until("document.querySelectorAll('.measured dd').length === 0")
+        page.until(f"{measured} === 0")
         assert not page.said
     finally:
         if shots:
