@@ -87,7 +87,10 @@ class NetworkOptions:
         for value in values:
             name, _, file = value.partition("=")
             if not name or name in nets:
-                raise InputError(f"--networks takes NAME or NAME=FILE, each name once, not {value!r}")
+                raise InputError(
+                    f"--networks takes NAME or NAME=FILE, each name once, not {value!r}; two files of one network are"
+                    " compared in Python, by localization.compare_networks"
+                )
             if not file and self.weights is not None:
                 file = str(Path(self.weights).expanduser() / f"{name}.safetensors")
             nets[name] = replace(self, network=name, weights=file or None).load()
@@ -138,6 +141,10 @@ class DataOptions:
         if self.images is not None:
             if self.data_root is not None or self.dataset != "scenes":
                 raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+            of_boxes = {"--split": split or self.split, "--labels": self.labels, "--only": self.only}
+            for name, value in (of_boxes | {"--data-box-format": self.data_box_format}).items():
+                if value is not None:
+                    raise InputError(f"--images takes photos without splits, labels and boxes: leave {name} out, or it")
             return load("folder", self.images, limit=limit, seed=seed)
         if self.data_root is None and self.dataset != "scenes":
             raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")
