@@ -345,7 +345,9 @@ def _sections(one: Explained) -> list[report.Section]:
     width = round(SHOWN * min(1.0, one.aspect))
     drawn = [(panel, panel.drawn(width, round(width / one.aspect))) for panel in one.panels]
     figures = [
-        report.Figure(report.lossy(_png(picture, 0)), f"{panel.title}: {', '.join(words)}", f"{one.name}: {panel.title}")
+        report.Figure(
+            report.lossy(_png(picture, 0)), f"{panel.title}: {', '.join(words)}", f"{one.name}: {panel.title}"
+        )
         for (panel, picture), words in zip(drawn, [["what the network sees"], *(panel.lines for panel, _ in drawn[1:])])
     ]
     how = [f"{look.method}: {METHODS[look.method].summary.replace(chr(10), ' ')}" for look in one.looks]

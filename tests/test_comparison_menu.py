@@ -8,7 +8,7 @@ import pytest
 from localization.comparison import CompareOptions, budget, compare, seeds
 from localization.comparison.budget import Choice
 from localization.comparison.report import _best_of_families, best_of_each
-from localization.comparison.verdict import paragraph
+from localization.comparison.verdict import paragraph, routes_paragraph
 from localization.statistics import holm, mcnemar_exact
 from saliency import InputError
 from saliency.faithfulness import MEASURES
@@ -124,6 +124,41 @@ def test_the_verdict_rests_on_the_images_own_hits(found):
     assert all(prices[name] > 1.5 * prices[own["cheapest"]] for name in own["for_nothing"])
     said = paragraph(own, found.results["test"])
     assert own["best"] in said and said in found.files["report.html"].decode().replace("&#39;", "'")
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_linear_map_is_set_against_the_heuristic_of_the_same_map(found):
+    own = found.results["by_route"]
+    assert own and [one["difference"] for one in own] == sorted(one["difference"] for one in own)
+    for one in own:
+        right = {
+            route: np.array(
+                [float(i["iou"]) > 0.5 for i in found.images if (i["method"], i["route"]) == (one["method"], route)]
+            )
+            for route in ("linear map", "heuristic")
+        }
+        assert one["difference"] == pytest.approx(right["linear map"].mean() - right["heuristic"].mean())
+        assert (
+            one["p"] == pytest.approx(mcnemar_exact(right["linear map"], right["heuristic"]).p)
+            and one["holm"] >= one["p"]
+        )
+    assert routes_paragraph(own) in found.files["report.html"].decode().replace("&#39;", "'")
+
+
+def test_a_linear_map_that_is_behind_is_named():
+    def one(method, difference, holm):
+        return {
+            "method": method,
+            "difference": difference,
+            "low": difference - 0.1,
+            "high": difference + 0.1,
+            "holm": holm,
+        }
+
+    said = routes_paragraph([one("a", -0.3, 0.001), one("b", -0.02, 0.6), one("c", 0.2, 0.01), one("d", 0.0, 1.0)])
+    assert "4 methods" in said and "better for certain of 1." in said
+    assert "Worse for certain: a -30.0 [-40.0, -20.0]." in said and "may be chance: b -2.0 [-12.0, +8.0]." in said
+    assert "Worse for certain: none." in routes_paragraph([one("d", 0.0, 1.0)])
 
 
 def test_the_paragraph_says_what_was_found():
