@@ -44,7 +44,7 @@ def ilsvrc_dogs(shared: Path, cache: Path, quiet: bool) -> dict[str, Any]:
 
     def add(method: str, protocol: str, route: str, row: dict[str, Any]) -> None:
         figure = row["figure"]
-        kept = {key: plain(row[key]) for key in ("small", "chosen", "paired") if key in row}
+        kept: dict[str, Any] = {key: plain(row[key]) for key in row.keys() & {"small", "chosen", "paired"}}
         own = {"value": figure["value"], "low": figure["low"], "high": figure["high"]}
         rows.append({"method": method, "protocol": protocol, "route": route, **own, **kept})
         print(f"ilsvrc_dogs {method:16} {protocol:12} {route:28} {own['value']:.1%}", flush=True)
