@@ -86,14 +86,15 @@ class NetworkOptions:
         nets: dict[str, Network] = {}
         for value in values:
             name, _, file = value.partition("=")
-            if not name or name in nets:
+            called = re.split(r"[/\\:]", name)[-1].removesuffix(".onnx")  # of a file, or of a function package:function
+            if not called or called in nets:
                 raise InputError(
                     f"--networks takes NAME or NAME=FILE, each name once, not {value!r}; two files of one network are"
                     " compared in Python, by localization.compare_networks"
                 )
-            if not file and self.weights is not None:
+            if not file and self.weights is not None and called == name:
                 file = str(Path(self.weights).expanduser() / f"{name}.safetensors")
-            nets[name] = replace(self, network=name, weights=file or None).load()
+            nets[called] = replace(self, network=name, weights=file or None).load()
         if len(nets) < 2:
             raise InputError("--networks takes two networks at least; for one there is --network")
         return nets

@@ -99,7 +99,7 @@ def several(options: Options) -> int:
 
     if options.maps or options.boxes or options.bundle:
         raise InputError(
-            "--maps, --boxes and --bundle are of no network or of one: compare them under one, by --network"
+            "--maps and --boxes are of no network, and --bundle is of one: compare them under one, by --network"
         )
     nets = options.network.several(options.networks)
     data, train = read(options)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from saliency import InputError
+from saliency import InputError, load_network
 from scripts import cli, compare
+
+
+def mine():
+    return load_network("scenes_cnn")
 
 
 def refused(call) -> str:
@@ -20,7 +24,7 @@ def refused(call) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--networks scenes_cnn vgg16 --bundle b.safetensors", "--bundle are of no network or of one"),
+        ("--networks scenes_cnn vgg16 --bundle b.safetensors", "--bundle is of one"),
         ("--folds 3 --train-split val", "--folds learn from the split that is scored, .* leave --train-split or"),
         ("--folds 3 --n-train 30", "leave --n-train or --folds out"),
         ("--images {folder} --folds 3", "from which nothing is learned: leave --folds out"),
@@ -34,6 +38,15 @@ def test_options_that_exclude_each_other_are_named(tmp_path, words, said):
     """The second one did nothing."""
     options = cli.parse(compare.Options, [*words.format(folder=tmp_path).split(), "--out", str(tmp_path / "out")])
     assert re.search(said, refused(lambda: compare.main(options)))
+
+
+def test_a_function_among_networks_has_the_functions_name():
+    """Its colon was refused as part of a name, so that a network of one's own could not be compared."""
+    given = cli.NetworkOptions().several(["scenes_cnn", "tests.test_inputs_newest:mine"])
+    assert list(given) == ["scenes_cnn", "mine"] and given["mine"].digest == given["scenes_cnn"].digest
+    assert "each name once" in refused(
+        lambda: cli.NetworkOptions().several(["tests.test_inputs_newest:mine", "tests/mine.onnx"])
+    )
 
 
 def test_budget_of_several_networks_is_refused_by_its_option(tmp_path):

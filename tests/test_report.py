@@ -3,6 +3,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 import saliency
 from saliency._files import atomic_write
 from saliency.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
-from saliency.report import record as record_module
 from saliency.report.record import PACKAGES, versions
 
 
@@ -101,7 +101,7 @@ def test_versions_name_the_code_that_ran(monkeypatch, installed, said):
             raise PackageNotFoundError(name)
         return installed
 
-    monkeypatch.setattr(record_module, "version", version)
+    monkeypatch.setattr(sys.modules[versions.__module__], "version", version)
     assert versions() | {"python": ""} == {"python": "", **dict.fromkeys(PACKAGES, "not installed"), "salbox": said}
 
 
