@@ -27,8 +27,8 @@ JOBS = {  # by the name of its folder, a script and its words
     "fit_boxes": "fit_boxes --stores {before}/make_maps --features.size 4 4 --features.profiles 0.1 0.9"
     " --lambdas 0.01 0.1 --few-shot 5 10",
     "compare": "compare --methods gradient-max grad-cam --n-train 120 --n-test 20 --quality 2",
-    "menu": f"{COMPARE} --methods random smooth(grad-cam) segment-occlusion kernel-shap channels --masks 16 --segments 9"
-    " --repeats 2 --quality 2 --measures insertion sparsity stability --keep-bundles",
+    "menu": f"{COMPARE} --methods random smooth(grad-cam) segment-occlusion kernel-shap channels --masks 16"
+    " --segments 9 --repeats 2 --quality 2 --measures insertion sparsity stability --keep-bundles",
     "bundle": f"{COMPARE} --methods grad-cam random --quality 0 --bundle {{before}}/menu/bundles/random.safetensors",
     "networks": f"{COMPARE} --networks scenes_cnn tests.campaigns.runs:second --methods gradient-max --quality 1",
     "explain": "explain {photo} --network scenes_cnn --methods gradient-max grad-cam",
