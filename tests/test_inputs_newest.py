@@ -1,12 +1,16 @@
-"""Inputs of the newest parts, found by trying as a new user would: options that were passed over without a word."""
+"""Inputs of the newest parts, found by trying as a new user would.
+
+Each gave a wrong figure without a word, did nothing, or ended in a traceback; now it is right, or one sentence.
+"""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from saliency import InputError, load_network
+from saliency import METHODS, InputError, explain, faithfulness, load_network, superpixels, wrappers
 from scripts import cli, compare
 
 
@@ -53,3 +57,116 @@ def test_budget_of_several_networks_is_refused_by_its_option(tmp_path):
     options = cli.parse(compare.Options, ["--networks", "scenes_cnn", "scenes_cnn", "--budget", "1"])
     options = replace(options, out=Path(tmp_path / "out"))
     assert "localization.compare_networks" in refused(lambda: compare.main(options))
+
+
+GREY = np.full((1, 4, 6), 0.5)
+MAPS = np.arange(24.0).reshape(1, 4, 6)
+FULL = np.ones((1, 4, 6), bool)
+MASKED = {
+    "relevance_mass": lambda masks: faithfulness.relevance_mass(MAPS, masks),
+    "relevance_rank": lambda masks: faithfulness.relevance_rank(MAPS, masks),
+    "top_in_mask": lambda masks: faithfulness.top_in_mask(MAPS, masks),
+    "roc_auc": lambda masks: faithfulness.roc_auc(MAPS, masks),
+    "pxap": lambda masks: faithfulness.pxap(MAPS, masks),
+    "pxap's ignored": lambda masks: faithfulness.pxap(MAPS, FULL, ignored=masks),
+    "to_quantus": lambda masks: faithfulness.to_quantus(MAPS[..., None], MAPS, 0, masks),
+    "imputation": lambda masks: faithfulness.noisy_linear_imputation(MAPS[..., None], masks),
+    "infidelity": lambda masks: faithfulness.infidelity(total, MAPS[..., None], MAPS, masks=masks, fill=0),
+    "correlation": lambda masks: faithfulness.faithfulness_correlation(
+        total, MAPS[..., None], MAPS, masks=masks, fill=0
+    ),
+}
+
+
+def total(images):
+    return np.asarray(images).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("measure", MASKED)
+@pytest.mark.parametrize("masks", [GREY, GREY * np.nan, np.where(MAPS > 20, 255, 1), -1 * FULL], ids=repr)
+def test_masks_that_are_no_masks(measure, masks):
+    """A share, a number of a class, VOC's 255 beside it and NaN all counted as inside."""
+    assert "must be booleans" in refused(lambda: MASKED[measure](masks))
+
+
+@pytest.mark.parametrize("measure", MASKED)
+def test_masks_as_pictures_have_them(measure):
+    wanted = MASKED[measure](MAPS > 11)
+    for masks in ((MAPS > 11).astype(float), np.where(MAPS > 11, 255, 0).astype(np.uint8), (MAPS > 11).tolist()):
+        np.testing.assert_equal(MASKED[measure](masks), wanted)
+
+
+@pytest.mark.parametrize("measure", ["pointing_game", "energy_pointing_game", "box_masks"])
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        ([[4, 3, 1, 1]], "boxes of image 0 run backwards"),
+        ([[1, 1, np.nan, 3]], "boxes of image 0 hold NaN"),
+        ([[1, 1, np.inf, 3]], "boxes of image 0 hold NaN or infinite"),
+        ([[1, 1, 2, 3, 2, 2, 4, 4]], "boxes must be"),  # two boxes in one row were two to one measure
+        ("abcd", "boxes must be|boxes of as many images"),
+        (7, "boxes must be|boxes of as many images"),
+    ],
+)
+def test_boxes_of_measures(measure, boxes, said):
+    def call():
+        one = getattr(faithfulness, measure)
+        return one(boxes, (4, 6)) if measure == "box_masks" else one(MAPS, boxes)
+
+    assert re.search(said, refused(call))
+
+
+def test_a_row_of_nan_is_no_box_in_every_measure():
+    none = [[np.nan] * 4]
+    assert not faithfulness.box_masks(none, (4, 6)).any()
+    assert np.isnan(faithfulness.pointing_game(MAPS, none)).all()
+    assert np.isnan(faithfulness.energy_pointing_game(MAPS, none)).all()
+    assert "size must be" in refused(lambda: faithfulness.box_masks([[1, 1, 2, 2]], (4.5, 6)))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: wrappers.scale(METHODS["cam"], 0.5), "scales must be a list of numbers"),
+        (lambda: wrappers.scale(METHODS["cam"], [1e9]), "scales must be a finite number above 0 and below 100"),
+        (lambda: wrappers.brightness(METHODS["cam"], "12"), "factors must be a list of numbers"),
+        (lambda: wrappers.layers("grad-cam"), "method must be a Method"),
+        (lambda: wrappers.layers(METHODS["grad-cam"], layers="conv1"), "layers must be a list of texts"),
+        (lambda: faithfulness.road(total, MAPS[..., None], MAPS, shares=0.5), "shares must be a list of numbers"),
+        (lambda: faithfulness.information_curve(total, MAPS[..., None], MAPS, shares=[]), "shares must be one number"),
+        (lambda: faithfulness.agreement([MAPS, MAPS]), "maps must be a Mapping"),
+        (lambda: faithfulness.stability("cam", total, MAPS[..., None], MAPS), "method must be a Method"),
+        (lambda: faithfulness.sanity("cam", mine(), None, MAPS), "method must be a Method"),
+        (lambda: faithfulness.random_logit("cam", mine(), None, MAPS), "method must be a Method"),
+        (lambda: faithfulness.entropy_rise("cam", mine(), None, MAPS), "method must be a Method"),
+        (lambda: faithfulness.to_quantus(MAPS[..., None], MAPS, [-1]), "target must be class indices from 0 on"),
+        (lambda: superpixels(np.linspace(0, 1, 72).reshape(4, 6, 3), "grid"), "multiply it by 255"),
+    ],
+)
+def test_arguments_of_the_newest_functions(call, said):
+    assert said in refused(call)
+
+
+def test_scales_and_factors_of_any_sequence():
+    """An array's truth was asked for."""
+    net = mine()
+    x = net.preprocess([np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)])
+    for wrapper in (wrappers.scale, wrappers.brightness):
+        maps = wrapper(METHODS["cam"], np.array([0.5, 1.0])).maps(net, x)
+        np.testing.assert_array_equal(maps, wrapper(METHODS["cam"], (0.5, 1.0)).maps(net, x))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"methods": "edges"}, "methods must be a list of texts, not 'edges'"),
+        ({"names": "ab"}, "names must be a list of texts"),
+        ({"boxes": lambda maps: np.zeros((1, 4))}, "boxes must give one box for each map, [2, 4], not [1, 4]"),
+        ({"boxes": lambda maps: np.zeros((len(maps), 5))}, "[2, 4], not [2, 5]"),
+        ({"boxes": lambda maps: None}, "boxes must be a function that gives one box [4] for each map"),
+        ({"boxes": lambda maps: [[], [[1, 2, 3, 4]]]}, "boxes must be a function that gives one box [4] for each map"),
+    ],
+)
+def test_what_explain_is_given(options, said):
+    photos = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), np.uint8)
+    assert said in refused(lambda: explain(mine(), photos, **{"methods": ["edges"], **options}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from saliency._checks import ImagesLike, MapsLike, as_array, as_images, number, whole
+from saliency._checks import ImagesLike, MapsLike, as_booleans, as_images, number, numbers, whole
 from saliency.errors import InputError
 from saliency.faithfulness.curves import Curves, class_scores, paired_maps
 from saliency.maps.black_box import of_each
@@ -66,10 +66,7 @@ def road(
     >>> found.most.scores.round(3).tolist(), found.least.scores.tolist()
     ([[0.0]], [[100.0]])
     """
-    for one in shares:
-        number("shares", one, above=0, below=1)
-    if not len(shares):
-        raise InputError("shares must be one or more shares of the pixels, not none")
+    shares = numbers("shares", shares, above=0, below=1)
     number("noise", noise, least=0)
     whole("seed", seed)
     x = classifier_input(net, x, last_layer(net, "log_probability"))
@@ -107,7 +104,7 @@ def noisy_linear_imputation(
     [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     x = as_images("x", x)
-    hidden = as_array("hidden", hidden, "booleans [n, h, w]").astype(bool)
+    hidden = as_booleans("hidden", hidden, "[n, h, w]")
     if hidden.shape != x.shape[:3]:
         raise InputError(f"hidden must be {list(x.shape[:3])} as the images are, not {list(hidden.shape)}")
     number("noise", noise, least=0)
