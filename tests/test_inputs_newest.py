@@ -5,12 +5,23 @@ Each gave a wrong figure without a word, did nothing, or ended in a traceback; n
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from saliency import METHODS, InputError, explain, faithfulness, load_network, superpixels, wrappers
+from saliency import (
+    METHODS,
+    InputError,
+    Preprocessing,
+    explain,
+    faithfulness,
+    from_function,
+    load_network,
+    superpixels,
+    wrappers,
+)
 from scripts import cli, compare
 
 
@@ -145,6 +156,14 @@ def test_a_row_of_nan_is_no_box_in_every_measure():
 )
 def test_arguments_of_the_newest_functions(call, said):
     assert said in refused(call)
+
+
+def test_a_network_and_its_entry_are_of_one_size():
+    """Every map refused what the network's own preprocess had made."""
+    call = partial(from_function, lambda params, x: x.mean((1, 2)), {}, size=8)
+    said = refused(lambda: call(preprocess=Preprocessing((8, 16))))
+    assert said == "preprocess makes images of 16x8 px (width x height), and size says 8x8"
+    assert call(preprocess=Preprocessing((8, 8))).preprocess.size == (8, 8)
 
 
 def test_scales_and_factors_of_any_sequence():
