@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localization import CompareOptions, fit_coverage
+from localization import compare as localize_all
+from localization.comparison.maps import tasks
+from localization.datasets import load
 from saliency import (
     METHODS,
     InputError,
@@ -22,7 +26,9 @@ from saliency import (
     superpixels,
     wrappers,
 )
+from saliency import Options as MethodOptions
 from scripts import cli, compare
+from tests.devkits import write_photo
 
 
 def mine():
@@ -189,3 +195,31 @@ def test_scales_and_factors_of_any_sequence():
 def test_what_explain_is_given(options, said):
     photos = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), np.uint8)
     assert said in refused(lambda: explain(mine(), photos, **{"methods": ["edges"], **options}))
+
+
+def test_what_needs_boxes_is_said_where_there_are_none(tmp_path):
+    """Bundles, repeats, measures of boxes and what is to be kept did nothing, without a word."""
+    for i in range(3):
+        write_photo(tmp_path / "photos" / f"{i}.png", (40, 50), i)
+    maps, boxes = np.random.default_rng(0).random((4, 8, 8)), np.tile([[0.0, 0, 4, 4], [3, 2, 8, 8]], (2, 1))
+    fit_coverage(maps, boxes, source={"method": "edges", "dataset": "a"}).save(tmp_path / "a.safetensors")
+    options = CompareOptions(repeats=2, measures=("auc", "sparsity"), keep_bundles=True, quality=1)
+    photos = load("folder", tmp_path / "photos")
+    found = localize_all(mine(), photos, methods=["edges"], bundles=[tmp_path / "a.safetensors"], options=options)
+    assert "bundle of edges, repeats, auc: left out, for there is no box to score against" in found.notes
+    assert "bundles: none is kept, for there is no box to learn from" in found.notes
+
+
+def test_repeats_of_nothing_random_are_said():
+    options = CompareOptions(folds=3, quality=0, repeats=2)
+    found = localize_all(mine(), load("scenes", split="test", limit=12), methods=["edges"], options=options)
+    assert found.notes == ["repeats: none is made, for no method that is compared has chance in it"]
+
+
+def test_measures_without_images_are_refused():
+    assert "quality must be" in refused(lambda: CompareOptions(quality=0, measures=("road",)))
+
+
+def test_all_and_a_wrapper():
+    """Beside "all" every other name was dropped."""
+    assert list(tasks(mine(), ["all", "flip(edges)"], MethodOptions(), ()))[-1] == "flip(edges)"
