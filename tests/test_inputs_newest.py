@@ -28,6 +28,7 @@ from saliency import (
 )
 from saliency import Options as MethodOptions
 from scripts import cli, compare
+from scripts import explain as script
 from tests.devkits import write_photo
 
 
@@ -223,3 +224,11 @@ def test_measures_without_images_are_refused():
 def test_all_and_a_wrapper():
     """Beside "all" every other name was dropped."""
     assert list(tasks(mine(), ["all", "flip(edges)"], MethodOptions(), ()))[-1] == "flip(edges)"
+
+
+@pytest.mark.parametrize(("target", "explained"), [("7", 2), ("2", 7), ("10", 10), (None, None), ("tench", "tench")])
+def test_a_digit_that_is_a_class_name_is_the_name_in_explain_too(target, explained):
+    """It was an index in one script, and the name in the others."""
+    turned = [str(9 - k) for k in range(10)]
+    found = script.class_or_index(target, turned)
+    assert (turned.index(found) if found in turned else found) == explained
