@@ -54,7 +54,7 @@ from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
 from saliency.scores import logits
 
-SCHEMA = 4  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 5  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
