@@ -62,8 +62,9 @@ def test_a_layer_that_something_bypasses_moves_alone(rng):
     net = random_network(squeezenet1_1(4, ((2, 3),), 5, (20, 24)))
     x, layer = rng.normal(size=(1, 20, 24, 3)).astype(np.float32), "fire2_expand1x1"
     activation = np.asarray(net.upto(x, layer))
-    g = jax.grad(lambda more: net.architecture.activations(net.weights, x, added={layer: more})[net.architecture.last][0, 2])
-    derivative = np.asarray(g(np.zeros_like(activation)))
+    run, last = net.architecture.activations, net.architecture.last
+    logit = jax.grad(lambda more: run(net.weights, x, added={layer: more})[last][0, 2])
+    derivative = np.asarray(logit(np.zeros_like(activation)))
     expected = np.maximum((derivative.mean((1, 2), keepdims=True) * activation).sum(-1), 0)
     assert expected.max() > 0
     np.testing.assert_allclose(grad_cam(net, x, target=2, layer=layer, resize=False), expected, rtol=1e-4, atol=1e-8)

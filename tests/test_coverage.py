@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from localization.boxes import iou
-from localization.regression import cells, correction, coverage, rectangles
+from localization.regression import cells, correction, rectangles
+from localization.regression import coverage as fitting
 from localization.regression.cells import Cells, Moments
 from localization.regression.coverage import (
     FOLDS,
@@ -230,8 +231,8 @@ def test_no_cells_are_fitted_twice(rng, monkeypatch):
     """Where the choice looks at every photo, what it has left out is what the fit goes on with: the very same map."""
     maps, boxes = blobs(rng, 30)
     fitted = []
-    plain = coverage._left_out
-    monkeypatch.setattr(coverage, "_left_out", lambda *a: fitted.append(a[2]) or plain(*a))
+    plain = fitting._left_out
+    monkeypatch.setattr(fitting, "_left_out", lambda *a: fitted.append(a[2]) or plain(*a))
     candidates = (*SMALL, Cells((3, 4)))
     found = fit_coverage(maps, boxes, candidates=candidates)
     assert fitted == [Cells((3, 4)), *SMALL]
@@ -239,7 +240,7 @@ def test_no_cells_are_fitted_twice(rng, monkeypatch):
     np.testing.assert_array_equal(found.solution, alone.solution)
     np.testing.assert_array_equal(found.predict(maps), alone.predict(maps))
     fitted.clear()
-    monkeypatch.setattr(coverage, "SEARCHED", 20)
+    monkeypatch.setattr(fitting, "SEARCHED", 20)
     fit_coverage(maps, boxes, candidates=candidates)
     assert len(fitted) == 3  # the last by all 30
 

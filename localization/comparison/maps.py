@@ -183,6 +183,11 @@ def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     return Made(paths, entry, task.base, task.cost(), 1000 * seconds / count, peak / 2**20 if peak else None)
 
 
+def complete(folder: Path, name: str, n: int) -> bool:
+    """Whether all maps of a task are there, of n samples."""
+    return all(_path(folder, name, indices).exists() for indices in shards(n))
+
+
 def _path(folder: Path, name: str, indices: np.ndarray) -> Path:
     return folder / f"{name}-{indices[0]:06d}.npz"
 

@@ -56,9 +56,9 @@ def grad_cam(
     Returns:
         float32 `[n, h, w]`, at least 0.
 
-    The derivative is by what the layer itself gives on; where a skip connection goes round it, what goes that way stays.
+    The derivative is by what the layer itself gives on; what goes round it by a skip connection stays as it is.
 
-    Raises InputError for an unknown layer, for one without a height and width, and for one that the score does not read.
+    Raises InputError for an unknown layer, for one without a height and width, and for one that no score reads.
 
     >>> import numpy as np, saliency
     >>> net = saliency.load_network("scenes_cnn")
