@@ -182,8 +182,8 @@ def _maps(
     layers = architecture.attentions
     if rule == "legrad":
         slopes = _slopes_of_blocks(weights, x, targets, architecture)
-        found = [jax.nn.relu(attention_of(slopes[name], heads)).mean((1, 2)) for name, heads in layers]
-        return _grid(jnp.stack(found).mean(0), architecture, size)
+        tokens = [jax.nn.relu(attention_of(slopes[name], heads)).mean((1, 2)) for name, heads in layers]
+        return _grid(jnp.stack(tokens).mean(0), architecture, size)
     if rule == "rollout":
         found = architecture.activations(weights, x, layers[-1][0])
         blocks = [attention_of(found[name], heads) for name, heads in layers]
