@@ -205,7 +205,16 @@ def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     shard = tmp_path / "maps" / "gradient-max-000000.npz"
     written = shard.stat().st_mtime_ns
     monkeypatch.setattr(run, "keep", lambda *_: None)  # which would put other files in its place
+    asked = []
+    plain = made_maps.task_of
+
+    def told(method, net, settings):
+        task = plain(method, net, settings)
+        return replace(task, run=lambda *given: asked.append(method.name) or task.run(*given))
+
+    monkeypatch.setattr(made_maps, "task_of", told)
     compare.main(options)
+    assert set(asked) == {"occlusion"}  # what is there is not compiled again either
     assert shard.stat().st_mtime_ns == written  # not made again
     assert timeless(results(options)) | {"config": 0} == timeless(results(small)) | {"config": 0}
     assert (tmp_path / "images.csv").read_bytes() == (small.out / "images.csv").read_bytes()
