@@ -157,8 +157,8 @@ def block_ends(architecture: Architecture) -> tuple[str, ...]:
     """The tokens that each block gives on, one layer for each attention.
 
     A block ends with the last layer of tokens that nothing goes round; the last block as many layers after its
-    attention as those before it, so that what follows is the head. Raises InputError where blocks are not alike, as in a
-    function's graph, in which the last sum is part of the norm that alone reads it.
+    attention as those before it, so that what follows is the head. Raises InputError where they do not end alike, as in
+    a function's graph, in which the last sum is part of the norm that alone reads it.
     """
     path = [node.name for node in architecture.ancestors(architecture.last)]
     starts = [path.index(name) for name, _ in attentions(architecture)]
@@ -168,7 +168,7 @@ def block_ends(architecture: Architecture) -> tuple[str, ...]:
     lengths = {max([i - a for i in able if a < i < b], default=0) for a, b in pairwise(starts)}
     ends = [start + length for length in lengths for start in starts]
     alike = len(lengths) == 1 and set(ends) <= set(able)
-    if not alike or len({shapes[path[i]] for i in ends}) > 1:
+    if not alike or len({(architecture.by_name[path[i]].layer, shapes[path[i]]) for i in ends}) > 1:
         raise InputError(
             f"{architecture.name}: LeGrad reads the class off the tokens of every block, of two or more, and not all of"
             " these are layers of their own here; chefer takes this network too"
