@@ -290,7 +290,9 @@ def test_the_page_says_which_methods_do_no_better_than_a_control():
 
 def test_one_photo_by_its_path(small, tmp_path, capsys):
     write_photo(tmp_path / "one.jpg", (70, 50))
-    options = changed(small, images=tmp_path / "one.jpg", occlusion_strides=(), keep_maps=False, out=tmp_path / "out")
+    options = changed(
+        small, images=tmp_path / "one.jpg", n_train=None, occlusion_strides=(), keep_maps=False, out=tmp_path / "out"
+    )
     assert compare.main(options) == 0
     assert "1 test image" in capsys.readouterr().out and results(options)["predictions"][0]["image"] == "one.jpg"
 
