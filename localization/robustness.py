@@ -161,6 +161,7 @@ def augmented_corloc(
     fit, test = (scenes(split, n, seed) for split, n in zip(("train", "test"), map_scenes))
     tune = scenes("train", tune_scenes, seed + 100)  # not those of the linear map
     images, labels, _ = apart(tune.images, tune.labels, np.concatenate([fit.images, test.images]))
+    folder = None if folder is None else Path(folder) / "scenes"  # the digits' networks bear the same names
     nets = train_each(
         net, images, labels, augmentations, epochs=1, rate=1e-3, seed=seed, folder=folder, progress=progress
     )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from saliency._checks import ImagesLike, MapsLike, as_booleans, as_images, number, numbers, whole
 from saliency.errors import InputError
@@ -89,7 +90,7 @@ def road(
 
 
 def noisy_linear_imputation(
-    x: ImagesLike, hidden: Bool[np.ndarray, "n h w"], noise: float = 0.0, seed: int = 0
+    x: ImagesLike, hidden: ArrayLike, noise: float = 0.0, seed: int = 0
 ) -> Float[np.ndarray, "n h w c"]:
     """Images `[n, h, w, c]` whose `hidden` pixels are the weighted mean of their eight neighbours, hidden ones too.
 

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 
 from saliency._checks import ImagesLike, MapsLike, PerImage, as_booleans, number, one_of, whole
 from saliency.errors import InputError
@@ -26,7 +27,7 @@ def infidelity(
     maps: MapsLike,
     *,
     target: Target = None,
-    masks: Masks | None = None,
+    masks: ArrayLike | None = None,
     count: int = 48,
     scaled_at_best: bool = True,
     score: Literal["logit", "log_probability"] = "logit",
@@ -67,7 +68,7 @@ def faithfulness_correlation(
     maps: MapsLike,
     *,
     target: Target = None,
-    masks: Masks | None = None,
+    masks: ArrayLike | None = None,
     count: int = 64,
     share: float = 0.2,
     grid: int | None = 9,
