@@ -25,6 +25,7 @@ from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.maps.status import status
 from saliency.methods import METHODS, Cost, Options
+from saliency.models.classes import near_names
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
@@ -224,10 +225,12 @@ def explain(
     kind_of("options", given, Options, "what the methods share")
     texts("methods", methods if isinstance(methods, str) else list(methods))
     if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+        near = near_names(unknown[0].replace("_", "-"), list(METHODS))
+        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from {', '.join(METHODS)}")
     if not len(methods):
         raise InputError("methods must name at least one method")
-    several: Any = photos if isinstance(photos, list | tuple) or getattr(photos, "ndim", 0) == 4 else [photos]
+    one = isinstance(photos, str | bytes) or not isinstance(photos, Sequence)
+    several: Any = [photos] if one and getattr(photos, "ndim", 0) != 4 else photos
     if not len(several):
         raise InputError("photos must hold at least one photo")
     pixels = [as_photo(photo) for photo in several]
@@ -302,6 +305,8 @@ def _one_each(boxes: object, count: int) -> Float[np.ndarray, "n 4"]:
     found = as_array("boxes", boxes, "a function that gives one box [4] for each map").astype(float)
     if found.shape != (count, 4):
         raise InputError(f"boxes must give one box for each map, [{count}, 4], not {list(found.shape)}")
+    if (found[:, 2:] < found[:, :2]).any():
+        raise InputError("boxes run backwards: they must be x0 y0 x1 y1, not as x y width height would")
     return found
 
 

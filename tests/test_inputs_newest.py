@@ -27,6 +27,7 @@ from saliency import (
     wrappers,
 )
 from saliency import Options as MethodOptions
+from saliency.zeiler_fergus.subjects import unique_names
 from scripts import cli, compare
 from scripts import explain as script
 from tests.devkits import write_photo
@@ -189,6 +190,9 @@ def test_scales_and_factors_of_any_sequence():
         ({"names": "ab"}, "names must be a list of texts"),
         ({"boxes": lambda maps: np.zeros((1, 4))}, "boxes must give one box for each map, [2, 4], not [1, 4]"),
         ({"boxes": lambda maps: np.zeros((len(maps), 5))}, "[2, 4], not [2, 5]"),
+        ({"boxes": lambda maps: np.tile([[9.0, 9, 2, 2]], (len(maps), 1))}, "boxes run backwards"),
+        ({"methods": ["Edges"]}, "unknown method 'Edges'; near it are edges"),
+        ({"methods": ["grad_cam"]}, "unknown method 'grad_cam'; near it are grad-cam"),
         ({"boxes": lambda maps: None}, "boxes must be a function that gives one box [4] for each map"),
         ({"boxes": lambda maps: [[], [[1, 2, 3, 4]]]}, "boxes must be a function that gives one box [4] for each map"),
     ],
@@ -232,3 +236,14 @@ def test_a_digit_that_is_a_class_name_is_the_name_in_explain_too(target, explain
     turned = [str(9 - k) for k in range(10)]
     found = script.class_or_index(target, turned)
     assert (turned.index(found) if found in turned else found) == explained
+
+
+def test_photos_of_a_data_set_long_names_and_folders(tmp_path):
+    """A data set's photos were one photo of four axes, a name of 250 letters a traceback, a folder a damaged image."""
+    found = explain(mine(), load("scenes", split="test", limit=2).images, methods=["edges"])
+    assert len(found.photos) == 2
+    write_photo(tmp_path / f"{'x' * 250}.png", (40, 50))
+    found = explain(mine(), [tmp_path / f"{'x' * 250}.png"] * 2, methods=["edges"])
+    assert [one.name for one in found.photos] == ["x" * 180, f"{'x' * 180}-2"]
+    assert unique_names(["a\0b", "\u202e", "../../evil"]) == ["a_b", "_", "evil"]
+    assert "is a folder, where one photo is needed" in refused(lambda: explain(mine(), tmp_path, methods=["edges"]))

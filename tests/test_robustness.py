@@ -190,7 +190,9 @@ def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypat
     assert augmented_corloc(("cutmix",), folder=tmp_path, **sizes) == rows and len(kept) == 2
     assert digits.exists()  # it was removed, and so every run with both questions ended in an error
     section = studies.corloc_section(rows, sizes["map_scenes"], tmp_path / "page")
-    assert (tmp_path / "page" / "pictures" / "corloc.png").exists() and "1 trainings" in section.text
+    assert (
+        tmp_path / "page" / "pictures" / "corloc.png"
+    ).exists() and "Of 1 training with an augmentation" in section.text
 
 
 @pytest.fixture

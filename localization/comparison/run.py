@@ -60,7 +60,7 @@ from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
 from saliency.errors import InputError
 from saliency.methods import METHODS
-from saliency.models.classes import ClassList, read_classes
+from saliency.models.classes import ClassList, near_names, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
@@ -252,7 +252,8 @@ def _check(
         raise InputError(f"methods must be a list of names, not {methods!r}")
     unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
     if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join((*METHODS, *READERS))}")
+        near = near_names(str(unknown[0]).replace("_", "-"), [*METHODS, *READERS])
+        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from all, {', '.join((*METHODS, *READERS))}")
 
 
 def _path(name: str, value: object) -> Path:
