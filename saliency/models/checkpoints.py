@@ -19,6 +19,7 @@ from saliency.models.network import on_device
 from saliency.models.preprocessing import Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
+FLOAT = np.dtype(np.float32)
 _FEW = 3  # tensors named in an error
 
 
@@ -113,7 +114,7 @@ def imported(
         if "kernel" in shapes:
             found |= _affine(architecture, name, source, layout, tensors, shapes["kernel"])
         # copied: what is mapped stays in a file that may change
-        weights[name] = {part: on_device(value, np.dtype(np.float32)) for part, value in found.items()}
+        weights[name] = {part: on_device(value, FLOAT, shapes[part]) for part, value in found.items()}
         let_go(maps)
     return weights
 
@@ -127,7 +128,7 @@ def _affine(
         kernel = tensors[source.tensor(layout.kernel)]
         if layout.channels_first and len(shape) > 1:
             height, width, inside, outside = _window(architecture, name, shape)
-            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0).reshape(shape)
+            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0)  # a view, not yet `shape`
         if source.bias:
             bias = tensors[source.tensor(layout.bias)]
     if source.norm:

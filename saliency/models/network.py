@@ -118,17 +118,17 @@ def _after(weights: Weights, activation: jax.Array, layer: str, *, architecture:
     return architecture.after(weights, activation, layer)
 
 
-def on_device(value: ArrayLike, dtype: np.dtype | None = None) -> jax.Array:
+def on_device(value: ArrayLike, dtype: np.dtype | None = None, shape: tuple[int, ...] | None = None) -> jax.Array:
     """An array of JAX's own, by one copy and without a program, which `jnp.asarray` compiles for each shape of NumPy's.
 
-    `dtype` is what it becomes (default: what JAX has for NumPy's). A caller may go on to write to its own, so it is
-    copied here: `jax.device_put` takes an aligned one as it lies, with `may_alias=False` too.
+    `dtype` (default: what JAX has for NumPy's) and `shape` are what it becomes. A caller may go on to write to its own,
+    so it is copied here: `jax.device_put` takes an aligned one as it lies, with `may_alias=False` too.
     """
     if not isinstance(value, np.ndarray):
         return jnp.asarray(value)
     own = aligned(value.shape, np.dtype(jax.dtypes.canonicalize_dtype(dtype or value.dtype)))
     np.copyto(own, value, casting="same_kind")
-    return jax.device_put(own)
+    return jax.device_put(own if shape is None else own.reshape(shape))
 
 
 def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w c"]:
