@@ -38,7 +38,7 @@ from localization.comparison.reading import carried_over, localize_channels, nee
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.comparison.seeds import again, spread
-from localization.comparison.verdict import verdict
+from localization.comparison.verdict import by_route, verdict
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
 from localization.regression import CoverageMap, bundle_hash
@@ -389,6 +389,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
         results["verdict"] = verdict(results["rows"], fits, samples)
+        results["by_route"] = by_route(fits, samples)
         results["seeds"] = spread(fits, _of_seeds(job, seeds), samples)
         if job.bundles:
             results["carried"] = carried(results["rows"], fits, samples)

@@ -1,7 +1,6 @@
-"""Map quality against Quantus, where that is installed and means the same: PointingGame has no tolerance there."""
+"""Map quality against Quantus, where that means the same: PointingGame has no tolerance there."""
 
 import warnings
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts.torch_twin import Twin
 from tests.parity.test_networks import images
 
-if not find_spec("quantus"):
-    pytest.skip("quantus is not installed", allow_module_level=True)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import quantus

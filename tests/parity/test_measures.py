@@ -1,7 +1,6 @@
 """Measures of map quality against captum's and Quantus', where they mean the same, on equal perturbations."""
 
 import warnings
-from importlib.util import find_spec
 
 import captum
 import numpy as np
@@ -19,7 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 SIZE, TARGET = (12, 18), [4, 0, 7]
 PLAIN = {"abs": False, "normalise": False, "disable_warnings": True}
-NEEDS_QUANTUS = pytest.mark.skipif(not find_spec("quantus"), reason="quantus is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +75,6 @@ def test_max_sensitivity_is_captums_on_equal_images(net):
     np.testing.assert_allclose(ours.max, theirs.detach().numpy(), rtol=1e-4)
 
 
-@NEEDS_QUANTUS
 def test_what_quantus_says_of_regions_and_spread(net, maps):
     import quantus
 
@@ -102,7 +99,6 @@ def test_what_quantus_says_of_regions_and_spread(net, maps):
         np.testing.assert_allclose(ours, theirs(metric), rtol=1e-4, err_msg=type(metric).__name__)
 
 
-@NEEDS_QUANTUS
 def test_imputation_is_quantus_noisy_linear_imputation_without_the_noise():
     """The reason for no parity of ROAD itself: theirs is the accuracy over all images, ours a probability each, and
     their broadcast of one map to three channels ranks every pixel three times."""
@@ -116,7 +112,6 @@ def test_imputation_is_quantus_noisy_linear_imputation_without_the_noise():
         np.testing.assert_allclose(np.moveaxis(ours[k], -1, 0), theirs.reshape(3, *SIZE), rtol=1e-4, atol=1e-4)
 
 
-@NEEDS_QUANTUS
 def test_the_other_classes_map_as_quantus_random_logit(net):
     import quantus
 
