@@ -114,7 +114,7 @@ def imported(
         if "kernel" in shapes:
             found |= _affine(architecture, name, source, layout, tensors, shapes["kernel"])
         # copied: what is mapped stays in a file that may change
-        weights[name] = {part: on_device(value, FLOAT, shapes[part]) for part, value in found.items()}
+        weights[name] = {part: on_device(value, FLOAT, shapes.get(part)) for part, value in found.items()}
         let_go(maps)
     return weights
 
