@@ -63,8 +63,8 @@ def maps_of(arrays: Iterable[np.ndarray]) -> set[mmap.mmap]:
     found = set()
     for array in arrays:
         base: object = array
-        while isinstance(base, np.ndarray | memoryview):
-            base = base.base if isinstance(base, np.ndarray) else base.obj
+        while base is not None and not isinstance(base, mmap.mmap):  # strided views have an object of their own between
+            base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
         if isinstance(base, mmap.mmap):
             found.add(base)
     return found

@@ -13,6 +13,7 @@ from saliency._memory import ALIGNMENT, aligned, let_go, maps_of
 from saliency._reading import map_tensors
 from saliency.models.checkpoints import exported
 from saliency.models.network import Network, on_device
+from saliency.models.torch_files import read_torch
 from saliency.models.weights import load_network, random_network
 from saliency.models.zoo.alexnet import alexnet
 from saliency.models.zoo.catalogue import SCHEMES
@@ -76,6 +77,17 @@ def test_mapped_tensors_are_those_of_the_file_and_are_there_again_once_let_go(tm
     assert maps_of([written["float32"]]) == set()
 
 
+@pytest.mark.parametrize("save", [save_zip, save_legacy])
+def test_tensors_of_torch_lie_in_their_file_too(save, tmp_path, rng):
+    written = {"kernel": rng.normal(size=(4, 3)).astype(np.float32), "bias": np.ones(4, np.float32)}
+    save(tmp_path / "net.pth", state(written))
+    found = read_torch(tmp_path / "net.pth")
+    maps = maps_of(array.reshape(-1)[1:] for array in found.values())
+    assert len(maps) == 1
+    let_go(maps)
+    np.testing.assert_array_equal(found["kernel"], written["kernel"])
+
+
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "cut.safetensors"
     save_file({"a": np.ones(9, np.float32)}, path)
@@ -87,13 +99,13 @@ def test_a_damaged_file_is_named(tmp_path):
 @pytest.mark.slow  # files of 244 MB, so that what else a process takes is little beside them
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel says how much memory a process takes")
 @pytest.mark.parametrize(
-    "write", [lambda path, tensors: save_file(dict(tensors), path), save_zip, save_legacy], ids=["st", "zip", "legacy"]
+    "write", [lambda path, tensors: save_file(dict(tensors), path), save_zip], ids=["safetensors", "pth"]
 )
 def test_loading_takes_the_weights_and_one_tensor_more(write, tmp_path):
     """Before, the tensors, their transposed copies and JAX's copies of these were all there at once: 732 MB."""
     architecture = alexnet()
     tensors = exported(architecture, SCHEMES["alexnet"][0], random_network(architecture).weights)
-    path = tmp_path / ("net.safetensors" if write not in (save_zip, save_legacy) else "net.pth")
+    path = tmp_path / ("net.pth" if write is save_zip else "net.safetensors")
     write(path, state(tensors))
     sizes = [tensor.nbytes for tensor in tensors.values()]
     said = subprocess.run([sys.executable, "-c", LOADING, path], capture_output=True, text=True, check=True)
