@@ -151,7 +151,10 @@ def paragraph(found: Mapping[str, Any], test: int) -> str:
         " told apart does not say equal."
     )
     if found["controls"]:
-        said += f" Among these are controls, which look at no image of the class: {', '.join(found['controls'])}."
+        said += (
+            " Among these are controls, which know nothing of what this classifier has learned:"
+            f" {', '.join(found['controls'])}."
+        )
     if ms[cheapest] is not None and len(same) > 1:
         said += f" The cheapest of them is {cheapest}, {ms[cheapest]:.3g} ms an image."
     if found["for_nothing"]:

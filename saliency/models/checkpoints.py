@@ -59,10 +59,22 @@ KERAS = Layout("kernel", "bias", ("gamma", "beta", "moving_mean", "moving_varian
 
 
 @dataclass(frozen=True)
+class Renewed:
+    """Weights that came later under the same tensor names, whose photos enter another way. `names` are what the names
+    of their files hold, lower-case, `first` what those of the first weights hold: a version, or the beginning of the
+    file's SHA-256, by which a renamed file is known too."""
+
+    names: tuple[str, ...]
+    first: tuple[str, ...]
+    preprocess: Preprocessing
+
+
+@dataclass(frozen=True)
 class Scheme:
     """A way of publishing a network. `network` is the architecture that such files hold; tensors whose names begin as
     `ignored` says (an auxiliary classifier's, of use in training alone) may be there. Where another network's tensors
-    bear the same names, the file's own name must hold `told_by`; else it may be that network, `otherwise`."""
+    bear the same names, the file's own name must hold `told_by`; else it may be that network, `otherwise`. `renewed`
+    are weights that were published later in the same form."""
 
     title: str
     network: str
@@ -72,6 +84,7 @@ class Scheme:
     ignored: tuple[str, ...] = ()
     told_by: str = ""
     otherwise: str = ""
+    renewed: Renewed | None = None
 
     def layers(self, architecture: Architecture) -> dict[str, Source]:
         """Where the layers of an architecture that may lack a head are."""
