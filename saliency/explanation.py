@@ -16,9 +16,11 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from saliency import report
+from saliency._batches import cores, workers
 from saliency._checks import function, kind_of, texts
 from saliency._files import check_writable, require_all, write_arrays
 from saliency._progress import ProgressCounter
+from saliency.devices import on_cpu
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.maps.status import status
@@ -203,7 +205,8 @@ def explain(
 
     Photos enter as `net.preprocess` says, and a checkpoint's own entry may cut off their border; with
     `net.preprocess = net.preprocess.changed("stretch")` the network sees all of them, as `python -m scripts.explain`
-    has it. A photo's seconds hold compilation, where a method's first map had to be compiled.
+    has it. A photo's seconds hold compilation, where a method's first map had to be compiled; on a CPU methods run side
+    by side, as many as it has cores, and so wait for one another in these seconds.
 
     Raises InputError for photos that cannot be read, unknown methods or classes, and whatever a method does not suit.
 
@@ -272,18 +275,25 @@ def _looks(
     options: Options,
     counter: ProgressCounter,
 ) -> list[list[Look]]:
-    """Every method on every photo; all photos of a method together, as it then plans and compiles once."""
+    """Every method on every photo; all photos of a method together, as it then plans and compiles once. A CPU's cores
+    take a method each: most of a first map is compilation, which keeps one core busy."""
+
+    def made(name: str) -> tuple[np.ndarray, float]:
+        start = time.perf_counter()
+        return METHODS[name].maps(net, x, target=targets, options=options), time.perf_counter() - start
+
     by_method = []
-    for name in methods:
-        method, start = METHODS[name], time.perf_counter()
-        maps = method.maps(net, x, target=targets, options=options)
-        seconds = (time.perf_counter() - start) / len(x)
-        cost = method.cost(net, x.shape[1:3], options)
-        found = np.full((len(x), 4), np.nan) if boxes is None else np.asarray(boxes(maps), float)
-        by_method.append(
-            [Look(name, *one, cost, seconds) for one in zip(maps, map(str, status(maps)), found, strict=True)]
-        )
-        counter.advance(len(x))
+    with workers(min(len(methods), cores()) if on_cpu() else 1) as pool:
+        for name, (maps, seconds) in zip(methods, pool.map(made, methods)):
+            cost = METHODS[name].cost(net, x.shape[1:3], options)
+            found = np.full((len(x), 4), np.nan) if boxes is None else np.asarray(boxes(maps), float)
+            by_method.append(
+                [
+                    Look(name, *one, cost, seconds / len(x))
+                    for one in zip(maps, map(str, status(maps)), found, strict=True)
+                ]
+            )
+            counter.advance(len(x))
     return [list(looks) for looks in zip(*by_method)]
 
 
@@ -297,9 +307,10 @@ def _names(photos: Sequence[Photo], names: Sequence[str] | None) -> list[str]:
     return [Path(file).name or f"photo-{i}" for i, file in enumerate(files, 1)]
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(picture: Image.Image, level: int = 4) -> bytes:
+    """`level` 0 is not compressed; 9 is a tenth smaller than 4, and takes five times as long."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")  # optimised it is a tenth smaller, and takes five times as long
+    picture.save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 
@@ -334,7 +345,9 @@ def _sections(one: Explained) -> list[report.Section]:
     width = round(SHOWN * min(1.0, one.aspect))
     drawn = [(panel, panel.drawn(width, round(width / one.aspect))) for panel in one.panels]
     figures = [
-        report.Figure(report.lossy(_png(picture)), f"{panel.title}: {', '.join(words)}", f"{one.name}: {panel.title}")
+        report.Figure(
+            report.lossy(_png(picture, 0)), f"{panel.title}: {', '.join(words)}", f"{one.name}: {panel.title}"
+        )
         for (panel, picture), words in zip(drawn, [["what the network sees"], *(panel.lines for panel, _ in drawn[1:])])
     ]
     how = [f"{look.method}: {METHODS[look.method].summary.replace(chr(10), ' ')}" for look in one.looks]

@@ -15,7 +15,7 @@ A network with one output and a sigmoid has two classes: 1, whose logit is the o
 A target is a class index per image; -1 stands for the class the network predicts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -112,7 +112,16 @@ class Score:
         if self.kind == "gestalt":
             activation = architecture.upto(weights, x, self.layer_in(architecture))
             return activation.mean(range(1, activation.ndim))
-        activations = architecture.activations(weights, x)
+        return self.of_activations(architecture, weights, architecture.activations(weights, x), targets)
+
+    def of_activations(
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        activations: Mapping[str, Array],
+        targets: Int[Array | np.ndarray, " n"],
+    ) -> Float[Array, " n"]:
+        """The score, from all activations of the network up to its logits; of a Gestalt total there is none."""
         logits = activations[architecture.last]
         targets = _settled(architecture, logits, targets)
         explained = self.explained(architecture)

@@ -86,11 +86,15 @@ class NetworkOptions:
         nets: dict[str, Network] = {}
         for value in values:
             name, _, file = value.partition("=")
-            if not name or name in nets:
-                raise InputError(f"--networks takes NAME or NAME=FILE, each name once, not {value!r}")
-            if not file and self.weights is not None:
+            called = re.split(r"[/\\:]", name)[-1].removesuffix(".onnx")  # of a file, or of a function package:function
+            if not called or called in nets:
+                raise InputError(
+                    f"--networks takes NAME or NAME=FILE, each name once, not {value!r}; two files of one network are"
+                    " compared in Python, by localization.compare_networks"
+                )
+            if not file and self.weights is not None and called == name:
                 file = str(Path(self.weights).expanduser() / f"{name}.safetensors")
-            nets[name] = replace(self, network=name, weights=file or None).load()
+            nets[called] = replace(self, network=name, weights=file or None).load()
         if len(nets) < 2:
             raise InputError("--networks takes two networks at least; for one there is --network")
         return nets
@@ -138,6 +142,10 @@ class DataOptions:
         if self.images is not None:
             if self.data_root is not None or self.dataset != "scenes":
                 raise InputError("--images takes photos without boxes: leave --dataset and --data-root out, or it")
+            of_boxes = {"--split": split or self.split, "--labels": self.labels, "--only": self.only}
+            for name, value in (of_boxes | {"--data-box-format": self.data_box_format}).items():
+                if value is not None:
+                    raise InputError(f"--images takes photos without splits, labels and boxes: leave {name} out, or it")
             return load("folder", self.images, limit=limit, seed=seed)
         if self.data_root is None and self.dataset != "scenes":
             raise InputError(f"--data-root is needed: the folder in which the {self.dataset} data set lies")

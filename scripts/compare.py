@@ -97,11 +97,13 @@ def several(options: Options) -> int:
     from localization.comparison import compare_networks
     from localization.comparison.networks import answer
 
-    if options.maps or options.boxes:
-        raise InputError("--maps and --boxes are of no network: compare them under one, by --network")
+    if options.maps or options.boxes or options.bundle:
+        raise InputError(
+            "--maps and --boxes are of no network, and --bundle is of one: compare them under one, by --network"
+        )
     nets = options.network.several(options.networks)
     data, train = read(options)
-    with cli.progress("map", options.quiet) as progress:
+    with cli.as_options(options), cli.progress("map", options.quiet) as progress:
         found = compare_networks(
             nets, data, train, methods=options.methods, classes=options.network.classes, options=options.compare,
             folder=options.out, progress=progress, command=cli.command(),
@@ -114,6 +116,16 @@ def read(options: Options) -> "tuple[Dataset, Dataset | None]":
     """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
     data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
     sizes = SCENES if data.images is None and data.dataset == "scenes" else {}
+    learned = {"--train-split": options.train_split, "--n-train": options.n_train}
+    told = [name for name, value in learned.items() if value is not None]
+    if told and options.compare.folds is not None:
+        raise InputError(
+            f"--folds learn from the split that is scored, each from the others: leave {told[0]} or --folds out"
+        )
+    if data.images is not None and (told or options.compare.folds is not None):
+        raise InputError(
+            f"--images takes photos without boxes, from which nothing is learned: leave {[*told, '--folds'][0]} out"
+        )
     if data.images is not None:
         return data.load(seed=seed, limit=scored), None
     if options.compare.folds is None:

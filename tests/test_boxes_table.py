@@ -137,3 +137,18 @@ def test_the_docs_tables_are_those_of_the_figures():
     assert made
     for name, one in made.items():
         assert one in text, f"docs/boxes.md lacks the table of {name}, or shows another one"
+
+
+def test_protocols_stand_side_by_side_and_learned_boxes_beside_their_heuristics():
+    one = {"value": 0.5, "low": 0.4, "high": 0.6}
+    paired = {"against": "heuristic", "difference": 0.1, "low": -0.02, "high": 0.2}
+    figures = [
+        {"method": "grad-cam", "protocol": "maxboxacc", "route": "oracle threshold", **one},
+        {"method": "grad-cam", "protocol": "gt-known", "route": "linear map", **one, "paired": paired},
+        {"method": "grad-cam", "protocol": "top1-loc", "route": "linear map", **one},
+    ]
+    head, _, *lines = tables({"ilsvrc_dogs": {"figures": figures}})["ilsvrc_dogs"].splitlines()
+    assert head == "| method | box by | maxboxacc | gt-known | top1-loc | gt-known against |"
+    assert lines[0] == "| grad-cam | oracle threshold | 50.0 [40.0, 60.0] |  |  |  |"
+    both = "50.0 [40.0, 60.0] | 50.0 [40.0, 60.0]"
+    assert lines[1] == f"| grad-cam | linear map |  | {both} | heuristic +10.0 [-2.0, +20.0] |"

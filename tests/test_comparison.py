@@ -11,6 +11,7 @@ import pytest
 from localization.boxes import map_to_photo
 from localization.channels import read_channels
 from localization.comparison import CompareOptions, Comparison, compare
+from localization.comparison.maps import Task, make
 from localization.comparison.samples import gathered
 from localization.datasets import load
 from localization.external import external_maps
@@ -82,6 +83,27 @@ def test_maps_that_are_the_true_box_are_right_under_every_entry(tmp_path, mode, 
     data = voc(tmp_path / "VOC", size=size, sides=(24, 20))  # of one area, which is what the heuristic can learn
     found = compare(network(mode), data, methods=EDGES, maps={"truth": truth(tmp_path / "maps", data)}, options=OPTIONS)
     assert share(found, "truth", "heuristic") == share(found, "truth", "linear map") == 1
+
+
+def test_classes_of_one_photo_share_the_map_that_explains_the_same(tmp_path):
+    """And what a map costs is stated for each that was made."""
+    both = [voc_object("cat", (3, 3, 30, 30)), voc_object("dog", (35, 5, 70, 50))]
+    write_voc(tmp_path / "data", {f"{i:03d}": both if i % 2 else both[:1] for i in range(5)}, (60, 80))
+    samples = gathered(network(), load("voc", tmp_path / "data", split="trainval"), folds=2)
+    asked = []
+
+    def run(net, x, targets):
+        asked.append(len(x))
+        return {"maps": x[..., 0] + targets[:, None, None]}
+
+    for name, targets in {"same": np.full(7, 3), "own": np.arange(7)}.items():
+        task = Task("edges", run, lambda: METHODS["edges"].cost(network(), (24, 32)))
+        made = make({name: task}, samples, targets, tmp_path / "maps", lambda done, total: None)[name]
+        expected = samples.input(range(7))[..., 0] + targets[:, None, None]
+        np.testing.assert_allclose(made.maps(np.arange(7)), expected)
+        told = np.load(made.shards[0])
+        assert made.ms == pytest.approx(1000 * float(told["seconds"]) / asked[-1])
+    assert len(samples) == 7 and asked == [5, 7]
 
 
 def test_kept_maps_of_a_crop_say_where_they_lie(tmp_path):

@@ -1,6 +1,7 @@
 """A comparison of the whole menu: what a budget takes, what the seed does, which methods can be told apart."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from localization.comparison import CompareOptions, budget, compare, seeds
 from localization.comparison.budget import Choice
 from localization.comparison.report import _best_of_families, best_of_each
-from localization.comparison.verdict import paragraph
+from localization.comparison.verdict import by_route, paragraph, routes_paragraph
 from localization.statistics import holm, mcnemar_exact
 from saliency import InputError
 from saliency.faithfulness import MEASURES
@@ -124,6 +125,42 @@ def test_the_verdict_rests_on_the_images_own_hits(found):
     assert all(prices[name] > 1.5 * prices[own["cheapest"]] for name in own["for_nothing"])
     said = paragraph(own, found.results["test"])
     assert own["best"] in said and said in found.files["report.html"].decode().replace("&#39;", "'")
+
+
+def test_the_linear_map_is_set_against_the_heuristic_of_the_same_map():
+    n, right, wrong = 20, np.array([0.0, 0, 4, 4]), np.array([5.0, 5, 9, 9])
+    hit = {"a": {"linear map": np.arange(n) < 5, "heuristic": np.arange(n) < 15}}
+    hit |= {
+        "b": {"linear map": np.arange(n) < 12, "heuristic": np.arange(n) < 12},
+        "c": {"heuristic": np.arange(n) < 9},
+    }
+    fits = {
+        name: SimpleNamespace(
+            boxes={(name, route): np.where(own[:, None], right, wrong) for route, own in routes.items()}
+        )
+        for name, routes in hit.items()
+    }
+    samples = SimpleNamespace(true=[right[None]] * n, test=np.arange(n), images=np.arange(n))
+    first, second = by_route(fits, samples)
+    assert (first["method"], second["method"]) == ("a", "b") and first["difference"] == pytest.approx(-0.5)
+    assert first["p"] == pytest.approx(mcnemar_exact(*hit["a"].values()).p) and first["holm"] == 2 * first["p"] < 0.05
+    assert second["difference"] == second["low"] == second["high"] == 0 and second["holm"] == 1
+
+
+def test_a_linear_map_that_is_behind_is_named():
+    def one(method, difference, holm):
+        return {
+            "method": method,
+            "difference": difference,
+            "low": difference - 0.1,
+            "high": difference + 0.1,
+            "holm": holm,
+        }
+
+    said = routes_paragraph([one("a", -0.3, 0.001), one("b", -0.02, 0.6), one("c", 0.2, 0.01), one("d", 0.0, 1.0)])
+    assert "4 methods" in said and "better for certain of 1." in said
+    assert "Worse for certain: a -30.0 [-40.0, -20.0]." in said and "may be chance: b -2.0 [-12.0, +8.0]." in said
+    assert "Worse for certain: none." in routes_paragraph([one("d", 0.0, 1.0)])
 
 
 def test_the_paragraph_says_what_was_found():

@@ -14,6 +14,7 @@ from sklearn.linear_model import Ridge
 
 from localization.boxes import iou
 from localization.regression import cells, correction, rectangles
+from localization.regression import coverage as fitting
 from localization.regression.cells import Cells, Moments
 from localization.regression.coverage import (
     FOLDS,
@@ -224,6 +225,24 @@ def test_boxes_are_found_where_the_maps_show_them(rng, several):
     assert coverage.shape == (160, 6, 7)
     true = cells.covered(shares(boxes), (6, 7))
     assert np.corrcoef(coverage.ravel(), true.ravel())[0, 1] > 0.9
+
+
+def test_no_cells_are_fitted_twice(rng, monkeypatch):
+    """Where the choice looks at every photo, what it has left out is what the fit goes on with: the very same map."""
+    maps, boxes = blobs(rng, 30)
+    fitted = []
+    plain = fitting._left_out
+    monkeypatch.setattr(fitting, "_left_out", lambda *a: fitted.append(a[2]) or plain(*a))
+    candidates = (*SMALL, Cells((3, 4)))
+    found = fit_coverage(maps, boxes, candidates=candidates)
+    assert fitted == [Cells((3, 4)), *SMALL]
+    alone = fit_coverage(maps, boxes, candidates=(found.cells,))
+    np.testing.assert_array_equal(found.solution, alone.solution)
+    np.testing.assert_array_equal(found.predict(maps), alone.predict(maps))
+    fitted.clear()
+    monkeypatch.setattr(fitting, "SEARCHED", 20)
+    fit_coverage(maps, boxes, candidates=candidates)
+    assert len(fitted) == 3  # the last by all 30
 
 
 def test_a_mirrored_photo_gives_the_mirrored_box(rng):

@@ -1,12 +1,15 @@
 """Which engine is done first: by images, by what is compiled, and always the same numbers."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saliency import Execution, occlusion_maps
 from saliency.models.weights import load_network, random_network
+from saliency.models.zoo.catalogue import ARCHITECTURES
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import choice, maps
@@ -92,6 +95,20 @@ def test_all_ways_give_the_same_scores(monkeypatch, rng):
         scores.append(occlusion_maps(net, x, **given).scores)
     for own in scores[1:]:
         np.testing.assert_allclose(own, scores[0], atol=1e-5 * np.abs(scores[0]).max())
+
+
+def test_compilation_is_expected_as_it_was_measured():
+    """Within a factor of 1.7: of five networks, from one group of positions to nine, on a machine with other work."""
+    file = Path(__file__).parents[1] / "data" / "benchmarks" / "compiling.json"
+    ratios = {}
+    for row in json.loads(file.read_text())["rows"]:
+        net = ARCHITECTURES[row["network"]]()
+        windows = Windows(net.size, (row["patch"],) * 2, (row["stride"],) * 2)
+        found = {one.name: one for one in choices(net, windows, Score())}
+        ratios[row["network"], row["way"]] = found[row["way"]].compiling / row["seconds"]
+    assert len({net for net, _ in ratios}) == 5 and len(ratios) >= 20
+    assert 1 / 1.7 < min(ratios.values()) and max(ratios.values()) < 1.7, ratios
+    assert 0.9 < np.median(list(ratios.values())) < 1.1
 
 
 def test_a_steady_call_does_not_look_at_the_past(monkeypatch):

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from threading import Barrier
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 import saliency
 from localization.heuristics import Heuristic
-from saliency import InputError, explain, load_network
+from saliency import InputError, explain, explanation, load_network
 from saliency._reading import read_arrays
 from saliency.models import packages
 from saliency.models.packages import imagenet_names, packaged_weights
@@ -45,6 +47,20 @@ def test_rows_say_what_the_methods_say(net, photos):
             np.testing.assert_allclose(look.map, saliency.METHODS[look.method].maps(net, own[None])[0], atol=1e-5)
             assert look.cost == saliency.METHODS[look.method].cost(net, own.shape[:2])
     assert found.rows[0]["x0"] is None and "no box" in found.table()
+
+
+def test_methods_run_side_by_side_on_a_cpu(net, photos, monkeypatch):
+    met = Barrier(2, timeout=30)
+
+    def maps(net, x, *, target, options):
+        met.wait()  # alone it would wait for ever
+        return np.tile(np.arange(x.shape[2], dtype=np.float32), (len(x), x.shape[1], 1))
+
+    one = SimpleNamespace(maps=maps, cost=saliency.METHODS["edges"].cost)
+    monkeypatch.setattr(explanation, "METHODS", {"first": one, "second": one})
+    monkeypatch.setattr(explanation, "cores", lambda: 2)
+    found = explain(net, photos[:1], methods=["first", "second"])
+    assert [look.method for look in found.photos[0].looks] == ["first", "second"]
 
 
 def test_the_page_has_a_picture_for_each_look(net, photos, tmp_path):

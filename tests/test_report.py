@@ -3,14 +3,18 @@ import hashlib
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import saliency
 from saliency._files import atomic_write
 from saliency.report import Figure, Section, Table, content_hash, plain, record, write_csv, write_json, write_page
+from saliency.report.record import PACKAGES, versions
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,26 @@ def test_a_record_names_versions_and_seed():
     assert origin["inputs"] == "abc"
     assert origin["config"] == {"out": "o", "size": [3, 4]}
     assert {"jax", "numpy", "python"} <= set(origin["versions"])
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        (saliency.__version__, saliency.__version__),
+        (None, f"{saliency.__version__}, a checkout (not installed)"),
+        ("0.0.1", f"{saliency.__version__}, a checkout (0.0.1 is installed)"),
+    ],
+)
+def test_versions_name_the_code_that_ran(monkeypatch, installed, said):
+    """From a checkout it was "not installed", or the version of another copy."""
+
+    def version(name: str) -> str:
+        if installed is None or name != "salbox":
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(sys.modules[versions.__module__], "version", version)
+    assert versions() | {"python": ""} == {"python": "", **dict.fromkeys(PACKAGES, "not installed"), "salbox": said}
 
 
 def test_floats_of_a_table_have_its_decimals(tmp_path):

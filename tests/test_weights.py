@@ -1,7 +1,10 @@
 """Checkpoints: ours and published names in and out, and one clear sentence for every file that will not do."""
 
+import hashlib
 import json
 import sys
+import warnings
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 
@@ -257,6 +260,64 @@ def test_hub(monkeypatch, tensors, tmp_path):
     assert net.provenance["file"] == "someone/squeezenet"
     (tmp_path / "config.json").write_text("{}")
     assert "does not state timm's preprocessing" in refusal("squeezenet1_1", "someone/squeezenet")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"crop_mode": "border"}, "crop_mode 'border' is not known here"),
+        ({"interpolation": "random"}, "interpolation must be one of"),
+        ({"crop_pct": None}, "does not state timm's preprocessing"),
+        ({"input_size": 224}, "does not state timm's preprocessing"),
+    ],
+)
+def test_an_entry_that_is_not_here_is_no_failed_download(monkeypatch, tensors, tmp_path, changed, said):
+    save_file(tensors, tmp_path / "model.safetensors")
+    entry = {"input_size": [3, 224, 224], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"pretrained_cfg": {**entry, "interpolation": "bicubic", "crop_mode": "center", **changed}})
+    )
+    hub(monkeypatch, lambda repository, file: str(tmp_path / file))
+    message = refusal("squeezenet1_1", "someone/squeezenet")
+    assert said in message and "fetched" not in message
+
+
+def test_hub_stretches_where_the_checkpoint_does(monkeypatch, tensors, tmp_path):
+    """timm's crop_mode was passed over, and a crop taken."""
+    save_file(tensors, tmp_path / "model.safetensors")
+    entry = {"input_size": [3, 224, 224], "crop_pct": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"pretrained_cfg": {**entry, "interpolation": "bicubic", "crop_mode": "squash"}})
+    )
+    hub(monkeypatch, lambda repository, file: str(tmp_path / file))
+    assert load_network("squeezenet1_1", "someone/squeezenet").preprocess.mode == "stretch"
+
+
+@pytest.mark.parametrize(
+    ("file", "shorter", "warned"),
+    [
+        ("resnet-7ebf99e0.safetensors", 232, False),
+        ("resnet-IMAGENET1K_V2.safetensors", 232, False),
+        ("resnet-b0353104.safetensors", 256, False),
+        ("mobilenet_v2.safetensors", 256, True),
+        ("by its digest", 232, False),
+    ],
+)
+def test_torchvisions_two_sets_of_weights(monkeypatch, tmp_path, file, shorter, warned):
+    """IMAGENET1K_V2 was given the first version's entry without a word."""
+    path = tmp_path / ("mobilenet.safetensors" if file == "by its digest" else file)
+    scheme = SCHEMES["mobilenetv2"][0]
+    wanted = shapes(ARCHITECTURES["mobilenetv2"](), scheme)
+    save_file({name: np.full(accepted[0], 0.5, np.float32) for name, accepted in wanted.items()}, path)
+    if file == "by its digest":
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        renewed = replace(scheme.renewed, names=(*scheme.renewed.names, digest))
+        monkeypatch.setitem(SCHEMES, "mobilenetv2", (replace(scheme, renewed=renewed),))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        entry = load_network("mobilenetv2", path).preprocess
+    assert entry.shorter == shorter
+    assert [f"{path}: torchvision has two sets of weights" in str(one.message) for one in said] == [True] * warned
 
 
 def test_hub_out_of_reach(monkeypatch):

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from localization.channels import READERS, Reader, read_channels
 from localization.comparison.samples import Samples
@@ -143,37 +143,49 @@ def _suits(method: Method, net: Network) -> bool:
 def make(
     wanted: Mapping[str, Task], samples: Samples, targets: np.ndarray, folder: Path, progress: Progress
 ) -> dict[str, Made]:
-    """All maps of each task; a shard found in `folder` is not made again, and keeps the time that it took."""
+    """All maps of each task; a shard found in `folder` is not made again, and keeps the time that it took. Samples of
+    one photo whose explained class is the same share a map, for it is made of these two alone."""
     done, total = 0, len(wanted) * len(samples)
     for indices in shards(len(samples)):
         progress(done, total)
         x = None  # read once for all tasks, if there is anything to do
+        pairs = np.stack([samples.images[indices], targets[indices]], 1)
+        _, chosen, row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
         for name, task in wanted.items():
             path = _path(folder, name, indices)
             if not path.exists():
-                x = samples.input(indices) if x is None else x
-                make_shard(path, task, samples.net, x, targets[indices])
+                x = samples.input(indices[chosen]) if x is None else x
+                make_shard(path, task, samples.net, x, targets[indices[chosen]], row.reshape(-1))
             done += len(indices)
             progress(done, total)
     return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
 
 
-def make_shard(path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray) -> None:
-    """The maps of some images on disk, with the time and the memory that they took."""
+def make_shard(
+    path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
+) -> None:
+    """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took."""
     reset_peak_memory()
     start = perf_counter()
     made = task.run(net, x, targets)
     spent = perf_counter() - start
-    write_arrays(path, {**made, "seconds": np.array(spent), "peak": np.array(peak_memory() or 0)})
+    arrays = {name: values[row] for name, values in made.items()}
+    told = {"seconds": spent, "peak": peak_memory() or 0, "count": len(x)}
+    write_arrays(path, arrays | {name: np.array(value) for name, value in told.items()})
 
 
 def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     paths = [_path(folder, name, indices) for indices in shards(len(samples))]
-    spent = [read_back(path, "seconds", "peak") for path in paths]
-    seconds, peak = sum(float(shard["seconds"]) for shard in spent), max(float(shard["peak"]) for shard in spent)
+    told = [read_back(path, "seconds", "peak", "count") for path in paths]
+    seconds, count = (sum(float(one[key]) for one in told) for key in ("seconds", "count"))
+    peak = max(float(one["peak"]) for one in told)
     entry = samples.net.preprocess
-    ms = 1000 * seconds / len(samples)
-    return Made(paths, entry, task.base, task.cost(), ms, peak / 2**20 if peak else None)
+    return Made(paths, entry, task.base, task.cost(), 1000 * seconds / count, peak / 2**20 if peak else None)
+
+
+def complete(folder: Path, name: str, n: int) -> bool:
+    """Whether all maps of a task are there, of n samples."""
+    return all(_path(folder, name, indices).exists() for indices in shards(n))
 
 
 def _path(folder: Path, name: str, indices: np.ndarray) -> Path:

@@ -14,7 +14,7 @@ from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
 from localization.comparison.samples import Samples
 from localization.comparison.seeds import sentence
-from localization.comparison.verdict import paragraph
+from localization.comparison.verdict import paragraph, routes_paragraph
 from localization.metrics import best_iou
 from localization.published import published_rows
 from localization.report import figures
@@ -197,7 +197,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
     origin = {
         key: value
         for key, value in results.items()
-        if key not in ("rows", "paired", "predictions", "quality", "left_out", "notes")
+        if key not in ("rows", "paired", "by_route", "predictions", "quality", "left_out", "notes")
     }
     return page_bytes("Where did the classifier look?", _lead(results), sections, origin, images)
 
@@ -301,8 +301,10 @@ def _box_sections(results: Mapping[str, Any], pictures: Mapping[str, Figure]) ->
             figures=[pictures[name] for name in ("corloc", "cost") if name in pictures],
             folded=True,
         )
-    if found := results.get("verdict"):
-        yield Section("Which can be told apart?", paragraph(found, results["test"]))
+    said = [paragraph(found, results["test"])] if (found := results.get("verdict")) else []
+    said += [routes_paragraph(found)] if (found := results.get("by_route")) else []
+    if said:
+        yield Section("Which can be told apart?", " ".join(said))
     yield Section(
         "Is the difference real?",
         f"Each row against the best one, {rows[0]['method']} through the {rows[0]['route']}, on the same images:"

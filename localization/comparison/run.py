@@ -31,14 +31,26 @@ from localization.comparison.boxes import (
     rows,
 )
 from localization.comparison.budget import Choice, choose
-from localization.comparison.maps import SHARD, Made, Progress, Task, external, keep, make, readings, shards, tasks
+from localization.comparison.maps import (
+    SHARD,
+    Made,
+    Progress,
+    Task,
+    complete,
+    external,
+    keep,
+    make,
+    readings,
+    shards,
+    tasks,
+)
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.reading import carried_over, localize_channels, needs, read_bundle, source_of
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
 from localization.comparison.seeds import again, spread
-from localization.comparison.verdict import verdict
+from localization.comparison.verdict import by_route, verdict
 from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
 from localization.regression import CoverageMap, bundle_hash
@@ -54,7 +66,7 @@ from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
 from saliency.scores import logits
 
-SCHEMA = 4  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 5  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
@@ -148,9 +160,9 @@ def compare(
         return _in_passing(job, tell)
     if found := saved(folder, job.key):
         return found
-    _warm_up(job)  # finds bad settings before anything is written
+    maps_folder = folder / "maps"
+    _warm_up(job, maps_folder)  # finds bad settings before anything is written
     with exclusive_lock(folder):
-        maps_folder = folder / "maps"
         if choice:
             choice.save(folder)
         _reusable(maps_folder, job.key)
@@ -311,13 +323,15 @@ def _check_kept(samples: Samples, options: CompareOptions, their_maps: Mapping[s
         )
 
 
-def _warm_up(job: _Job) -> None:
-    """Compile, which is not timed."""
-    preprocess = job.net.preprocess
+def _warm_up(job: _Job, folder: Path | None = None) -> None:
+    """Compile, which is not timed, for the tasks that have maps left to make in `folder`."""
+    preprocess, left = job.net.preprocess, _tasks(job)
+    if folder is not None and _of(folder, job.key):
+        left = {name: task for name, task in left.items() if not complete(folder, name, len(job.samples))}
     several = default_batch(job.net.architecture, (SHARD, *preprocess.size), job.net.architecture.last)
     first = job.samples.input(range(min(several, len(job.samples))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda one: one.run(job.net, first, np.zeros(len(first), int)), _tasks(job).values()))
+        list(pool.map(lambda one: one.run(job.net, first, np.zeros(len(first), int)), left.values()))
 
 
 def _tasks(job: _Job) -> dict[str, Task]:
@@ -329,10 +343,15 @@ def _tasks(job: _Job) -> dict[str, Task]:
 
 def _reusable(folder: Path, key: str) -> None:
     """Maps in `folder` stay where they were made of the same things."""
-    if folder.exists() and not ((folder / "key").is_file() and (folder / "key").read_text() == key):
+    if folder.exists() and not _of(folder, key):
         shutil.rmtree(folder)  # another run's, or what was left when a kill struck while it was removed
     with atomic_write(folder / "key") as temporary:
         temporary.write_text(key)
+
+
+def _of(folder: Path, key: str) -> bool:
+    """Whether the maps in there were made of the same things."""
+    return (folder / "key").is_file() and (folder / "key").read_text() == key
 
 
 def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
@@ -389,6 +408,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         results["rows"] = rows(fits, samples, costs)
         results["paired"] = paired(results["rows"], fits, samples)
         results["verdict"] = verdict(results["rows"], fits, samples)
+        results["by_route"] = by_route(fits, samples)
         results["seeds"] = spread(fits, _of_seeds(job, seeds), samples)
         if job.bundles:
             results["carried"] = carried(results["rows"], fits, samples)

@@ -8,6 +8,7 @@ import numpy as np
 from localization.comparison.boxes import NONE, Fit
 from localization.comparison.samples import Samples
 from localization.metrics import best_iou, hits
+from localization.routes import HEURISTIC, LINEAR
 from localization.statistics import holm, mcnemar_exact, paired_difference
 from saliency.methods import METHODS
 
@@ -60,6 +61,39 @@ def verdict(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples:
     }
 
 
+def by_route(fits: Mapping[str, Fit], samples: Samples) -> list[dict[str, Any]]:
+    """Of each method that has both, the linear map's hits against the heuristic's on the same images: difference, its
+    interval, McNemar's exact p, and with Holm's correction over the methods."""
+    true, images = [samples.true[i] for i in samples.test], samples.images[samples.test]
+    labelled = {label: boxes for fit in fits.values() for label, boxes in fit.boxes.items()}
+    methods = [name for name, route in labelled if route == LINEAR and (name, HEURISTIC) in labelled]
+    pairs = {
+        name: (hits(best_iou(labelled[name, LINEAR], true)), hits(best_iou(labelled[name, HEURISTIC], true)))
+        for name in methods
+    }
+    return sorted(_differences(pairs, images), key=lambda one: one["difference"])
+
+
+def routes_paragraph(found: Sequence[Mapping[str, Any]]) -> str:
+    """Where the linear map is not as good as the heuristic of the same map."""
+    worse = [one for one in found if one["holm"] <= LEVEL and one["difference"] < 0]
+    behind = [one for one in found if one["holm"] > LEVEL and one["difference"] < 0]
+    better = [one["method"] for one in found if one["holm"] <= LEVEL and one["difference"] > 0]
+
+    def named(some: Sequence[Mapping[str, Any]]) -> str:
+        points = ", ".join(
+            f"{one['method']} {100 * one['difference']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}]"
+            for one in some[:SHOWN]
+        )
+        return points + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
+
+    said = (
+        f"The linear map beside the heuristic of the same map, {len(found)} methods, tested alike: better for certain"
+    )
+    said += f" of {len(better)}. Worse for certain: {named(worse) if worse else 'none'}."
+    return said + (f" Behind, which may be chance: {named(behind)}." if behind else "")
+
+
 def _ms(row: Mapping[str, Any]) -> float:
     return row["ms_per_image"] or 0.0
 
@@ -69,10 +103,16 @@ def _tested(
 ) -> list[dict[str, Any]]:
     """Every other method against one, on the same images; `holm` is the corrected p."""
     names = [name for name in learned if name != against]
-    p = [mcnemar_exact(right[name], right[against]).p for name in names]
+    return _differences({name: (right[name], right[against]) for name in names}, images)
+
+
+def _differences(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], images: np.ndarray) -> list[dict[str, Any]]:
+    """By name whose hits are set against whose: the difference, its interval, McNemar's exact p, and with Holm's
+    correction over all of them."""
+    p = [mcnemar_exact(*pair).p for pair in pairs.values()]
     found = []
-    for name, own, corrected in zip(names, p, holm(p)):
-        difference = paired_difference(right[name], right[against], clusters=images)
+    for (name, pair), own, corrected in zip(pairs.items(), p, holm(p)):
+        difference = paired_difference(*pair, clusters=images)
         found.append(
             {
                 "method": name,
@@ -111,7 +151,10 @@ def paragraph(found: Mapping[str, Any], test: int) -> str:
         " told apart does not say equal."
     )
     if found["controls"]:
-        said += f" Among these are controls, which look at no image of the class: {', '.join(found['controls'])}."
+        said += (
+            " Among these are controls, which know nothing of what this classifier has learned:"
+            f" {', '.join(found['controls'])}."
+        )
     if ms[cheapest] is not None and len(same) > 1:
         said += f" The cheapest of them is {cheapest}, {ms[cheapest]:.3g} ms an image."
     if found["for_nothing"]:

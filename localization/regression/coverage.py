@@ -279,8 +279,10 @@ def fit_coverage_blocks(
     usable = partial(_usable, blocks, size)
     known = _survey(usable)
     keys = np.sort(_keys(known.photos, seed))
-    chosen, tried = _chosen(usable, known, candidates, lambdas, seed, keys[:SEARCHED][-1])
-    cross, boxes, true = _left_out(usable, known, chosen, lambdas, seed, keys[:CORRECTED][-1])
+    chosen, tried, own = _chosen(usable, known, candidates, lambdas, seed, keys[:SEARCHED][-1])
+    if own is None or len(keys) > SEARCHED:  # otherwise the choice has looked at every photo already
+        own = _left_out(usable, known, chosen, lambdas, seed, keys[:CORRECTED][-1])
+    cross, boxes, true = own
     correction = fit_correction(boxes, true, seed)
     record = {
         "method": "coverage",
@@ -359,6 +361,10 @@ def _survey(usable: Blocks) -> _Known:
     return _Known(photos, len(everyone), shapes, notes)
 
 
+# the cells' ridge by all photos; soft rectangles of left-out coverage maps, and the true boxes, of some photos
+_LeftOut = tuple[ridge.CrossFit, Float[np.ndarray, "m s 4"], Float[np.ndarray, "m 4"]]
+
+
 def _chosen(
     usable: Blocks,
     known: _Known,
@@ -366,20 +372,22 @@ def _chosen(
     lambdas: Sequence[float],
     seed: int,
     last: int,
-) -> tuple[Cells, dict[str, float]]:
-    """The best cells, by left-out boxes of the photos with a key up to `last`, and all mean IoUs that were compared."""
+) -> tuple[Cells, dict[str, float], _LeftOut | None]:
+    """The best cells, by left-out boxes of the photos with a key up to `last`, all mean IoUs that were compared, and
+    what the best ones left out, where anything was."""
     if candidates is not None and len(candidates) == 1:
-        return candidates[0], {}
+        return candidates[0], {}, None
     sample = [
         (tuple(one[own] for one in inputs), boxes[own], photos[own], int(own.sum()))
         for inputs, boxes, photos, _ in usable()
         for own in [_keys(photos, seed) <= last]
     ]
+    left_out: dict[Cells, _LeftOut] = {}
     found: dict[Cells, np.ndarray] = {}
 
     def overlaps(cells: Cells) -> np.ndarray:
         if cells not in found:
-            _, boxes, true = _left_out(lambda: iter(sample), known, cells, lambdas, seed, last)
+            left_out[cells] = _, boxes, true = _left_out(lambda: iter(sample), known, cells, lambdas, seed, last)
             by_reading = iou(boxes, true[:, None])
             found[cells] = by_reading[:, by_reading.mean(0).argmax()]
         return found[cells]
@@ -393,7 +401,7 @@ def _chosen(
             gain = overlaps(cells) - overlaps(chosen)
             if gain.mean() > gain.std() / np.sqrt(len(gain)):
                 chosen = cells
-    return chosen, {str(cells): float(own.mean()) for cells, own in found.items()}
+    return chosen, {str(cells): float(own.mean()) for cells, own in found.items()}, left_out.get(chosen)
 
 
 def _steps(shapes: Sequence[tuple[int, ...]]) -> list[Callable[[Cells], Sequence[Cells]]]:
@@ -417,7 +425,7 @@ def _left_out(
     lambdas: Sequence[float],
     seed: int,
     last: int,
-) -> tuple[ridge.CrossFit, Float[np.ndarray, "m s 4"], Float[np.ndarray, "m 4"]]:
+) -> _LeftOut:
     """The cells' ridge by all photos; soft rectangles of left-out coverage maps for the photos with a key up to `last`,
     of all processes, and their true boxes."""
     moments = Moments(cells, FOLDS, known.shapes)

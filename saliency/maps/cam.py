@@ -17,10 +17,10 @@ from jaxtyping import Float
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, described, function, kind_of, one_of
 from saliency.errors import InputError
-from saliency.maps.cam_rules import RULES, CamRule
+from saliency.maps.cam_rules import CLASSLESS, RULES, CamRule
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network, check_input
+from saliency.models.network import Network, check_input, upto
 from saliency.scores import Score, Target, as_score, as_targets, class_count, class_logits, resolve_targets
 
 Fuse = Literal["mean", "max", "product"]
@@ -56,8 +56,9 @@ def grad_cam(
     Returns:
         float32 `[n, h, w]`, at least 0.
 
-    Raises InputError for an unknown layer, for one without a height and width, and for one that a skip connection
-    bypasses.
+    The derivative is by what the layer itself gives on; what goes round it by a skip connection stays as it is.
+
+    Raises InputError for an unknown layer, for one without a height and width, and for one that no score reads.
 
     >>> import numpy as np, saliency
     >>> net = saliency.load_network("scenes_cnn")
@@ -86,11 +87,22 @@ def grad_cam(
     shapes = {one: spatial_shape(net, one, x.shape) for one in layers}
     targets = as_targets(target, len(x), count, net.classes)
     weights, size = net.weights, x.shape[1:3] if resize else shapes[layers[0]][:2]
+    read = explained.explained(architecture)
+    on_the_way = {node.name for node in read.ancestors(read.last)}
+    if missing := [one for one in layers if one not in on_the_way]:
+        raise InputError(f"layer {missing[0]} of {net.name} is not on the way to the score {explained}; take another")
 
     def maps(i: np.ndarray) -> Array:
-        inputs, classes = shard_batch(x, i), shard_batch(targets, i)
+        images, classes = shard_batch(x, i), shard_batch(targets, i)
+        if rule in CLASSLESS:
+            activations = {one: upto(weights, images, one, architecture=architecture) for one in layers}
+            derivatives = activations  # which these rules do not look at
+        else:
+            activations, derivatives = _at_layers(
+                weights, images, classes, architecture=architecture, layers=tuple(layers), score=explained
+            )
         found = [
-            _maps(weights, inputs, classes, architecture=architecture, layer=one, size=size, rule=rule, score=explained)
+            _drawn(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
             for one in layers
         ]
         return found[0] if len(found) == 1 else fused(jnp.stack(found), fuse)
@@ -111,34 +123,37 @@ def spatial_shape(net: Network, layer: str, images: Sequence[int]) -> tuple[int,
 def stage_layers(architecture: Architecture) -> tuple[str, ...]:
     """The last layer of each resolution through which the whole computation passes, from the finest to the coarsest:
     where maps of several layers are taken from by default."""
-    path = architecture.ancestors(architecture.last)
-    place = {node.name: i for i, node in enumerate(path)}
     shapes = architecture.shapes(*architecture.size)
-    reads = [min((place[name] for name in node.inputs), default=0) for node in path]
     found: dict[tuple[int, ...], str] = {}
-    earliest = len(path)
-    for i in range(len(path) - 1, 0, -1):
-        shape = architecture.map_shape(path[i].name, shapes)
-        if earliest >= i and len(shape) == 3 and min(shape[:2]) > 1 and not path[i].layer.pools_globally:
-            found.setdefault(shape[:2], path[i].name)
-        earliest = min(earliest, reads[i])
+    for name in reversed(architecture.passages):
+        shape = architecture.map_shape(name, shapes)
+        if len(shape) == 3 and min(shape[:2]) > 1 and not architecture.by_name[name].layer.pools_globally:
+            found.setdefault(shape[:2], name)
     return tuple(reversed(found.values()))
 
 
-@partial(jax.jit, static_argnames=("architecture", "layer", "size", "rule", "score"))
-def _maps(
-    weights: Weights, x: Array, targets: Array, *,
-    architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule, score: Score,
-) -> Array:  # fmt: skip
-    activation = architecture.upto(weights, x, layer)
-    predicted = class_logits(architecture, architecture.after(weights, activation, layer)).argmax(-1)
-    targets = jnp.where(targets < 0, predicted.astype(targets.dtype), targets)
+@partial(jax.jit, static_argnames=("architecture", "layers", "score"))
+def _at_layers(
+    weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layers: tuple[str, ...], score: Score
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Layer -> its activations, and layer -> the score's derivatives by them, of one forward and one backward pass;
+    one program for all rules. A layer that something bypasses is moved by itself, and the rest stays."""
+    shapes = architecture.shapes(x.shape[1], x.shape[2])
 
-    def total(activation: Array) -> Array:
-        logits = score.explained(architecture).after(weights, activation, layer)
-        return score.of_logits(architecture, logits, targets).sum()
+    def total(added: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        found = architecture.activations(weights, x, added=added)
+        return score.of_activations(architecture, weights, found, targets).sum(), {one: found[one] for one in layers}
 
-    derivative = jax.grad(total)(activation)
+    nothing = {one: jnp.zeros((len(x), *shapes[one]), x.dtype) for one in layers}
+    derivatives, activations = jax.grad(total, has_aux=True)(nothing)
+    return activations, derivatives
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer", "size", "rule"))
+def _drawn(
+    activation: Array, derivative: Array, *,
+    architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule,
+) -> Float[Array, "n rows cols"]:  # fmt: skip
     cam = RULES[rule](architecture.as_map(layer, activation), architecture.as_map(layer, derivative))
     return jax.image.resize(jax.nn.relu(cam), (len(cam), *size), "bilinear")
 

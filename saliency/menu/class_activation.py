@@ -13,7 +13,7 @@ from saliency.method import Cost
 from saliency.models.network import Network
 from saliency.occlusion.plan import macs
 from saliency.options.methods import Options
-from saliency.scores import Target
+from saliency.scores import Score, Target, resolve_targets
 
 
 def _grad_cam(rule: CamRule, score: str = "logit") -> Run:
@@ -23,6 +23,7 @@ def _grad_cam(rule: CamRule, score: str = "logit") -> Run:
 
 
 def _guided_grad_cam(net: Network, x: np.ndarray, target: Target, o: Options, progress: Progress | None) -> np.ndarray:
+    target = resolve_targets(net, x, Score(), target)  # once for both
     guided = attribution_maps(net, x, Sensitivity(), target=target, relu="guided", fill=o.fill, progress=progress)
     return guided * grad_cam(net, x, layer=o.layer, target=target)
 
@@ -47,11 +48,6 @@ def _ablation_cost(net: Network, size: Pair, o: Options) -> Cost:
         sum(macs(node, shapes, None) for node in architecture.ancestors(to)) for to in (layer, architecture.last)
     )
     return Cost(plain.forwards, 0, (plain.forwards - 1) * before / max(all_of_it, 1))
-
-
-def _stages_cost(net: Network, size: Pair, o: Options) -> Cost:
-    layers = len(stage_layers(net.architecture))
-    return Cost(layers, layers)
 
 
 METHODS = (
@@ -116,11 +112,11 @@ METHODS = (
         "magnitude",
         "Jiang et al. 2021",
         "LayerCAM at the last layer of every resolution, each scaled to 1, and their mean:\n"
-        "fine from early layers, sure of the class from late ones; one backward pass a layer.",
+        "fine from early layers, sure of the class from late ones; one backward pass for all of them.",
         lambda net, x, target, o, progress: grad_cam(
             net, x, rule="layer-cam", layer=stage_layers(net.architecture), target=target, progress=progress
         ),
-        _stages_cost,
+        passes(1, 1),
     ),
     Entry(
         "finer-cam",

@@ -6,10 +6,12 @@ told from it by their tensors' names (`saliency.models.checkpoints`). Of a PyTor
 (`saliency.models.torch_files`).
 """
 
+import hashlib
 import importlib
 import json
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +22,7 @@ import numpy as np
 
 from saliency._checks import described, kind_of, pair
 from saliency._files import atomic_write, write_tensors
-from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
+from saliency._reading import MAX_BYTES, as_input_error, map_tensors, read_json
 from saliency.errors import InputError
 from saliency.models import packages, torch_files
 from saliency.models.checkpoints import Scheme, imported, own, resampled, shapes
@@ -82,9 +84,9 @@ def load_network(
         classes = packages.imagenet_names()
     tensors, header = _read(path)
     scheme = _scheme(name, tensors, header, path)
-    stated = preprocess or scheme.preprocess
     architecture = _fitted(scheme, tensors, preprocess)
-    parameters = imported(architecture, scheme, tensors, str(path))
+    stated = preprocess or _entry(scheme, architecture, path)
+    parameters: Mapping[str, Mapping[str, Any]] = imported(architecture, scheme, tensors, str(path))
     if size is not None:
         size = pair("size", size)
         larger = _fitted(scheme, tensors, replace(stated, size=size, shorter=None))
@@ -242,7 +244,9 @@ def _located(name: str, weights: str | Path | None) -> tuple[Path, Preprocessing
 
 
 def _fetched(repository: str) -> tuple[Path, Preprocessing]:
-    """A hub repository's safetensors file, downloaded once, and the preprocessing its config states."""
+    """A hub repository's safetensors file, downloaded once, and the preprocessing its config states: for `input_size`,
+    as timm's `resolve_data_config` has it. A `test_input_size` beside it, the larger one of some published figures, is
+    had by `size=`."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
@@ -251,24 +255,33 @@ def _fetched(repository: str) -> tuple[Path, Preprocessing]:
         ) from error
     try:
         path, config = (Path(hf_hub_download(repository, file)) for file in ("model.safetensors", "config.json"))
-        stated = read_json(config)["pretrained_cfg"]
-        size = tuple(stated["input_size"][1:])
-        preprocess = Preprocessing(
-            size,
-            shorter=int(min(size) / stated["crop_pct"]),
-            mean=tuple(stated["mean"]),
-            std=tuple(stated["std"]),
-            interpolation=stated["interpolation"],
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{repository}: its config.json does not state timm's preprocessing ({error})") from error
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"{repository}: no such file, and it could not be fetched from the Hugging Face hub ({reason});"
             " go online, or download its model.safetensors and pass the path"
         ) from error
-    return path, preprocess
+    try:
+        return path, _timms(read_json(config)["pretrained_cfg"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{repository}: its config.json does not state timm's preprocessing ({error})") from error
+
+
+def _timms(stated: Mapping[str, Any]) -> Preprocessing:
+    """How photos enter by timm's `pretrained_cfg`. KeyError, TypeError or ValueError where it does not say."""
+    height, width = size = tuple(stated["input_size"][1:])
+    mode = stated.get("crop_mode") or "center"
+    if mode not in ("center", "squash"):
+        raise ValueError(f"crop_mode {mode!r} is not known here")
+    if mode == "squash":  # the whole photo, and then the middle of it
+        if stated["crop_pct"] != 1:
+            raise ValueError("crop_mode 'squash' is known here at crop_pct 1 alone")
+        placed: dict[str, Any] = {"mode": "stretch"}
+    else:
+        placed = {"shorter": int(min(height, width) / stated["crop_pct"])}
+    return Preprocessing(
+        size, mean=tuple(stated["mean"]), std=tuple(stated["std"]), interpolation=stated["interpolation"], **placed
+    )
 
 
 def _read_keras(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -297,7 +310,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """A checkpoint's tensors, and its header's text where the format has one."""
     if path.suffix in torch_files.SUFFIXES:
         return _unwrapped(torch_files.read_torch(path)), {}
-    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else map_tensors(path)
     return _unwrapped(tensors), header
 
 
@@ -333,6 +346,28 @@ def _scheme(name: str, tensors: Mapping[str, np.ndarray], header: Mapping[str, s
             f" {scheme.otherwise}, or, if it is {scheme.told_by}'s, keep {scheme.told_by} in the file's name"
         )
     return scheme
+
+
+def _entry(scheme: Scheme, architecture: Architecture, path: Path) -> Preprocessing:
+    """How photos enter a published checkpoint; of two that its tensors cannot tell apart, the one that the file's name
+    or digest says, else the first, with a warning."""
+    renewed = scheme.renewed
+    if renewed is None or architecture.headless or architecture.class_count != 1000:
+        return scheme.preprocess  # or somebody's own training
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    said = f"{path.name.lower()} {digest}"
+    if any(name in said for name in renewed.names):
+        return renewed.preprocess
+    if not any(name in said for name in renewed.first):
+        warnings.warn(
+            f"{path}: {scheme.title} has two sets of weights of {scheme.network} in this form; taken is"
+            f" {renewed.first[0]}, whose photos are scaled to {scheme.preprocess.shorter} px and cropped, those of"
+            f" {renewed.names[0]} to {renewed.preprocess.shorter}; say in the file's name which it is",
+            UserWarning,
+            stacklevel=3,
+        )
+    return scheme.preprocess
 
 
 def _fitted(scheme: Scheme, tensors: Mapping[str, np.ndarray], preprocess: Preprocessing | None) -> Architecture:

@@ -21,12 +21,15 @@ from saliency.occlusion.windows import Windows
 from saliency.scores import Score
 
 RATE = 2.4e10  # multiplications a second, of a dense pass
-INCREMENTAL = 0.46  # of a dense multiplication's time, for one within a window, which stays in the cache
-TRANSFORMED = 0.6  # of a 3x3 convolution's time is left where Winograd's algorithm does it
-UNROLLED = 8.0  # times as long takes a multiplication of a depthwise convolution, which waits for memory
-OVERHEAD = 0.0008  # s for each layer of each group, however little there is to multiply
-DENSE_KERNEL, PLAIN_KERNEL, WINOGRAD_KERNEL = 0.042, 0.123, 1.05  # s to compile a layer with weights, for each group
-UNROLLED_KERNEL = 0.17  # ... where it is a long loop of its own
+INCREMENTAL = 0.55  # of a dense multiplication's time, for one within a window, which stays in the cache
+TRANSFORMED = 0.7  # of a 3x3 convolution's time is left where Winograd's algorithm does it
+UNROLLED = 6.0  # times as long takes a multiplication of a depthwise convolution, which waits for memory
+OVERHEAD = 0.0002  # s for each layer of each group, however little there is to multiply
+# s to compile, fitted to data/benchmarks/compiling.json: five networks, each plan's programs from nothing
+FIRST = 1.7  # whatever the engine: the score's own program, what is traced for the first time
+CONVOLUTION, TRANSFORM, DEPTHWISE, MAXIMUM = 0.092, 0.88, 0.053, 0.24  # of a layer's change within a group's windows
+TRANSFORM_WHOLE, DEPTHWISE_WHOLE = 0.53, 0.06  # of a layer of one whole image, where it is no library's call
+DEPTHWISE_DENSE = 0.12  # of a depthwise layer of a batch
 WORTHWHILE = 1.2  # times fewer multiplications; with less to save the simpler way is taken
 WARM = 0.2  # of compilation is left where the programs lie in the cache: they are traced and loaded all the same
 
@@ -70,8 +73,7 @@ def choices(architecture: Architecture, windows: Windows, score: Score) -> tuple
     first = plan_with(architecture, windows, score, 1)
     problem = (architecture, windows.image, windows.patch, windows.stride, windows.shape, score)
     forward = sum(_slowed(first, first.macs_dense).values())
-    layers = [architecture.by_name[name].layer for name in first.macs_dense]
-    compiling = _kernels(layers, DENSE_KERNEL)
+    compiling = _compiling_dense(first)
     found = [Choice(_key(problem, "dense"), None, compiling, (positions + 1) * forward / RATE)]
     for most in range(1, GROUPS + 1):
         plan = first if most == 1 else plan_with(architecture, windows, score, most)
@@ -91,7 +93,7 @@ def set_choices(plan: Plan) -> tuple[Choice, ...]:
     nothing of the image's segments."""
     positions, forward = len(plan.windows.positions), sum(_slowed(plan, plan.macs_dense).values())
     problem = ("sets", plan.architecture, plan.to, plan.windows.image, sorted(map(repr, _layouts(plan))))
-    compiling = _kernels([plan.dense.by_name[name].layer for name in plan.macs_dense], DENSE_KERNEL)
+    compiling = _compiling_dense(plan)
     found = [Choice(_key(problem[:-1], "dense"), None, compiling, (positions + 1) * forward / RATE)]
     for transforms in (False, True):
         made = replace(plan, transforms=transforms)
@@ -155,19 +157,40 @@ def told(found: Sequence[Choice], counts: Sequence[int] = (1, 3, 10, 30, 1000)) 
 
 def _compiling(plan: Plan) -> float:
     """Seconds until all groups are compiled, and the untouched image's own pass."""
-    nodes = plan.architecture.ancestors(plan.to)
-    plain = [n.layer for n in nodes if is_map(plan.shapes[n.name]) and n.name not in plan.transformed]
-    one = _kernels(plain, PLAIN_KERNEL) + len(plan.transformed) * WINOGRAD_KERNEL
-    untouched = _kernels([node.layer for node in nodes], DENSE_KERNEL) if on_cpu() else 0.0
-    return len(plan.groups) * one + untouched
-
-
-def _kernels(layers: Iterable[Operator], each: float) -> float:
-    """Seconds to compile the layers with weights once, `each` for one that is a library's call."""
-    weighted = [layer for layer in layers if layer.weighted]
+    inside = [node for node in plan.architecture.ancestors(plan.to) if is_map(plan.shapes[node.name])]
     if not on_cpu():
-        return len(weighted) * TUNING / RATE
-    return sum(UNROLLED_KERNEL if layer.unrolled else each for layer in weighted)
+        return len(plan.groups) * _tuning(node.layer for node in inside)
+    group = sum(_kernel(node.layer, node.name in plan.transformed) for node in inside)
+    return FIRST + len(plan.groups) * group + 2 * _whole(plan)  # the score of the untouched image, and its activations
+
+
+def _compiling_dense(plan: Plan) -> float:
+    """Seconds until batches of hidden images are compiled, and the untouched image's score."""
+    layers = [plan.dense.by_name[name].layer for name in plan.macs_dense]
+    if not on_cpu():
+        return _tuning(layers)
+    return FIRST + _whole(plan) + DEPTHWISE_DENSE * sum(layer.unrolled for layer in layers)
+
+
+def _whole(plan: Plan) -> float:
+    """Seconds that one whole image's pass takes longer than if all its layers were a library's calls."""
+    nodes = [node for node in plan.architecture.ancestors(plan.to) if node.inputs]
+    transformed = sum(node.layer.transforms([plan.shapes[name] for name in node.inputs]) for node in nodes)
+    return TRANSFORM_WHOLE * transformed + DEPTHWISE_WHOLE * sum(node.layer.unrolled for node in nodes)
+
+
+def _kernel(layer: Operator, transformed: bool) -> float:
+    """Seconds to compile a layer's change within windows; what is computed point by point joins another's loop."""
+    if layer.takes_maximum:
+        return MAXIMUM
+    if not layer.weighted:
+        return 0.0
+    return TRANSFORM if transformed else DEPTHWISE if layer.unrolled else CONVOLUTION
+
+
+def _tuning(layers: Iterable[Operator]) -> float:
+    """Seconds of an accelerator, which tries several algorithms for each layer with weights."""
+    return sum(layer.weighted for layer in layers) * TUNING / RATE
 
 
 def _slowed(plan: Plan, macs: Mapping[str, float]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from saliency import __version__
 from saliency._files import atomic_write
 
 SCHEMA = 1
@@ -108,6 +109,10 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 def _version(name: str) -> str:
     try:
-        return version(name)
+        installed = version(name)
     except PackageNotFoundError:
-        return "not installed"
+        installed = "not installed"
+    if name != "salbox" or installed == __version__:
+        return installed
+    # what runs lies in a checkout, whatever is installed
+    return f"{__version__}, a checkout ({installed if installed == 'not installed' else f'{installed} is installed'})"

@@ -102,7 +102,6 @@ def main(options: Options) -> int:
         campaign, disk = runs.Campaign(Path(folder)), Path(folder) / "disk"
         with mounted(disk):
             pass  # where that cannot be done, it ends here
-        campaign.run("make_maps", Path(folder) / "undisturbed")  # fit_boxes needs it
         for script in options.scripts:
             whole, _ = campaign.undisturbed(script)
             faults: dict[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in FAULTS}

@@ -504,7 +504,9 @@ def script_failure(name: str, seed: int, number: int) -> str | None:
         process.join(PATIENCE)
         process.kill()
         said = errors.read_text()
-        refused = process.exitcode == 2 and said.startswith("error: ") and said.count("\n") == 1
+        first, *rest = said.splitlines() or [""]
+        summary = " no usable photo in " in first  # is followed by what was left out, a line for each problem
+        refused = process.exitcode == 2 and first.startswith("error: ") and (summary or not rest)
         if process.exitcode == 0 or (refused and not (out / "results.json").exists()):
             return None
         return f"{script}, exit code {process.exitcode}: {said[-300:]}"

@@ -209,6 +209,8 @@ def cut(rng: Rng, model: ModelProto) -> None:
 def numbers(rng: Rng, model: ModelProto) -> None:
     """NaN and infinite weights."""
     tensor = some(rng, model.graph.initializer)
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return
     array = numpy_helper.to_array(tensor).copy()
     array.reshape(-1)[int(rng.integers(array.size))] = some(rng, (np.nan, np.inf, 3e38))
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))

@@ -167,6 +167,10 @@ class Operator:
     def prepares(self, shapes: Sequence[Shape]) -> bool:
         return False
 
+    def transforms(self, shapes: Sequence[Shape]) -> bool:
+        """Whether Winograd's algorithm computes this layer of one whole image: a program that takes long to compile."""
+        return False
+
     def change(self, region: Region, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
         """How the output's window changes with its inputs' changes, which cover what the region is computed from."""
         if self.linear:

@@ -110,6 +110,9 @@ class Conv(Operator):
         height, width, _ = self.shape(x[1:])
         return x[0] * winograd.tiles(height, width) >= WINOGRAD_TILES
 
+    def transforms(self, shapes: Sequence[Shape]) -> bool:
+        return self._transforms((1, *shapes[0]), (*self.kernel, shapes[0][-1] // self.groups, self.features))
+
     def macs(self, shapes: Sequence[Shape], places: Shape) -> int:
         return int(np.prod(places)) * int(np.prod(self.kernel)) * shapes[0][-1] // self.groups * self.features
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from saliency.models.checkpoints import KERAS, TORCH, Scheme, parameter_count, unchanged
+from saliency.models.checkpoints import KERAS, TORCH, Renewed, Scheme, parameter_count, unchanged
 from saliency.models.graph import Architecture
 from saliency.models.preprocessing import Preprocessing
 from saliency.models.zoo import (
@@ -70,8 +70,15 @@ def _vgg(name: str, build: Build, top1: float) -> Entry:
     return Entry(build, tuple(schemes), paper, "torchvision", _BSD, top1, "torchvision", hub)
 
 
-def _resnet(name: str, build: Build, top1: float, *others: Scheme) -> Entry:
-    schemes = (Scheme("torchvision", name, TORCH, resnet.torchvision_names, TORCHVISION), *others)
+def _second(first: tuple[str, ...], digest: str) -> Renewed:
+    """torchvision's IMAGENET1K_V2 beside its first weights: the beginnings of the digests, as its files' names have
+    them (torchvision/models, `_utils` and the networks' own modules)."""
+    return Renewed(("imagenet1k_v2", digest), ("imagenet1k_v1", *first), replace(TORCHVISION, shorter=232))
+
+
+def _resnet(name: str, build: Build, top1: float, *others: Scheme, renewed: Renewed | None = None) -> Entry:
+    first = Scheme("torchvision", name, TORCH, resnet.torchvision_names, TORCHVISION, renewed=renewed)
+    schemes = (first, *others)
     return Entry(build, schemes, "He et al. 2016", "torchvision", _BSD, top1, "torchvision", f"timm/{name}.tv_in1k")
 
 
@@ -147,9 +154,13 @@ ZOO: dict[str, Entry] = {
     ),
     "resnet18": _resnet("resnet18", resnet.resnet18, 69.8),
     "resnet34": _resnet("resnet34", resnet.resnet34, 73.3),
-    "resnet50": _resnet("resnet50", resnet.resnet50, 76.1, _KERAS_RESNET),
+    "resnet50": _resnet(
+        "resnet50", resnet.resnet50, 76.1, _KERAS_RESNET, renewed=_second(("0676ba61", "19c8e357"), "11ad3fa6")
+    ),
     "resnet50_v1": Entry(resnet.resnet50_v1, (_KERAS_RESNET,), "He et al. 2016", "Keras", "MIT", 74.9, "Keras"),
-    "resnet101": _resnet("resnet101", resnet.resnet101, 77.4),
+    "resnet101": _resnet(
+        "resnet101", resnet.resnet101, 77.4, renewed=_second(("63fe2227", "5d3b4d8f"), "cd907fc2")
+    ),
     "densenet121": Entry(
         densenet.densenet121,
         (
@@ -170,7 +181,10 @@ ZOO: dict[str, Entry] = {
     "mobilenetv2": Entry(
         mobilenet.mobilenetv2,
         (
-            Scheme("torchvision", "mobilenetv2", TORCH, mobilenet.torchvision_names, TORCHVISION),
+            Scheme(
+                "torchvision", "mobilenetv2", TORCH, mobilenet.torchvision_names, TORCHVISION,
+                renewed=_second(("b0353104",), "7ebf99e0"),
+            ),
             Scheme("timm", "mobilenetv2", TORCH, inverted.timm_names, TIMM),
         ),
         "Sandler et al. 2018", "torchvision", _BSD, 71.9, "torchvision", "timm/mobilenetv2_100.ra_in1k",
@@ -211,22 +225,28 @@ SCHEMES: dict[str, tuple[Scheme, ...]] = {name: entry.schemes for name, entry in
 
 def table() -> str:
     """The zoo as a table in Markdown: a row a network, the entry that of its first scheme."""
-    head = (
-        "| name | source | weights, licence | parameters | entry | top-1 | tensor names | hub id |\n"
-        "|---|---|---|--:|---|--:|---|---|\n"
-    )
+    head = "| name | source | weights, licence | parameters | entry | top-1 |\n|---|---|---|--:|---|--:|\n"
     return head + "\n".join(_row(name, entry) for name, entry in ZOO.items()) + "\n"
+
+
+def files_table() -> str:
+    """Whose tensor names are read for each network, and the Hugging Face id of its weights, in Markdown."""
+    rows = [
+        f"| `{name}` | {', '.join(each.title for each in entry.schemes)} | {f'`{entry.hub}`' if entry.hub else ''} |"
+        for name, entry in ZOO.items()
+        if entry.schemes
+    ]
+    return "\n".join(["| name | tensor names | hub id |", "|---|---|---|", *rows, ""])
 
 
 def _row(name: str, entry: Entry) -> str:
     architecture = entry.build()
     if not entry.schemes:
-        return f"| `{name}` | {entry.paper} | {entry.weights}, {entry.licence}; with salbox | | 96 | | | |"
+        return f"| `{name}` | {entry.paper} | {entry.weights}, {entry.licence}; with salbox | | 96 | |"
     scheme = entry.schemes[0]
     cells = (
         f"`{name}`", entry.paper, f"{entry.weights}, {entry.licence}", f"{parameter_count(architecture, scheme):,}",
         described(scheme.preprocess), entry.listed if entry.top1 is None else f"{entry.top1:.1f}, [{entry.listed}]",
-        ", ".join(each.title for each in entry.schemes), f"`{entry.hub}`" if entry.hub else "",
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 

@@ -16,7 +16,8 @@ NETWORKS = {
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """A table for each set that has one."""
     found = {name: table(one["rows"]) for name, one in results.items() if "rows" in one}
-    return found | ({"few": few_table(results["few"])} if "few" in results else {})
+    drawn = {"few": few_table, "ilsvrc_dogs": protocols_table}
+    return found | {name: draw(results[name]) for name, draw in drawn.items() if name in results}
 
 
 def few_table(few: Mapping[str, Any]) -> str:
@@ -25,6 +26,21 @@ def few_table(few: Mapping[str, Any]) -> str:
     for count, shares in few["boxes"].items():
         drawn = [[100 * value for value in shares[name]] for name in ("coverage", "median box")]
         lines.append([count, *(f"{sum(one) / len(one):.1f} ({min(one):.1f} to {max(one):.1f})" for one in drawn)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def protocols_table(dogs: Mapping[str, Any]) -> str:
+    """A row for each method and way to a box, a column for each protocol; of thresholded maps the oracle's threshold
+    and the other folds'."""
+    figures = dogs["figures"]
+    protocols = list(dict.fromkeys(row["protocol"] for row in figures))
+    named = {(row["method"], row["route"], row["protocol"]): row for row in figures}
+    lines = [["method", "box by", *protocols, "gt-known against"], ["---"] * (3 + len(protocols))]
+    for method, route in dict.fromkeys((row["method"], row["route"]) for row in figures):
+        own = [named.get((method, route, protocol)) for protocol in protocols]
+        paired = next((row["paired"] for row in own if row and "paired" in row), None)
+        said = against({"features": method}, {**paired, "against": f"{method}, {paired['against']}"}) if paired else ""
+        lines.append([method, route, *(interval(row, "value") if row else "" for row in own), said])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from localization.metrics import corloc
 from localization.regression.coverage import fit_coverage_blocks
 from saliency._memory import peak_memory, reset_peak_memory
+from scripts.benchmarks.boxes.dogs import ilsvrc_dogs
 from scripts.benchmarks.boxes.routes import DEFAULT, Samples, coverage, median
 from scripts.benchmarks.boxes.sets import E_CHANNELS, SETS
 from scripts.benchmarks.boxes.stores import features
@@ -70,4 +71,6 @@ def speed(shared: Path, cache: Path, quiet: bool, c: int = 432, side: int = 14) 
     return found
 
 
-OTHERS: dict[str, Callable[[Path, Path, bool], dict[str, Any]]] = {"few": few, "speed": speed}
+OTHERS: dict[str, Callable[[Path, Path, bool], dict[str, Any]]] = {
+    "few": few, "speed": speed, "ilsvrc_dogs": ilsvrc_dogs,
+}  # fmt: skip
