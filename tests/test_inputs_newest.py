@@ -174,6 +174,12 @@ def test_a_network_and_its_entry_are_of_one_size():
     assert call(preprocess=Preprocessing((8, 8))).preprocess.size == (8, 8)
 
 
+def test_whole_numbers_are_no_logits():
+    """All gradient maps were zero."""
+    said = refused(lambda: from_function(lambda params, x: x.mean((1, 2)).astype(int), {}, size=8))
+    assert said == "apply must give logits as floats, not int32, of which every derivative is 0"
+
+
 def test_scales_and_factors_of_any_sequence():
     """An array's truth was asked for."""
     net = mine()

@@ -138,6 +138,8 @@ def _traced(call: Callable, leaves: list[Array], image: jax.ShapeDtypeStruct) ->
     if not isinstance(out, jax.ShapeDtypeStruct) or len(out.shape) != 2 or out.shape[0] != 1 or 0 in out.shape:
         given = list(out.shape) if isinstance(out, jax.ShapeDtypeStruct) else type(out).__name__
         raise InputError(f"apply must give logits [n, classes], which for one image is [1, classes], not {given}")
+    if not jnp.issubdtype(out.dtype, jnp.floating):
+        raise InputError(f"apply must give logits as floats, not {out.dtype}, of which every derivative is 0")
     return traced
 
 
