@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from localization.boxes import iou
-from localization.regression import cells, correction, coverage, rectangles
+from localization.regression import cells, correction, rectangles
 from localization.regression import coverage as fitting
+from localization.regression import coverage as solver
 from localization.regression.cells import Cells, Moments
 from localization.regression.coverage import (
     FOLDS,
@@ -326,11 +327,11 @@ def test_few_photos_are_not_gone_through_again_for_what_the_search_made(rng, mon
         asked.append(given[2])
         return left_out(*given)
 
-    left_out = coverage._left_out
-    monkeypatch.setattr(coverage, "_left_out", counted)
+    left_out = solver._left_out
+    monkeypatch.setattr(solver, "_left_out", counted)
     again = fit_coverage(maps, boxes)
     assert len(asked) == len(set(asked)) == len(again.record["tried"])
-    monkeypatch.setattr(coverage, "SEARCHED", 20)  # fewer than there are: the rest is learned from too
+    monkeypatch.setattr(solver, "SEARCHED", 20)  # fewer than there are: the rest is learned from too
     asked.clear()
     fit_coverage(maps, boxes)
     assert len(asked) == len(set(asked)) + 1
