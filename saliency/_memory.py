@@ -1,9 +1,16 @@
-"""What a computation takes of this process's memory, where the kernel says (Linux; elsewhere None), and keeping it."""
+"""What a computation takes of this process's memory, where the kernel says (Linux; elsewhere None), keeping it, and
+giving it back."""
 
 import ctypes
+import mmap
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: XLA takes an array of the host's that begins at a multiple of it as it lies
 
 KEPT = 2**30  # bytes at most that stay with the process once they are freed
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # as malloc.h has them
@@ -41,3 +48,30 @@ def peak_memory() -> int | None:
         return None
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(found[1]) * 1024 if found else None
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array, not yet written, that begins where XLA needs no copy of it."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.empty(size + ALIGNMENT, np.uint8)
+    first = -buffer.ctypes.data % ALIGNMENT
+    return buffer[first : first + size].view(dtype).reshape(shape)
+
+
+def maps_of(arrays: Iterable[np.ndarray]) -> set[mmap.mmap]:
+    """The files mapped into memory in which the numbers of these arrays lie."""
+    found = set()
+    for array in arrays:
+        base: object = array
+        while base is not None and not isinstance(base, mmap.mmap):  # strided views have an object of their own between
+            base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+        if isinstance(base, mmap.mmap):
+            found.add(base)
+    return found
+
+
+def let_go(maps: Iterable[mmap.mmap]) -> None:
+    """Give back the pages that have been read of files mapped read-only: they are there again when they are needed."""
+    with suppress(AttributeError, OSError):  # Windows has no madvise
+        for each in maps:
+            each.madvise(mmap.MADV_DONTNEED)

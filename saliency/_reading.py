@@ -7,6 +7,7 @@ import codecs
 import csv
 import io
 import json
+import mmap
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 from safetensors import safe_open
@@ -24,6 +26,13 @@ from saliency.errors import InputError
 MAX_BYTES = 2**30  # of arrays in one compressed file: a few kB can unfold into more than there is memory
 MARKS = ",;\t|"  # what may separate the cells of a table
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+DTYPES: Mapping[str, Any] = MappingProxyType(  # safetensors' names
+    {
+        **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "BOOL": np.bool_},
+        **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8},
+        **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8},
+    }
+)
 MAX_TEXT = 2**29  # bytes of one text file, COCO's largest fits: whatever is parsed takes several times as much memory
 
 
@@ -217,6 +226,21 @@ def read_tensors(path: Path | str, only_header: bool = False) -> tuple[dict[str,
     with as_input_error(path, "not a readable safetensors file"), safe_open(path, "numpy") as file:
         names = [] if only_header else sorted(file.keys())
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def map_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`read_tensors` without copies: read-only arrays that lie in the file, mapped into memory."""
+    what = "not a readable safetensors file"
+    with as_input_error(path, what), safe_open(path, "numpy") as checked, open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        place, tensors = 8 + int.from_bytes(content[:8], "little"), {}
+        for name in checked.offset_keys():  # which are those of one after another without a gap, or it is refused
+            stated = checked.get_slice(name)
+            if stated.get_dtype() not in DTYPES:
+                raise ValueError(f"{name} holds {stated.get_dtype()}, which is none of {', '.join(DTYPES)}")
+            tensors[name] = np.ndarray(stated.get_shape(), DTYPES[stated.get_dtype()], content, place)
+            place += tensors[name].nbytes
+        return tensors, checked.metadata() or {}
 
 
 def read_map(path: Path | str) -> Float[np.ndarray, "h w"]:

@@ -102,6 +102,33 @@ def test_class_rules_are_the_formulas(x):
     np.testing.assert_allclose(chefer, relevance[0, 1:].reshape(GRID), rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("before", [1, 3])
+def test_legrad_is_the_formula(x, before):
+    """Block by block: the head reads the block's tokens, and only that block's own attention moves."""
+    net, target = transformer(before), 3
+    run, weights, expected = net.architecture.activations, net.weights, 0
+    for i in range(DEPTH):
+        name = f"block{i}_attention"
+
+        def logit(added, i=i, name=name):
+            tokens = run(weights, x, f"block{i}", added={name: added})[f"block{i}"]
+            return net.architecture.after(weights, tokens, f"block{DEPTH - 1}")[:, target].sum()
+
+        slope = np.asarray(jax.grad(logit)(jnp.zeros_like(net.upto(x, name))))
+        slope = slope.reshape(3, HEADS, before + 6, before + 6)
+        expected = expected + np.maximum(slope, 0).mean((1, 2))[:, before:].reshape(3, *GRID) / DEPTH
+    assert expected.max() > 0
+    found = attention_maps(net, x, "legrad", target=target, resize=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_legrad_wants_blocks_that_are_alike(x):
+    one = random_network(vit(width=6, depth=1, heads=HEADS, patch=8, classes=CLASSES, size=SIZE))
+    for call in (lambda: METHODS["legrad"].maps(one, x), lambda: METHODS["legrad"].cost(one, SIZE)):
+        with pytest.raises(InputError, match="of two or more, and not all of these are layers of their own"):
+            call()
+
+
 def test_the_class_token_by_head(net, x):
     found = class_attention_maps(net, x, layer="block0_attention", resize=False)
     np.testing.assert_allclose(found, blocks(net, x)[0, :, :, 0, 1:].reshape(3, HEADS, *GRID), rtol=1e-5)
@@ -161,7 +188,9 @@ def test_a_traced_transformer_is_recognised(net, x):
     traced = from_function(lambda weights, x: net.architecture.upto(weights, x), net.weights, size=SIZE)
     traced.preprocess = net.preprocess
     assert [heads for _, heads in traced.architecture.attentions] == [HEADS] * DEPTH
-    for name in ATTENTION:
+    with pytest.raises(InputError, match="not all of these are layers of their own here"):
+        METHODS["legrad"].maps(traced, x, target=2)  # the last block's sum is one layer with the norm after it
+    for name in set(ATTENTION) - {"legrad"}:
         np.testing.assert_allclose(
             METHODS[name].maps(traced, x, target=2), METHODS[name].maps(net, x, target=2), rtol=1e-4, atol=1e-6
         )

@@ -9,10 +9,13 @@ patches, the mean over all tokens stands for the class token. Maps are float32, 
   out.
 - Chefer et al. 2021 (Generic Attention-model Explainability, Eq. 5 and 6): of the same products, blocks add to what
   earlier ones made relevant, R = R + A R from R = identity.
+- LeGrad: Bousselham et al. 2025. The score is read off every block's tokens, by the network's own head; its positive
+  derivatives by that block's attention, the mean over heads, rows and blocks.
 - class attention: Caron et al. 2021 (DINO). The class token's row of one block, a map for each head.
 """
 
-from functools import partial
+from functools import cache, partial
+from itertools import pairwise
 from typing import Literal, get_args
 
 import jax
@@ -30,7 +33,7 @@ from saliency.models.network import Network, check_input
 from saliency.models.operators.tokens import attention_of
 from saliency.scores import Score, Target, as_targets, class_count
 
-Rule = Literal["rollout", "gradient-rollout", "chefer"]
+Rule = Literal["rollout", "gradient-rollout", "chefer", "legrad"]
 
 
 def attention_maps(
@@ -47,12 +50,13 @@ def attention_maps(
     Args:
         net: a vision transformer: one of the zoo's, or one from elsewhere whose attention was recognised.
         x: float `[n, h, w, 3]` as `net.preprocess` gives it.
-        rule: "rollout", which knows of no class, "gradient-rollout" or "chefer".
+        rule: "rollout", which knows of no class, "gradient-rollout", "chefer" or "legrad".
         target: class indices or names, one or one for each image (default: the predicted class).
         resize: bilinearly to the image's size; without it the map has a value a patch.
         progress: called with (done, total) images.
 
-    Raises InputError for a network without attention, and for a class rule where there are no classes.
+    Raises InputError for a network without attention, for a class rule where there are no classes, and for "legrad"
+    where the network's blocks are not all alike.
 
     >>> import numpy as np, saliency
     >>> from saliency.models.weights import random_network
@@ -74,6 +78,8 @@ def attention_maps(
         classes = class_count(architecture)
         x = check_input(net, x)
         targets = as_targets(target, len(x), classes, net.classes)
+    if rule == "legrad":
+        block_ends(architecture)
     weights = net.weights
     _, rows, columns = patches(architecture)
     size = x.shape[1:3] if resize else (rows, columns)
@@ -146,27 +152,83 @@ def patches(architecture: Architecture) -> tuple[int, int, int]:
     raise InputError(f"{architecture.name}: the {tokens} tokens of {name} are not those of its patches")
 
 
+@cache
+def block_ends(architecture: Architecture) -> tuple[str, ...]:
+    """The tokens that each block gives on, one layer for each attention.
+
+    A block ends with the last layer of tokens that nothing goes round; the last block as many layers after its
+    attention as those before it, so that what follows is the head. Raises InputError where they do not end alike, as in
+    a function's graph, in which the last sum is part of the norm that alone reads it.
+    """
+    path = [node.name for node in architecture.ancestors(architecture.last)]
+    starts = [path.index(name) for name, _ in attentions(architecture)]
+    before, rows, columns = patches(architecture)
+    shapes, count = architecture.shapes(*architecture.size), before + rows * columns
+    able = [path.index(name) for name in architecture.passages if shapes[name][:1] == (count,)]
+    lengths = {max([i - a for i in able if a < i < b], default=0) for a, b in pairwise(starts)}
+    ends = [start + length for length in lengths for start in starts]
+    alike = len(lengths) == 1 and set(ends) <= set(able)
+    if not alike or len({(architecture.by_name[path[i]].layer, shapes[path[i]]) for i in ends}) > 1:
+        raise InputError(
+            f"{architecture.name}: LeGrad reads the class off the tokens of every block, of two or more, and not all of"
+            " these are layers of their own here; chefer takes this network too"
+        )
+    return tuple(path[i] for i in ends)
+
+
 @partial(jax.jit, static_argnames=("architecture", "rule", "size"))
 def _maps(
     weights: Weights, x: Array, targets: Array, *, architecture: Architecture, rule: Rule, size: tuple[int, int]
 ) -> Array:
     layers = architecture.attentions
+    if rule == "legrad":
+        slopes = _slopes_of_blocks(weights, x, targets, architecture)
+        tokens = [jax.nn.relu(attention_of(slopes[name], heads)).mean((1, 2)) for name, heads in layers]
+        return _grid(jnp.stack(tokens).mean(0), architecture, size)
     if rule == "rollout":
         found = architecture.activations(weights, x, layers[-1][0])
         blocks = [attention_of(found[name], heads) for name, heads in layers]
     else:
-        shapes = architecture.shapes(x.shape[1], x.shape[2])
 
         def total(added: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
             done = architecture.activations(weights, x, added=added)
-            logits = done[architecture.last]
-            chosen = jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
-            return Score().of_logits(architecture, logits, chosen).sum(), {name: done[name] for name, _ in layers}
+            chosen = _chosen(done[architecture.last], targets)
+            scores = Score().of_logits(architecture, done[architecture.last], chosen)
+            return scores.sum(), {name: done[name] for name, _ in layers}
 
-        nothing = {name: jnp.zeros((len(x), *shapes[name]), x.dtype) for name, _ in layers}
-        slopes, found = jax.grad(total, has_aux=True)(nothing)
+        slopes, found = jax.grad(total, has_aux=True)(_nothing(architecture, x))
         blocks = [attention_of(found[name], heads) * attention_of(slopes[name], heads) for name, heads in layers]
     return _patch_map(_relevance(blocks, rule), architecture, size)
+
+
+def _slopes_of_blocks(weights: Weights, x: Array, targets: Array, architecture: Architecture) -> dict[str, Array]:
+    """Attention layer -> the derivatives by it of the score that is read off its own block's tokens."""
+    ends, last = block_ends(architecture), architecture.last
+
+    def total(added: dict[str, Array]) -> Array:
+        done: dict[str, Array] = {}
+        read: list[Array] = []
+        for node in architecture.ancestors(last):
+            value = node.layer(weights.get(node.name, {}), *([done[name] for name in node.inputs] or [x]))
+            done[node.name] = value + added[node.name] if node.name in added else value
+            if node.name in ends:
+                read.append(architecture.after(weights, done[node.name], ends[-1]))
+                done[node.name] = jax.lax.stop_gradient(done[node.name])  # later blocks' scores are their own
+        chosen = _chosen(done[last], targets)
+        return jnp.stack([Score().of_logits(architecture, logits, chosen) for logits in read]).sum()
+
+    return jax.grad(total)(_nothing(architecture, x))
+
+
+def _nothing(architecture: Architecture, x: Array) -> dict[str, Array]:
+    """What is added to each attention to ask for the derivatives by it."""
+    shapes = architecture.shapes(x.shape[1], x.shape[2])
+    return {name: jnp.zeros((len(x), *shapes[name]), x.dtype) for name, _ in architecture.attentions}
+
+
+def _chosen(logits: Array, targets: Array) -> Array:
+    """The predicted class for a target below 0."""
+    return jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
 
 
 def _relevance(blocks: list[Array], rule: Rule) -> Array:
@@ -183,8 +245,13 @@ def _relevance(blocks: list[Array], rule: Rule) -> Array:
 
 
 def _patch_map(relevance: Array, architecture: Architecture, size: tuple[int, int]) -> Array:
+    before, *_ = patches(architecture)
+    return _grid(relevance[..., 0, :] if before else relevance.mean(-2), architecture, size)
+
+
+def _grid(row: Array, architecture: Architecture, size: tuple[int, int]) -> Array:
+    """Values of all tokens `[..., t]` as a map of the patches."""
     before, rows, columns = patches(architecture)
-    row = relevance[..., 0, :] if before else relevance.mean(-2)
     grid = row[..., before : before + rows * columns].reshape(*row.shape[:-1], rows, columns)
     return jax.image.resize(grid, (*grid.shape[:-2], *size), "bilinear")
 

@@ -123,17 +123,12 @@ def spatial_shape(net: Network, layer: str, images: Sequence[int]) -> tuple[int,
 def stage_layers(architecture: Architecture) -> tuple[str, ...]:
     """The last layer of each resolution through which the whole computation passes, from the finest to the coarsest:
     where maps of several layers are taken from by default."""
-    path = architecture.ancestors(architecture.last)
-    place = {node.name: i for i, node in enumerate(path)}
     shapes = architecture.shapes(*architecture.size)
-    reads = [min((place[name] for name in node.inputs), default=0) for node in path]
     found: dict[tuple[int, ...], str] = {}
-    earliest = len(path)
-    for i in range(len(path) - 1, 0, -1):
-        shape = architecture.map_shape(path[i].name, shapes)
-        if earliest >= i and len(shape) == 3 and min(shape[:2]) > 1 and not path[i].layer.pools_globally:
-            found.setdefault(shape[:2], path[i].name)
-        earliest = min(earliest, reads[i])
+    for name in reversed(architecture.passages):
+        shape = architecture.map_shape(name, shapes)
+        if len(shape) == 3 and min(shape[:2]) > 1 and not architecture.by_name[name].layer.pools_globally:
+            found.setdefault(shape[:2], name)
     return tuple(reversed(found.values()))
 
 

@@ -1,7 +1,7 @@
 """How transformers' tokens look at one another."""
 
 from saliency._checks import Pair
-from saliency.maps.attention import Rule, attention_maps, attentions, class_attention_maps
+from saliency.maps.attention import Rule, attention_maps, attentions, block_ends, class_attention_maps
 from saliency.menu.entry import Count, Entry, Run
 from saliency.method import Cost
 from saliency.models.network import Network
@@ -18,6 +18,11 @@ def _attention_cost(backwards: int) -> Count:
         return Cost(1, backwards)
 
     return cost
+
+
+def _legrad_cost(net: Network, size: Pair, o: Options) -> Cost:
+    block_ends(net.architecture)
+    return Cost(1, 1)
 
 
 METHODS = (
@@ -50,6 +55,16 @@ METHODS = (
         "one backward pass, enlarged to the image.",
         _attention("chefer"),
         _attention_cost(1),
+    ),
+    Entry(
+        "legrad",
+        "attention",
+        "magnitude",
+        "Bousselham et al. 2025",
+        "How the class logit, read off each block's tokens, rises with that block's attention to a patch:\n"
+        "one backward pass, the mean over heads, tokens that look and blocks, enlarged to the image.",
+        _attention("legrad"),
+        _legrad_cost,
     ),
     Entry(
         "class-attention",

@@ -5,17 +5,21 @@ A checkpoint is a flat mapping from tensor name to array. Ours is `layer.kernel`
 `[out, in]` and channel, height, width. A batch norm after a convolution is folded into it.
 """
 
-from collections.abc import Callable, Mapping
+import mmap
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
+from saliency._memory import let_go, maps_of
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
+from saliency.models.network import on_device
 from saliency.models.preprocessing import Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
+FLOAT = np.dtype(np.float32)
 _FEW = 3  # tensors named in an error
 
 
@@ -107,9 +111,14 @@ def own(network: str, preprocess: Preprocessing) -> Scheme:
 
 def imported(
     architecture: Architecture, scheme: Scheme, tensors: Tensors, file: str
-) -> dict[str, dict[str, np.ndarray]]:
-    """Our weights of a checkpoint, float32. InputError names the first few tensors that are missing, extra or wrong."""
-    _check(architecture, scheme, tensors, file)
+) -> dict[str, dict[str, jax.Array]]:
+    """Our weights of a checkpoint, float32. InputError names the first few tensors that are missing, extra or wrong.
+
+    Tensors that lie in a file mapped into memory are copied layer by layer, and what has been read of the file is given
+    back: memory holds the weights, and at most one layer of the file.
+    """
+    maps = maps_of(tensors.values())
+    _check(architecture, scheme, tensors, file, maps)
     layout, weights = scheme.layout, {}
     ours = architecture.parameter_shapes()
     for name, source in scheme.layers(architecture).items():
@@ -118,7 +127,8 @@ def imported(
         if "kernel" in shapes:
             found |= _affine(architecture, name, source, layout, tensors, shapes["kernel"])
         # copied: what is mapped stays in a file that may change
-        weights[name] = {part: np.array(value, np.float32, order="C") for part, value in found.items()}
+        weights[name] = {part: on_device(value, FLOAT, shapes.get(part)) for part, value in found.items()}
+        let_go(maps)
     return weights
 
 
@@ -131,7 +141,7 @@ def _affine(
         kernel = tensors[source.tensor(layout.kernel)]
         if layout.channels_first and len(shape) > 1:
             height, width, inside, outside = _window(architecture, name, shape)
-            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0).reshape(shape)
+            kernel = kernel.reshape(outside, inside, height, width).transpose(2, 3, 1, 0)  # a view, not yet `shape`
         if source.bias:
             bias = tensors[source.tensor(layout.bias)]
     if source.norm:
@@ -145,11 +155,11 @@ def _affine(
 
 
 def resampled(
-    weights: Mapping[str, Mapping[str, np.ndarray]], trained: Architecture, wanted: Architecture
-) -> dict[str, dict[str, np.ndarray]]:
+    weights: Mapping[str, Mapping[str, jax.Array]], trained: Architecture, wanted: Architecture
+) -> dict[str, dict[str, jax.Array | np.ndarray]]:
     """Weights for images of another size: position embeddings are brought to the new rows and columns, bicubically with
     antialiasing, as timm does. InputError where another layer depends on the size."""
-    fitted: dict[str, dict[str, np.ndarray]] = {name: dict(parts) for name, parts in weights.items()}
+    fitted: dict[str, dict[str, jax.Array | np.ndarray]] = {name: dict(parts) for name, parts in weights.items()}
     for name, parts in wanted.parameter_shapes().items():
         for part, shape in parts.items():
             if fitted[name][part].shape == shape:
@@ -162,9 +172,9 @@ def resampled(
                     f" {trained.size[0]}x{trained.size[1]} only: leave size out"
                 )
             own = len(fitted[name][part]) - before[0] * before[1]  # tokens that have no place
-            grid = fitted[name][part][own:].reshape(before)
-            grid = np.asarray(jax.image.resize(grid, after, "cubic")).reshape(-1, after[-1])
-            fitted[name][part] = np.concatenate([fitted[name][part][:own], grid])
+            learned = np.asarray(fitted[name][part])
+            grid = np.asarray(jax.image.resize(learned[own:].reshape(before), after, "cubic")).reshape(-1, after[-1])
+            fitted[name][part] = np.concatenate([learned[:own], grid])
     return fitted
 
 
@@ -229,7 +239,9 @@ def _window(architecture: Architecture, name: str, kernel: tuple[int, ...]) -> t
     return *architecture.shapes(*architecture.size)[before.inputs[0]], kernel[-1]
 
 
-def _check(architecture: Architecture, scheme: Scheme, tensors: Tensors, file: str) -> None:
+def _check(
+    architecture: Architecture, scheme: Scheme, tensors: Tensors, file: str, maps: Collection[mmap.mmap]
+) -> None:
     wanted = shapes(architecture, scheme)
     complaints = {
         "missing": [name for name in wanted if name not in tensors],
@@ -257,5 +269,7 @@ def _check(architecture: Architecture, scheme: Scheme, tensors: Tensors, file: s
                 f"{file}: {name} holds {tensors[name].dtype}: quantised weights mean nothing without their scales; save"
                 " the network's weights as floats"
             )
-        if not np.isfinite(tensors[name]).all():
+        pieces = tensors[name] if tensors[name].ndim > 1 else (tensors[name],)  # no booleans for all of it at once
+        if not all(np.isfinite(piece).all() for piece in pieces):
             raise InputError(f"{file}: {name} holds NaN or infinite values; fetch the checkpoint again")
+        let_go(maps)

@@ -166,6 +166,18 @@ class Architecture:
                 wanted.update(node.inputs)
         return [node for node in self.nodes if node.name in wanted]
 
+    @cached_property
+    def passages(self) -> tuple[str, ...]:
+        """The layers through which the whole computation passes, in order: those that nothing goes round."""
+        path = self.ancestors(self.last)
+        place = {node.name: i for i, node in enumerate(path)}
+        found, earliest = [], len(path)  # the earliest that a later layer reads
+        for i in range(len(path) - 1, 0, -1):
+            if earliest >= i:
+                found.append(path[i].name)
+            earliest = min([earliest, *(place[name] for name in path[i].inputs)])
+        return tuple(reversed(found))
+
     def activations(
         self, weights: Weights, x: Array, to: str | None = None, added: Mapping[str, Array] | None = None
     ) -> dict[str, Array]:

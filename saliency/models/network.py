@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from saliency._checks import ImagesLike, as_images, kind_of
+from saliency._memory import aligned
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.operators import Operator
@@ -48,7 +49,7 @@ class Network:
         self.classes = tuple(classes)
         self.provenance = dict(provenance or {})
         self.weights: dict[str, dict[str, jax.Array]] = {
-            layer: {name: _on_device(value) for name, value in parameters.items()}
+            layer: {name: on_device(value) for name, value in parameters.items()}
             for layer, parameters in weights.items()
         }
 
@@ -117,12 +118,17 @@ def _after(weights: Weights, activation: jax.Array, layer: str, *, architecture:
     return architecture.after(weights, activation, layer)
 
 
-def _on_device(value: ArrayLike) -> jax.Array:
-    """`jnp.asarray`, which compiles a program for each shape of NumPy's; a transfer is none."""
+def on_device(value: ArrayLike, dtype: np.dtype | None = None, shape: tuple[int, ...] | None = None) -> jax.Array:
+    """An array of JAX's own, by one copy and without a program, which `jnp.asarray` compiles for each shape of NumPy's.
+
+    `dtype` (default: what JAX has for NumPy's) and `shape` are what it becomes. A caller may go on to write to its own,
+    so it is copied here: `jax.device_put` takes an aligned one as it lies, with `may_alias=False` too.
+    """
     if not isinstance(value, np.ndarray):
         return jnp.asarray(value)
-    array = value.astype(jax.dtypes.canonicalize_dtype(value.dtype), copy=False)
-    return jax.device_put(array, may_alias=False)  # a caller may go on to write to its own
+    own = aligned(value.shape, np.dtype(jax.dtypes.canonicalize_dtype(dtype or value.dtype)))
+    np.copyto(own, value, casting="same_kind")
+    return jax.device_put(own if shape is None else own.reshape(shape))
 
 
 def check_input(net: Network, x: object, to: str | None = None) -> Float[np.ndarray, "n h w c"]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from saliency._checks import described, kind_of, pair
 from saliency._files import atomic_write, write_tensors
-from saliency._reading import MAX_BYTES, as_input_error, read_json, read_tensors
+from saliency._reading import MAX_BYTES, as_input_error, map_tensors, read_json
 from saliency.errors import InputError
 from saliency.models import packages, torch_files
 from saliency.models.checkpoints import Scheme, imported, own, resampled, shapes
@@ -86,7 +86,7 @@ def load_network(
     scheme = _scheme(name, tensors, header, path)
     architecture = _fitted(scheme, tensors, preprocess)
     stated = preprocess or _entry(scheme, architecture, path)
-    parameters = imported(architecture, scheme, tensors, str(path))
+    parameters: Mapping[str, Mapping[str, Any]] = imported(architecture, scheme, tensors, str(path))
     if size is not None:
         size = pair("size", size)
         larger = _fitted(scheme, tensors, replace(stated, size=size, shorter=None))
@@ -310,7 +310,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """A checkpoint's tensors, and its header's text where the format has one."""
     if path.suffix in torch_files.SUFFIXES:
         return _unwrapped(torch_files.read_torch(path)), {}
-    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else read_tensors(path)
+    tensors, header = _read_keras(path) if path.suffix in (".h5", ".hdf5") else map_tensors(path)
     return _unwrapped(tensors), header
 
 

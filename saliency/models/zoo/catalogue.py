@@ -225,22 +225,28 @@ SCHEMES: dict[str, tuple[Scheme, ...]] = {name: entry.schemes for name, entry in
 
 def table() -> str:
     """The zoo as a table in Markdown: a row a network, the entry that of its first scheme."""
-    head = (
-        "| name | source | weights, licence | parameters | entry | top-1 | tensor names | hub id |\n"
-        "|---|---|---|--:|---|--:|---|---|\n"
-    )
+    head = "| name | source | weights, licence | parameters | entry | top-1 |\n|---|---|---|--:|---|--:|\n"
     return head + "\n".join(_row(name, entry) for name, entry in ZOO.items()) + "\n"
+
+
+def files_table() -> str:
+    """Whose tensor names are read for each network, and the Hugging Face id of its weights, in Markdown."""
+    rows = [
+        f"| `{name}` | {', '.join(each.title for each in entry.schemes)} | {f'`{entry.hub}`' if entry.hub else ''} |"
+        for name, entry in ZOO.items()
+        if entry.schemes
+    ]
+    return "\n".join(["| name | tensor names | hub id |", "|---|---|---|", *rows, ""])
 
 
 def _row(name: str, entry: Entry) -> str:
     architecture = entry.build()
     if not entry.schemes:
-        return f"| `{name}` | {entry.paper} | {entry.weights}, {entry.licence}; with salbox | | 96 | | | |"
+        return f"| `{name}` | {entry.paper} | {entry.weights}, {entry.licence}; with salbox | | 96 | |"
     scheme = entry.schemes[0]
     cells = (
         f"`{name}`", entry.paper, f"{entry.weights}, {entry.licence}", f"{parameter_count(architecture, scheme):,}",
         described(scheme.preprocess), entry.listed if entry.top1 is None else f"{entry.top1:.1f}, [{entry.listed}]",
-        ", ".join(each.title for each in entry.schemes), f"`{entry.hub}`" if entry.hub else "",
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
