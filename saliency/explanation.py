@@ -340,7 +340,7 @@ def _sections(one: Explained) -> list[report.Section]:
         ("method", "forward", "backward", "saved", "s"),
         [(look.method, look.cost.forwards, look.cost.backwards, look.cost.saved, look.seconds) for look in one.looks],
         "what each look cost: passes of a plain implementation, how many of them were saved, seconds here, those of"
-        " compilation counted, if any was needed",
+        " compilation counted, if any was needed; on a CPU methods run side by side",
         decimals=(None, None, None, 1, 2),
     )
     width = round(SHOWN * min(1.0, one.aspect))

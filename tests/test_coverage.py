@@ -15,7 +15,6 @@ from sklearn.linear_model import Ridge
 from localization.boxes import iou
 from localization.regression import cells, correction, rectangles
 from localization.regression import coverage as fitting
-from localization.regression import coverage as solver
 from localization.regression.cells import Cells, Moments
 from localization.regression.coverage import (
     FOLDS,
@@ -316,29 +315,6 @@ def test_the_default_search_tries_grid_context_scales_and_layers(rng, monkeypatc
     fit = fit_coverage(inputs, boxes, size=SIZE)
     tried = " ".join(fit.record["tried"])
     assert all(word in tried for word in ("grid=(15, 16)", "context=(0.1,)", "scales=(0.0, 0.03", "layers=(0,)"))
-
-
-def test_few_photos_are_not_gone_through_again_for_what_the_search_made(rng, monkeypatch):
-    maps, boxes = blobs(rng, 24)
-    first = fit_coverage(maps, boxes)
-    asked = []
-
-    def counted(*given):
-        asked.append(given[2])
-        return left_out(*given)
-
-    left_out = solver._left_out
-    monkeypatch.setattr(solver, "_left_out", counted)
-    again = fit_coverage(maps, boxes)
-    assert len(asked) == len(set(asked)) == len(again.record["tried"])
-    monkeypatch.setattr(solver, "SEARCHED", 20)  # fewer than there are: the rest is learned from too
-    asked.clear()
-    fit_coverage(maps, boxes)
-    assert len(asked) == len(set(asked)) + 1
-    np.testing.assert_array_equal(again.solution, first.solution)
-    fixed = fit_coverage(maps, boxes, candidates=(first.cells,))  # made anew
-    np.testing.assert_array_equal(fixed.solution, first.solution)
-    np.testing.assert_array_equal(fixed.predict(maps), first.predict(maps))
 
 
 @pytest.mark.parametrize("corrected", [False, True])

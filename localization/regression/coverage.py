@@ -36,7 +36,6 @@ Features = np.ndarray | Sequence[np.ndarray]
 # features, boxes in shares, numbers of the photos, and how many rows there were with the useless ones
 Block = tuple[Inputs, Float[np.ndarray, "b 4"], Int[np.ndarray, " b"], int]
 Blocks = Callable[[], Iterator[Block]]
-_LeftOut = tuple[ridge.CrossFit, Float[np.ndarray, "m s 4"], Float[np.ndarray, "m 4"]]
 FORMAT = 1
 FOLDS = 5
 BLOCK = 128  # photos
