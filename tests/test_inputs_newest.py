@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -172,6 +174,28 @@ def test_a_network_and_its_entry_are_of_one_size():
     said = refused(lambda: call(preprocess=Preprocessing((8, 16))))
     assert said == "preprocess makes images of 16x8 px (width x height), and size says 8x8"
     assert call(preprocess=Preprocessing((8, 8))).preprocess.size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("last", "known"),
+    [
+        (lambda z: 1 / (1 + jnp.exp(-z[:, :1])), False),
+        (lambda z: 0.5 * (1 + jnp.tanh(z[:, :1] / 2)), False),
+        (lambda z: jnp.concatenate([1 / (1 + jnp.exp(-z[:, :1])), 1 / (1 + jnp.exp(z[:, :1]))], 1), False),
+        (lambda z: jax.nn.sigmoid(z[:, :1]), True),
+        (lambda z: jax.nn.softmax(z), True),
+        (lambda z: z[:, :1], True),
+        (lambda z: z, True),
+        (lambda z: z / 1e9, True),
+    ],
+)
+def test_probabilities_that_are_not_known_as_such(last, known):
+    """A sigmoid written out got another one over it: 0.685 was said where the function gave 0.777."""
+    call = partial(from_function, lambda params, x: last(x.mean((1, 2)) / 99), {}, size=8)
+    if known:
+        assert call().architecture.class_count in (1, 3)
+    else:
+        assert "gives probabilities, by a softmax or sigmoid that is not known as one" in refused(call)
 
 
 def test_whole_numbers_are_no_logits():

@@ -110,6 +110,8 @@ def network_of(
     compiled = jax.jit(call)
     with _batchable(source):
         _compare(net, oracle or (lambda x: compiled(leaves, x)), output, source, explain)
+    if output == "logits":
+        _refuse_probabilities(net, source)
     return net
 
 
@@ -197,6 +199,21 @@ def _compare(
         raise InputError(
             f"{source} gives an image other logits when it comes with another one (batch statistics?);"
             " set the model to inference"
+        )
+
+
+def _refuse_probabilities(net: Network, source: str) -> None:
+    """InputError for a softmax or a sigmoid that is written so that it is not known and taken off: another one would be
+    laid over it. Told by what it gives for images of a thousand times the contrast, one and its negative."""
+    (height, width), channels = net.architecture.size, net.architecture.channels
+    noise = 1000 * np.random.default_rng(0).normal(size=(1, height, width, channels))
+    x = np.concatenate([noise, -noise]).astype(net.architecture.nodes[0].layer.dtype)  # type: ignore[attr-defined]
+    found = np.asarray(upto(net.weights, x, architecture=net.architecture), float)
+    shares = np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+    if shares and (np.ptp(found) > 1e-6 if found.shape[-1] == 1 else np.allclose(found.sum(-1), 1, atol=1e-3)):
+        raise InputError(
+            f"{source} gives probabilities, by a softmax or sigmoid that is not known as one; end it in jax.nn.softmax or"
+            " jax.nn.sigmoid, which are taken off, or give the logits before it"
         )
 
 
