@@ -212,8 +212,8 @@ def _refuse_probabilities(net: Network, source: str) -> None:
     shares = np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
     if shares and (np.ptp(found) > 1e-6 if found.shape[-1] == 1 else np.allclose(found.sum(-1), 1, atol=1e-3)):
         raise InputError(
-            f"{source} gives probabilities, by a softmax or sigmoid that is not known as one; end it in jax.nn.softmax or"
-            " jax.nn.sigmoid, which are taken off, or give the logits before it"
+            f"{source} gives probabilities, by a softmax or sigmoid that is not known as one; end it in jax.nn.softmax"
+            " or jax.nn.sigmoid, which are taken off, or give the logits before it"
         )
 
 
