@@ -3,6 +3,7 @@
 Each gave a wrong figure without a word, did nothing, or ended in a traceback; now it is right, or one sentence.
 """
 
+import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -12,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from localization import CompareOptions, fit_coverage
+from localization import CompareOptions, fit_coverage, load_coverage_map
 from localization import compare as localize_all
 from localization.comparison.maps import tasks
 from localization.datasets import load
@@ -29,6 +31,7 @@ from saliency import (
     wrappers,
 )
 from saliency import Options as MethodOptions
+from saliency._reading import read_tensors
 from saliency.zeiler_fergus.subjects import unique_names
 from scripts import cli, compare
 from scripts import explain as script
@@ -277,3 +280,14 @@ def test_photos_of_a_data_set_long_names_and_folders(tmp_path):
     assert [one.name for one in found.photos] == ["x" * 180, f"{'x' * 180}-2"]
     assert unique_names(["a\0b", "\u202e", "../../evil"]) == ["a_b", "_", "evil"]
     assert "is a folder, where one photo is needed" in refused(lambda: explain(mine(), tmp_path, methods=["edges"]))
+
+
+def test_a_damaged_bundle_is_named(tmp_path):
+    """What was wrong with its cells was said, and not in which file."""
+    maps, boxes = np.random.default_rng(0).random((4, 8, 8)), np.tile([[0.0, 0, 4, 4], [3, 2, 8, 8]], (2, 1))
+    fit_coverage(maps, boxes).save(tmp_path / "a.safetensors")
+    tensors, header = read_tensors(tmp_path / "a.safetensors")
+    stated = json.loads(header["coverage_map"])
+    stated["cells"]["scales"] = None
+    save_file(tensors, tmp_path / "b.safetensors", {"coverage_map": json.dumps(stated)})
+    assert refused(lambda: load_coverage_map(tmp_path / "b.safetensors")).startswith(f"{tmp_path}/b.safetensors: ")

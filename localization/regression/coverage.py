@@ -194,8 +194,12 @@ def load_coverage_map(path: Path | str) -> CoverageMap:
         weights = tensors.get("correction")
         penalty = np.inf if header["penalty"] is None else float(header["penalty"])
         correction = Correction(int(header["best"]), tensors["mean"], tensors["deviation"], weights, penalty)
+        try:
+            cells = Cells(**stated)
+        except InputError as error:  # which names no file
+            raise ValueError(str(error)) from error
         fitted = CoverageMap(
-            Cells(**stated),
+            cells,
             tensors["solution"],
             correction,
             (int(header["size"][0]), int(header["size"][1])),
