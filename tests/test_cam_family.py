@@ -9,11 +9,11 @@ import pytest
 
 from saliency.errors import InputError
 from saliency.maps.cam import grad_cam, stage_layers
-from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.cam_passes import ablation_cam, affine_after, score_cam
 from saliency.maps.cam_rules import RULES
 from saliency.maps.full_grad import full_grad, full_gradients
 from saliency.maps.gradient import gradient_maps
-from saliency.methods import METHODS, Options
+from saliency.methods import METHODS, Cost, Options
 from saliency.models.from_jax import from_function
 from saliency.models.weights import random_network
 from saliency.models.zoo.resnet import resnet50
@@ -176,8 +176,18 @@ def test_ablation_cam_by_hand(net, x, layer):
 
 
 def test_costs_of_channels(net):
-    assert METHODS["score-cam"].cost(net, SIZE).forwards == METHODS["ablation-cam"].cost(net, SIZE).forwards == 7
-    assert 5.9 < METHODS["ablation-cam"].cost(net, SIZE).saved < 6  # the dense layer alone is computed anew
+    ablation, early = METHODS["ablation-cam"].cost, Options(layer="relu1_1")
+    assert METHODS["score-cam"].cost(net, SIZE).forwards == 7
+    assert METHODS["score-cam"].cost(net, SIZE, early).forwards == ablation(net, SIZE, early).forwards == 5
+    assert 0 < ablation(net, SIZE, early).saved < 4  # what comes before the layer is computed once
+    assert ablation(net, SIZE) == Cost(1, 1)  # after the last convolution all is linear
+
+
+def test_what_is_affine_after_a_layer():
+    scenes = scenes_cnn(((4,), (5, 6)), size=SIZE)
+    assert [affine_after(scenes, layer) for layer in ("relu1_1", "conv2_2", "relu2_2")] == [False, False, True]
+    squeeze = squeezenet1_1(4, ((2, 3), (2, 3)), 5, (40, 44))  # a ReLU before its pool, and halves side by side
+    assert not any(affine_after(squeeze, layer) for layer in ("conv10", "fire3_expand1x1"))
     early = METHODS["ablation-cam"].cost(net, SIZE, replace(Options(), layer="relu1_1"))
     first, others = 11 * 14 * 27 * 4, 5 * 7 * (36 * 5 + 45 * 6) + 6 * 10  # multiplications before the layer, and after
     assert early.forwards == 5 and early.saved == pytest.approx(4 * first / (first + others))
