@@ -6,6 +6,7 @@ times slower at 5x5. With a stride it is a sum for each remainder, for between t
 """
 
 from functools import partial
+from itertools import product
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Float
 
 from saliency._checks import Pair
+from saliency.models.strided import Places, lines, to_image, widened
 
 Padding = tuple[Pair, Pair]
 
@@ -97,26 +99,15 @@ def _spread(up: Array, kernel: Array, size: Pair, padding: Padding, dilation: Pa
 def _by_phases(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """What comes back to the image. Lines stride * q + r of the padded one, for each remainder r, are met by those
     places of the kernel alone that leave the same remainder: no multiplication by zero."""
-    batch, channels = up.shape[0], up.shape[-1]
-    lines = [-(-(side + sum(pad)) // step) for side, pad, step in zip(size, padding, stride)]
-    met = [  # for each axis and remainder: (place in the kernel, by how many outputs it is shifted)
-        [[(i, i * every // step) for i in range(taps) if i * every % step == remainder] for remainder in range(step)]
-        for taps, every, step in zip(kernel.shape, dilation, stride)
-    ]
+    count = lines(size, stride, padding)
     before = [(taps - 1) * every // step for taps, every, step in zip(kernel.shape, dilation, stride)]
-    after = [max(0, count - length) for count, length in zip(lines, up.shape[1:3])]
-    wide = jnp.pad(up, ((0, 0), *zip(before, after), (0, 0)))
+    wide = widened(up, (before[0], before[1]), count)
 
-    def phase(rows: list[Pair], columns: list[Pair]) -> Array:
-        total = jnp.zeros((batch, *lines, channels), up.dtype)
-        for i, down in rows:
-            for j, right in columns:
-                top, left = before[0] - down, before[1] - right
-                end = top + lines[0], left + lines[1]
-                total += lax.slice(wide, (0, top, left, 0), (batch, *end, channels)) * kernel[i, j, 0]
+    def part(rows: Places, columns: Places) -> Array:
+        total = jnp.zeros((up.shape[0], *count, up.shape[-1]), up.dtype)
+        for (i, down), (j, right) in product(rows, columns):
+            top, left = before[0] - down, before[1] - right
+            total += wide[:, top : top + count[0], left : left + count[1]] * kernel[i, j, 0]
         return total
 
-    phases = jnp.stack([jnp.stack([phase(rows, columns) for columns in met[1]], 3) for rows in met[0]], 2)
-    padded = phases.reshape(batch, lines[0] * stride[0], lines[1] * stride[1], channels)
-    (top, _), (left, _) = padding
-    return padded[:, top : top + size[0], left : left + size[1]]
+    return to_image(part, size, kernel.shape[:2], stride, padding, dilation)

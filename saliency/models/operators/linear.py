@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from saliency._checks import Pair
 from saliency.devices import on_cpu, precision
-from saliency.models import winograd
+from saliency.models import strided, winograd
 from saliency.models.depthwise import depthwise
 from saliency.models.operators.backward import Rules, epsilon_rule, gamma_rule
 from saliency.models.operators.base import QUIET, Operator, Sliding
@@ -87,6 +87,11 @@ class Conv(Operator):
         """Without Winograd's algorithm, whose programs take long to compile."""
         if self.groups == self.features == x.shape[-1] > 1 and on_cpu():
             return depthwise(x, kernel, self.stride, self.padding, self.dilation)
+        if self.groups == 1 and on_cpu():
+            if self.kernel == (1, 1) and self.padding == NO_PADDING:
+                return strided.each_place(x[:, :: self.stride[0], :: self.stride[1]], kernel[0, 0])
+            if self.dilation == (1, 1) and strided.worthwhile(self.kernel, self.stride):
+                return strided.convolution(self.stride, self.padding, x, kernel)
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -126,8 +131,6 @@ class Conv(Operator):
         (x,), kernel = changes, region.parameters["kernel"]
         if region.ready is not None:
             return winograd.convolved(x, region.ready)[:, : region.size[0], : region.size[1]]
-        if self.kernel == self.stride == (1, 1) and self.groups == 1:
-            return jnp.matmul(x, kernel[0, 0], precision=precision())
         return replace(self, padding=NO_PADDING)._plainly(kernel, x)
 
     def for_training(self) -> Operator:

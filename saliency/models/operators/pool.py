@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import product
 from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from saliency._checks import Pair
 from saliency.models.operators.base import Operator, Sliding
 from saliency.models.operators.regions import Parameters, Region, Shape, cut, maximum_outside
+from saliency.models.strided import Places, inside, lines, to_image, widened
 from saliency.models.winograd import Padding
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
@@ -54,6 +57,11 @@ class MaxPool(Pool):
     maximizes: ClassVar[bool] = True
     takes_maximum: ClassVar[bool] = True
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether an input may lie in several windows."""
+        return self.window[0] > self.stride[0] or self.window[1] > self.stride[1]
+
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
         return _max_pool(self, xs[0])
 
@@ -87,42 +95,57 @@ def _max_pool(layer: MaxPool, x: Array) -> Array:
 
 
 def _max_pool_forward(layer: MaxPool, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Besides the maxima, the place in its window that each came from, the first among equals.
-
-    `argmax` is a reduction: unlike comparisons, XLA does not compute it again for every reader.
-    """
-    views = jnp.stack(_views(layer, x, -jnp.inf))
-    return views.max(0), (views.argmax(0).astype(jnp.int16), x)
+    """Besides the maxima, the place in its window that each came from, the first among equals."""
+    views = _views(layer, x, -jnp.inf)
+    if not layer.overlaps:  # `argmax` is a reduction: XLA does not compute it again for every reader
+        stacked = jnp.stack(views)
+        return stacked.max(0), (stacked.argmax(0).astype(jnp.int16), x)
+    most, winner = views[0], jnp.zeros(views[0].shape, jnp.int16)
+    with set_xla_metadata(inlineable="false"):  # nor these comparisons, which copy none of their many windows
+        for place, view in enumerate(views[1:], 1):
+            winner = jnp.where(view > most, jnp.int16(place), winner)
+            most = jnp.maximum(most, view)
+        return most, (winner, x)
 
 
 def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) -> tuple[Array]:
     """Every input asks the windows over it whether they took it: dense loops, where XLA's own rule scatters."""
     winner, x = saved
-    places = [np.arange(size) + before for size, (before, _) in zip(x.shape[1:3], layer.padding)]  # once padded
-    total = jnp.zeros_like(x)
-    # of the windows over an input the last one starts in the input's own stride, the others in those before
-    for back in np.ndindex(*(-(-window // stride) for window, stride in zip(layer.window, layer.stride))):
-        row, col = (place % stride + b * stride for place, stride, b in zip(places, layer.stride, back))
-        inside = (row < layer.window[0])[:, None] & (col < layer.window[1])
-        place = np.where(inside, row[:, None] * layer.window[1] + col, -1)[None, ..., None].astype(np.int16)
-        taken = _over_inputs(layer, winner, back, x.shape, -2) == place
-        total += jnp.where(taken, _over_inputs(layer, up, back, x.shape, 0), 0)
-    return (total,)
+    padding = (layer.padding[0][0], 0), (layer.padding[1][0], 0)  # what lies after the image took nothing
+    size = x.shape[1], x.shape[2]
+    count = lines(size, layer.stride, padding)
+    before = (layer.window[0] - 1) // layer.stride[0], (layer.window[1] - 1) // layer.stride[1]
+    ups, winners = widened(up, before, count), widened(winner, before, count, -1)
+    if not layer.overlaps:
+        return (inside(_of_one_window(layer, winners, ups, count), size, padding),)
+
+    def part(rows: Places, columns: Places) -> Array:
+        total = jnp.zeros((x.shape[0], *count, x.shape[-1]), up.dtype)
+        for (i, down), (j, right) in product(rows, columns):
+            top, left = before[0] - down, before[1] - right
+            over = slice(None), slice(top, top + count[0]), slice(left, left + count[1])
+            total += jnp.where(winners[over] == i * layer.window[1] + j, ups[over], 0)
+        return total
+
+    return (to_image(part, size, layer.window, layer.stride, padding),)
+
+
+def _of_one_window(layer: MaxPool, winners: Array, ups: Array, count: Pair) -> Array:
+    """What comes back to each input of the only window over it, if there is one."""
+    row, col = (np.arange(step * lines) % step for step, lines in zip(layer.stride, count))
+    within = (row < layer.window[0])[:, None] & (col < layer.window[1])
+    own = np.where(within, row[:, None] * layer.window[1] + col, -2)[None, ..., None].astype(np.int16)
+
+    def of_inputs(x: Array) -> Array:
+        n, channels = x.shape[0], x.shape[-1]
+        x = x[:, : count[0], None, : count[1], None]
+        x = jnp.broadcast_to(x, (n, count[0], layer.stride[0], count[1], layer.stride[1], channels))
+        return x.reshape(n, *own.shape[1:3], channels)
+
+    return jnp.where(of_inputs(winners) == own, of_inputs(ups), 0)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _over_inputs(layer: MaxPool, x: Array, back: tuple[int, ...], shape: tuple[int, ...], fill: int) -> Array:
-    """What belongs to windows, at each input: of the window that starts `back` strides before the input's own."""
-    n, height, width, channels = shape
-    (top, _), (left, _) = layer.padding
-    tall, wide = layer.stride
-    rows, cols = -(-(height + top) // tall), -(-(width + left) // wide)
-    pads = [(b, count - size - b, 0) for b, count, size in zip(back, (rows, cols), x.shape[1:3])]
-    x = lax.pad(x, jnp.array(fill, x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
-    x = jnp.broadcast_to(x[:, :, None, :, None], (n, rows, tall, cols, wide, channels))
-    return x.reshape(n, rows * tall, cols * wide, channels)[:, top : top + height, left : left + width]
 
 
 @dataclass(frozen=True)

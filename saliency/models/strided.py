@@ -1,0 +1,110 @@
+"""The way back through a stride on a CPU, without the zeros that lie between the outputs' places.
+
+Lines stride * q + r of a padded image, for each remainder r, are met by those places of a window alone that leave the
+same remainder: the image's gradient is made for each remainder by itself, densely, and laid together line by line.
+XLA's own multiplies by the zeros, or scatters.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from saliency._checks import Pair
+
+Padding = tuple[Pair, Pair]
+Places = list[Pair]  # of a window along one axis: (place, by how many outputs it is shifted)
+
+
+def to_image(
+    part: Callable[[Places, Places], Array],
+    size: Pair,
+    window: Sequence[int],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+) -> Float[Array, "n h w c"]:
+    """An image of `size` from its lines by their remainders. `part(rows, columns)` makes `[n, *lines(...), c]` of what
+    meets two remainders."""
+    met = [_met(taps, step, every) for taps, step, every in zip(window, stride, dilation)]
+    whole = jnp.stack([jnp.stack([part(rows, columns) for columns in met[1]], 3) for rows in met[0]], 2)
+    n, rows, tall, cols, wide, channels = whole.shape
+    return inside(whole.reshape(n, rows * tall, cols * wide, channels), size, padding)
+
+
+def _met(taps: int, stride: int, dilation: int) -> list[Places]:
+    return [
+        [(i, i * dilation // stride) for i in range(taps) if i * dilation % stride == remainder]
+        for remainder in range(stride)
+    ]
+
+
+def lines(size: Sequence[int], stride: Pair, padding: Padding) -> Pair:
+    """How many lines of a padded image leave each remainder, along both axes."""
+    height, width = (-(-(side + sum(pad)) // step) for side, step, pad in zip(size, stride, padding))
+    return height, width
+
+
+def inside(padded: Array, size: Pair, padding: Padding) -> Array:
+    """A padded image without its padding."""
+    (top, _), (left, _) = padding
+    return padded[:, top : top + size[0], left : left + size[1]]
+
+
+def widened(up: Array, before: Pair, count: Pair, fill: float = 0) -> Array:
+    """What comes back, with room for places that are shifted by as many outputs as `before`, and `count` lines."""
+    after = [max(0, most - length) for most, length in zip(count, up.shape[1:3])]
+    return jnp.pad(up, ((0, 0), *zip(before, after), (0, 0)), constant_values=fill)
+
+
+def worthwhile(kernel: Pair, stride: Pair) -> bool:
+    """Whether `convolution` is faster than XLA's own: its few zeros are fewer than XLA's."""
+    return stride[0] * stride[1] > 4 or kernel == stride != (1, 1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def convolution(
+    stride: Pair, padding: Padding, x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"]
+) -> Float[Array, "n rows cols f"]:
+    """XLA's own convolution, whose gradient in `x` is one convolution to the channels of all remainders."""
+    return _by_definition(stride, padding, x, kernel)
+
+
+def _by_definition(stride: Pair, padding: Padding | str, x: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _forward(stride: Pair, padding: Padding, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return convolution(stride, padding, x, kernel), (x, kernel)
+
+
+def _backward(stride: Pair, padding: Padding, saved: tuple[Array, Array], up: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    before_x = _to_image(up, kernel, x.shape[1:3], stride, padding)
+    (before_kernel,) = jax.linear_transpose(partial(_by_definition, stride, padding, x), kernel)(up)
+    return before_x, before_kernel  # the second is not computed where nobody asks for it
+
+
+convolution.defvjp(_forward, _backward)
+
+
+@partial(jax.jit, static_argnames=("size", "stride", "padding"))
+def _to_image(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
+    count, channels, features = lines(size, stride, padding), *kernel.shape[2:]
+    most = [-(-taps // step) for taps, step in zip(kernel.shape, stride)]  # places that meet one remainder
+    wide = widened(up, (most[0] - 1, most[1] - 1), count)
+    full = [(0, many * step - taps) for taps, many, step in zip(kernel.shape, most, stride)]
+    placed = jnp.pad(kernel, (*full, (0, 0), (0, 0)))
+    placed = placed.reshape(most[0], stride[0], most[1], stride[1], channels, features)[::-1, :, ::-1]
+    placed = placed.transpose(0, 2, 5, 1, 3, 4).reshape(*most, features, -1)
+    rows = each_place(wide, placed[0, 0]) if most == [1, 1] else _by_definition((1, 1), "VALID", wide, placed)
+    rows = rows[:, : count[0], : count[1]].reshape(up.shape[0], *count, stride[0], -1).swapaxes(2, 3)
+    return inside(rows.reshape(up.shape[0], count[0] * stride[0], count[1] * stride[1], channels), size, padding)
+
+
+def each_place(x: Float[Array, "n h w c"], kernel: Float[Array, "c f"]) -> Float[Array, "n h w f"]:
+    """A convolution whose kernel is one place: a product, whose way back copies no kernel as a convolution's does."""
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
