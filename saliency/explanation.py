@@ -35,6 +35,7 @@ from saliency.zeiler_fergus.subjects import Photo, unique_names
 
 METHODS_SHOWN = ("gradient-max", "grad-cam", "occlusion")
 TOP = 5
+MOST = 4  # methods side by side: each has a budget of memory to itself
 SHOWN = 480  # pixels of the longer side, on the page
 Boxes = Callable[[Float[np.ndarray, "n h w"]], Float[np.ndarray, "n 4"]]
 
@@ -206,7 +207,7 @@ def explain(
     Photos enter as `net.preprocess` says, and a checkpoint's own entry may cut off their border; with
     `net.preprocess = net.preprocess.changed("stretch")` the network sees all of them, as `python -m scripts.explain`
     has it. A photo's seconds hold compilation, where a method's first map had to be compiled; on a CPU methods run side
-    by side, as many as it has cores, and so wait for one another in these seconds.
+    by side, as many as it has cores and at most four, and so wait for one another in these seconds.
 
     Raises InputError for photos that cannot be read, unknown methods or classes, and whatever a method does not suit.
 
@@ -283,7 +284,7 @@ def _looks(
         return METHODS[name].maps(net, x, target=targets, options=options), time.perf_counter() - start
 
     by_method = []
-    with workers(min(len(methods), cores()) if on_cpu() else 1) as pool:
+    with workers(min(len(methods), cores(), MOST) if on_cpu() else 1) as pool:
         for name, (maps, seconds) in zip(methods, pool.map(made, methods)):
             cost = METHODS[name].cost(net, x.shape[1:3], options)
             found = np.full((len(x), 4), np.nan) if boxes is None else np.asarray(boxes(maps), float)
@@ -339,7 +340,7 @@ def _sections(one: Explained) -> list[report.Section]:
         ("method", "forward", "backward", "saved", "s"),
         [(look.method, look.cost.forwards, look.cost.backwards, look.cost.saved, look.seconds) for look in one.looks],
         "what each look cost: passes of a plain implementation, how many of them were saved, seconds here, those of"
-        " compilation counted, if any was needed",
+        " compilation counted, if any was needed; on a CPU methods run side by side",
         decimals=(None, None, None, 1, 2),
     )
     width = round(SHOWN * min(1.0, one.aspect))

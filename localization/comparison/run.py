@@ -445,12 +445,16 @@ def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict
         stated = source(name, [_read_by(name), *(made if READERS[name].maps else ())], layers=layers)
         return localize_channels(name, read[_read_by(name)], made, samples, stated)
 
+    def of_stack(names: Sequence[str]) -> Fit:
+        return localize(names, made, samples, options.fit, options.routes, source(STACKED, names))
+
+    stacked = len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        longest = pool.submit(of_stack, options.stack) if stacked else None  # first, or it would run alone at the end
         own, theirs = pool.map(of_method, made), pool.map(of_reader, job.readers)
         found = dict(zip((*made, *job.readers), (*own, *theirs)))
-    if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
-        stated = source(STACKED, options.stack)
-        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes, stated)
+        if longest is not None:
+            found[STACKED] = longest.result()
     for bundle in job.bundles:
         fit = carried_over(bundle, made, read, samples)
         found[" ".join(next(iter(fit.boxes)))] = fit
