@@ -180,12 +180,33 @@ def test_costs_of_channels(net):
     assert METHODS["score-cam"].cost(net, SIZE).forwards == 7
     assert METHODS["score-cam"].cost(net, SIZE, early).forwards == ablation(net, SIZE, early).forwards == 5
     assert 0 < ablation(net, SIZE, early).saved < 4  # what comes before the layer is computed once
-    assert ablation(net, SIZE) == Cost(1, 1)  # after the last convolution all is linear
+    assert 5.9 < ablation(net, SIZE).saved < 6  # the dense layer alone is computed anew
+
+
+def test_ablation_cam_in_one_pass_where_the_rest_is_affine():
+    """After a global average and a dense layer no channel needs a pass of its own; a loop over them finds the same."""
+    net = random_network(resnet50((2, 3), (1, 1), 5, (32, 40)))
+    layer, x = net.architecture.gestalt_layer, np.random.default_rng(0).normal(size=(1, 32, 40, 3)).astype(np.float32)
+    a = np.asarray(net.upto(x, layer))
+    own, total = float(net(x)[0, 2]), np.zeros(a.shape[1:3])
+    for k in range(a.shape[-1]):
+        without = a.copy()
+        without[..., k] = 0
+        total += (own - float(net.after(without, layer)[0, 2])) / abs(own) * a[0, ..., k]
+    expected = np.asarray(jax.image.resize(np.maximum(total, 0), (32, 40), "bilinear"))
+    told = []
+    found = ablation_cam(net, x, target=2, progress=lambda done, total: told.append((done, total)))
+    assert expected.max() > 0
+    np.testing.assert_allclose(found[0], expected, rtol=2e-3, atol=2e-4 * expected.max())
+    assert told == [(a.shape[-1], a.shape[-1])]
+    assert METHODS["ablation-cam"].cost(net, (32, 40)) == Cost(1, 1)
 
 
 def test_what_is_affine_after_a_layer():
-    scenes = scenes_cnn(((4,), (5, 6)), size=SIZE)
-    assert [affine_after(scenes, layer) for layer in ("relu1_1", "conv2_2", "relu2_2")] == [False, False, True]
+    average = resnet50((2, 3), (1, 1), 5, (32, 40))
+    assert affine_after(average, average.gestalt_layer) and not affine_after(average, average.nodes[1].name)
+    scenes = scenes_cnn(((4,), (5, 6)), size=SIZE)  # a maximum over places
+    assert not affine_after(scenes, scenes.gestalt_layer)
     squeeze = squeezenet1_1(4, ((2, 3), (2, 3)), 5, (40, 44))  # a ReLU before its pool, and halves side by side
     assert not any(affine_after(squeeze, layer) for layer in ("conv10", "fire3_expand1x1"))
     early = METHODS["ablation-cam"].cost(net, SIZE, replace(Options(), layer="relu1_1"))
