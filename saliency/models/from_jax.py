@@ -83,6 +83,11 @@ def network_of(
         preprocess = Preprocessing(size, "stretch", scale=1.0, mean=(0.0,) * channels, std=(1.0,) * channels)  # type: ignore[arg-type]
     if preprocess.channels != channels:
         raise InputError(f"preprocess is for {preprocess.channels} channels, and the images have {channels}")
+    if preprocess.size != size:
+        (height, width), (own_height, own_width) = size, preprocess.size
+        raise InputError(
+            f"preprocess makes images of {own_width}x{own_height} px (width x height), and size says {width}x{height}"
+        )
     leaves, tree = jax.tree.flatten(params)
     try:
         leaves = [jnp.asarray(leaf) for leaf in leaves]
