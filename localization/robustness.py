@@ -161,6 +161,7 @@ def augmented_corloc(
     fit, test = (scenes(split, n, seed) for split, n in zip(("train", "test"), map_scenes))
     tune = scenes("train", tune_scenes, seed + 100)  # not those of the linear map
     images, labels, _ = apart(tune.images, tune.labels, np.concatenate([fit.images, test.images]))
+    folder = None if folder is None else Path(folder) / "scenes"  # the digits' networks bear the same names
     nets = train_each(
         net, images, labels, augmentations, epochs=1, rate=1e-3, seed=seed, folder=folder, progress=progress
     )
@@ -227,8 +228,8 @@ def corloc_section(rows: Sequence[Mapping[str, Any]], map_scenes: tuple[int, int
     )
     return Section(
         "Does augmentation make maps localize better?",
-        f"{len(clear)} of {others} trainings with augmentations raise CorLoc over plain training and {len(worse)} lower"
-        " it (95% interval of the paired difference clear of 0).\n"
+        f"Of {others} training{'s' * (others != 1)} with an augmentation {len(clear)} raise CorLoc over plain training"
+        f" and {len(worse)} lower it (95% interval of the paired difference clear of 0).\n"
         f"The scenes classifier, trained on for one pass over {rows[0]['trained_on']} scenes, plain and with each"
         " augmentation (a continued training, not one from scratch); gradient maps of the predicted class, a linear map"
         " fitted to"

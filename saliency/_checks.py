@@ -152,6 +152,36 @@ def _misplaced(shape: tuple[int, ...], channels: int | None) -> str:
     return ""
 
 
+def as_booleans(name: str, value: object, wanted: str) -> np.ndarray:
+    """Masks of the shape `wanted`, of booleans or of two numbers, 0 and 1 or (as pictures have them) 0 and 255.
+
+    Raises InputError for others: of a share, of a class's number or of NaN nobody knows which side it lies on.
+    """
+    found = as_array(name, value, f"booleans {wanted}")
+    if found.dtype.kind != "b" and found.size:
+        on = found[found != 0]
+        if on.size and not ((on == 1).all() or (on == 255).all()):
+            raise InputError(
+                f"{name} must be booleans {wanted}, or 0 and 1, not {described(value)} with {on.min():g} to"
+                f" {on.max():g} in it; say where it is: {name} > 0.5, say"
+            )
+    return found.astype(bool)
+
+
+def numbers(
+    name: str, values: object, *, least: float = -np.inf, above: float = -np.inf, below: float = np.inf
+) -> list:
+    """Several finite numbers between such bounds as `number` has, at least one, of any sequence."""
+    if isinstance(values, str) or not np.iterable(values):
+        raise InputError(f"{name} must be a list of numbers, not {described(values)}")
+    found = list(values)  # type: ignore[call-overload]
+    for one in found:
+        number(name, one, least=least, above=above, below=below)
+    if not found:
+        raise InputError(f"{name} must be one number or more, not none")
+    return found
+
+
 def as_maps(name: str, value: object) -> np.ndarray:
     """Maps as numbers `[n, h, w]` of at least one pixel, or InputError. NaN may be among them: a status says so."""
     if isinstance(value, list | tuple) and not len(value):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from saliency import report
 from saliency._batches import cores, workers
-from saliency._checks import function, kind_of, texts
+from saliency._checks import as_array, function, kind_of, texts
 from saliency._files import check_writable, require_all, write_arrays
 from saliency._progress import ProgressCounter
 from saliency.devices import on_cpu
@@ -25,6 +25,7 @@ from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.maps.status import status
 from saliency.methods import METHODS, Cost, Options
+from saliency.models.classes import near_names
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
@@ -35,6 +36,7 @@ from saliency.zeiler_fergus.subjects import Photo, unique_names
 
 METHODS_SHOWN = ("gradient-max", "grad-cam", "occlusion")
 TOP = 5
+MOST = 4  # methods side by side: each has a budget of memory to itself
 SHOWN = 480  # pixels of the longer side, on the page
 Boxes = Callable[[Float[np.ndarray, "n h w"]], Float[np.ndarray, "n 4"]]
 
@@ -206,7 +208,7 @@ def explain(
     Photos enter as `net.preprocess` says, and a checkpoint's own entry may cut off their border; with
     `net.preprocess = net.preprocess.changed("stretch")` the network sees all of them, as `python -m scripts.explain`
     has it. A photo's seconds hold compilation, where a method's first map had to be compiled; on a CPU methods run side
-    by side, as many as it has cores, and so wait for one another in these seconds.
+    by side, as many as it has cores and at most four, and so wait for one another in these seconds.
 
     Raises InputError for photos that cannot be read, unknown methods or classes, and whatever a method does not suit.
 
@@ -222,12 +224,14 @@ def explain(
     function("boxes", boxes, "maps [n, h, w], giving boxes [n, 4]")
     given = options or Options()
     kind_of("options", given, Options, "what the methods share")
-    texts("methods", list(methods))
+    texts("methods", methods if isinstance(methods, str) else list(methods))
     if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+        near = near_names(unknown[0].replace("_", "-"), list(METHODS))
+        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from {', '.join(METHODS)}")
     if not len(methods):
         raise InputError("methods must name at least one method")
-    several: Any = photos if isinstance(photos, list | tuple) or getattr(photos, "ndim", 0) == 4 else [photos]
+    one = isinstance(photos, str | bytes) or not isinstance(photos, Sequence)
+    several: Any = [photos] if one and getattr(photos, "ndim", 0) != 4 else photos
     if not len(several):
         raise InputError("photos must hold at least one photo")
     pixels = [as_photo(photo) for photo in several]
@@ -283,10 +287,10 @@ def _looks(
         return METHODS[name].maps(net, x, target=targets, options=options), time.perf_counter() - start
 
     by_method = []
-    with workers(min(len(methods), cores()) if on_cpu() else 1) as pool:
+    with workers(min(len(methods), cores(), MOST) if on_cpu() else 1) as pool:
         for name, (maps, seconds) in zip(methods, pool.map(made, methods)):
             cost = METHODS[name].cost(net, x.shape[1:3], options)
-            found = np.full((len(x), 4), np.nan) if boxes is None else np.asarray(boxes(maps), float)
+            found = np.full((len(x), 4), np.nan) if boxes is None else _one_each(boxes(maps), len(x))
             by_method.append(
                 [
                     Look(name, *one, cost, seconds / len(x))
@@ -297,9 +301,19 @@ def _looks(
     return [list(looks) for looks in zip(*by_method)]
 
 
+def _one_each(boxes: object, count: int) -> Float[np.ndarray, "n 4"]:
+    """What a function has made of maps, one box for each."""
+    found = as_array("boxes", boxes, "a function that gives one box [4] for each map").astype(float)
+    if found.shape != (count, 4):
+        raise InputError(f"boxes must give one box for each map, [{count}, 4], not {list(found.shape)}")
+    if (found[:, 2:] < found[:, :2]).any():
+        raise InputError("boxes run backwards: they must be x0 y0 x1 y1, not as x y width height would")
+    return found
+
+
 def _names(photos: Sequence[Photo], names: Sequence[str] | None) -> list[str]:
     if names is not None:
-        texts("names", list(names))
+        texts("names", names if isinstance(names, str) else list(names))
         if len(names) != len(photos):
             raise InputError(f"names must be one for each of the {len(photos)} photos, not {len(names)}")
         return list(names)
@@ -339,7 +353,7 @@ def _sections(one: Explained) -> list[report.Section]:
         ("method", "forward", "backward", "saved", "s"),
         [(look.method, look.cost.forwards, look.cost.backwards, look.cost.saved, look.seconds) for look in one.looks],
         "what each look cost: passes of a plain implementation, how many of them were saved, seconds here, those of"
-        " compilation counted, if any was needed",
+        " compilation counted, if any was needed; on a CPU methods run side by side",
         decimals=(None, None, None, 1, 2),
     )
     width = round(SHOWN * min(1.0, one.aspect))

@@ -121,6 +121,8 @@ def _decoded(file: Path | str | BytesIO, name: Path | str, exif: bool) -> np.nda
 
 @contextmanager
 def _opened(file: Path | str | BytesIO, name: Path | str) -> Iterator[Image.Image]:
+    if isinstance(file, Path | str) and Path(file).is_dir():
+        raise InputError(f"{name}: is a folder, where one photo is needed: name the photos in it")
     with as_input_error(name, "damaged image"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # our limit is checked below, and odd metadata harms no pixel
         # by its path Pillow would map it into memory, and garble turned TIFFs

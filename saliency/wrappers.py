@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import ImagesLike, Pair, function, kind_of, number, one_of, whole
+from saliency._checks import ImagesLike, Pair, function, kind_of, numbers, one_of, texts, whole
 from saliency.errors import InputError
 from saliency.maps.cam import Fuse, fused, stage_layers
 from saliency.maps.gradient import Progress
@@ -65,10 +65,7 @@ def scale(method: Method, scales: Sequence[float] = SCALES) -> Method:
     >>> saliency.wrappers.scale(saliency.METHODS["cam"], (0.5, 1)).cost(saliency.load_network("scenes_cnn"), (96, 96))
     Cost(forwards=2, backwards=0, saved=0.0)
     """
-    for one in scales:
-        number("scales", one, above=0)
-    if not scales:
-        raise InputError("scales must be one or more shares of the image's sides, not none")
+    scales = numbers("scales", scales, above=0, below=100)
 
     def copies(net: Classifier, x: np.ndarray, o: Options) -> Sequence[Callable[[], Copy]]:
         return [partial(resized, x, o, one) for one in scales]
@@ -96,10 +93,7 @@ def brightness(method: Method, factors: Sequence[float] = FACTORS) -> Method:
     >>> saliency.wrappers.brightness(saliency.METHODS["cam"]).cost(saliency.load_network("scenes_cnn"), (96, 96))
     Cost(forwards=3, backwards=0, saved=0.0)
     """
-    for one in factors:
-        number("factors", one, above=0)
-    if not factors:
-        raise InputError("factors must be one or more, not none")
+    factors = numbers("factors", factors, above=0)
 
     def copies(net: Classifier, x: np.ndarray, o: Options) -> Sequence[Callable[[], Copy]]:
         return [partial(brighter, net, x, o, one) for one in factors]
@@ -154,6 +148,9 @@ def layers(method: Method, fuse: Fuse = "mean", layers: Sequence[str] | None = N
     Cost(forwards=4, backwards=4, saved=0.0)
     """
     one_of("fuse", fuse, get_args(Fuse))
+    kind_of("method", method, Method, "as saliency.METHODS has it")
+    if layers is not None:
+        texts("layers", layers)
     if not method.layered:
         raise InputError(f"{method.name} looks at no layer of one's choice, so that there are not several to fuse")
     if fuse == "product" and method.sign == "signed":

@@ -231,7 +231,7 @@ def test_a_shard_that_is_gone_damaged_or_another_is_named_with_the_remedy(tmp_pa
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"methods": ("gradeint",)}, "unknown method 'gradeint'; choose from all, gradient-max"),
+        ({"methods": ("gradeint",)}, "unknown method 'gradeint'; near it are gradient-max"),
         ({"n_train": 3}, "--n-train must be a whole number of at least 20"),
         ({"network": "vgg"}, "unknown network 'vgg'"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),

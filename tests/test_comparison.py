@@ -369,7 +369,7 @@ def test_the_result_without_a_folder(tmp_path):
         ({"data": "folder"}, "data must be a Dataset"),
         ({"train": [1]}, "train must be a Dataset"),
         ({"methods": "edges"}, "methods must be a list of names"),
-        ({"methods": ["edge"]}, "unknown method 'edge'; choose from all, "),
+        ({"methods": ["edge"]}, "unknown method 'edge'; near it are edges; choose from all, "),
         ({"methods": []}, "methods: nothing to compare"),
         ({"options": 3}, "options must be a CompareOptions"),
         ({"progress": 3}, "progress must be a function"),

@@ -291,6 +291,11 @@ def normalised_by_the_batch(p, x):
     return stack(p, x) - stack(p, x).mean(0)
 
 
+def called_back(p, x):
+    given = jax.ShapeDtypeStruct((1, 5), np.float32)
+    return jax.pure_callback(lambda x: np.full((1, 5), x.mean(), np.float32), given, x) + stack(p, x)
+
+
 @pytest.mark.parametrize(
     "apply, message",
     [
@@ -303,6 +308,9 @@ def normalised_by_the_batch(p, x):
         (normalised_by_the_batch, "gives an image other logits when it comes with another one"),
         (lambda p, x: stack(p, x) * jnp.nan, "NaN or infinite"),
         (lambda p, x: jnp.ones((len(x), 5)) * p["b"], "the same logits whatever the image"),
+        (lambda p, x: stack(p, x).astype(int), "must give logits in floating point, not int32"),
+        (lambda p, x: stack(p, x) * 1j, "must give logits in floating point, not complex64"),
+        (called_back, "a JAX function does what JAX cannot do for several images at once: vmap is only supported"),
         ("stack", "apply must be a function"),
     ],
 )  # fmt: skip
@@ -324,6 +332,7 @@ def test_refusals(parameters, apply, message):
         ({"preprocess": Preprocessing(SIZE)}, "preprocess is for 3 channels, and the images have 2"),
         ({"classes": ("a", "b")}, "names 2 classes, but a JAX function tells 5 apart"),
         ({"params": {"k1": "weights"}}, "params must be arrays only"),
+        ({"params": {"k1": "b"}}, "params must be arrays only"),
     ],
 )
 def test_bad_arguments(parameters, options, message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from saliency.report import Figure, InspectedImage, Section, Table, jpeg, write_page
+from tests.chromium import Page
 
 CLICK = """<script>
 const said = [], hostile = () => { throw new Error("a name from the data was run") };
@@ -63,3 +64,21 @@ def test_the_page_can_be_clicked_through(browser, tmp_path, rng):
     )
     # a pane for the photo and one a map; without maps, the photo and one a box
     assert "<title>0 errors, 11 panes. </title>" in done.stdout
+
+
+def test_a_table_of_costs_fits_a_phone(browser, tmp_path):
+    columns = ("method", "forward", "backward", "saved", "s")
+    costs = [
+        ("gradient-max", 1, 1, 0.0, 12.86),
+        ("layers-max(layer-cam)", 15, 15, 0.0, 0.93),
+        ("rise", 4000, 0, 0.0, 9.9),
+    ]
+    write_page(tmp_path / "page.html", "Costs", "", [Section("Costs", "", [Table(columns, costs, decimals=2)])])
+    page = Page(tmp_path / "profile", 390, 800)
+    try:
+        page.open((tmp_path / "page.html").as_uri())
+        shown = "document.querySelector('.scroll')"
+        assert page.evaluate(f"{shown}.scrollWidth") <= page.evaluate(f"{shown}.clientWidth")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    finally:
+        page.close()

@@ -173,6 +173,8 @@ def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypat
     kept = []
     monkeypatch.setattr(studies, "_boxed", lambda *a, real=studies._boxed: kept.append(real(*a)) or kept[-1])
     sizes = {"tune_scenes": 64, "map_scenes": (12, 9)}
+    digits = tmp_path / "network-plain-0123456789abcdef.npz"  # of the other question, in the same folder
+    digits.touch()
     rows = augmented_corloc(("cutmix",), folder=tmp_path, **sizes)
     assert [row["augmentation"] for row in rows] == ["plain", "cutmix"]
     truth = scenes("test", 9, 0)
@@ -186,8 +188,11 @@ def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypat
     assert (plain != cutmix).any()  # they were trained on different images
     monkeypatch.setattr(training, "train", None)
     assert augmented_corloc(("cutmix",), folder=tmp_path, **sizes) == rows and len(kept) == 2
+    assert digits.exists()  # it was removed, and so every run with both questions ended in an error
     section = studies.corloc_section(rows, sizes["map_scenes"], tmp_path / "page")
-    assert (tmp_path / "page" / "pictures" / "corloc.png").exists() and "1 trainings" in section.text
+    assert (
+        tmp_path / "page" / "pictures" / "corloc.png"
+    ).exists() and "Of 1 training with an augmentation" in section.text
 
 
 @pytest.fixture

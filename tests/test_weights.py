@@ -382,3 +382,24 @@ def test_bad_class_names(name, text, message, tmp_path):
     (tmp_path / name).write_bytes(text)
     with pytest.raises(InputError, match=message):
         read_classes(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("salbox_mine:fails", r"salbox_mine:fails: the function failed \(ValueError: no file\)"),
+        ("salbox_mine:needs", r"salbox_mine:needs: the function failed \(TypeError: needs\(\) missing 1 required"),
+        ("salbox_mine:none", "salbox_mine:none must give a Network"),
+        ("salbox_mine:gone", "salbox_mine:gone: no such function"),
+        ("salbox_cut:none", r"salbox_cut:none: its module cannot be imported \(SyntaxError: "),
+    ],
+)
+def test_a_function_of_the_users_that_fails_is_one_sentence(tmp_path, monkeypatch, name, message):
+    (tmp_path / "salbox_mine.py").write_text(
+        "def fails():\n    raise ValueError('no file\\nat all')\ndef needs(file):\n    ...\ndef none():\n    return 3\n"
+    )
+    (tmp_path / "salbox_cut.py").write_text("def none(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=message) as refused:
+        load_network(name)
+    assert "\n" not in str(refused.value)

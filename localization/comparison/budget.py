@@ -69,7 +69,7 @@ def choose(net: Network, settings: Options, budget: float, folder: Path | None =
     """The methods that suit the network, by what one image is foretold to take, with what `folder` has of an earlier
     run's measured seconds. Raises InputError where not even the cheapest method fits."""
     key = content_hash(net.digest, net.preprocess.record(), settings, budget, list(METHODS))
-    forward, both = _saved(folder, key) or measured(net)
+    forward, both = remembered(folder, key) or measured(net)
     found = Choice(budget, forward, both, predicted(net, settings, forward, both), key)
     if not found.taken:
         raise InputError(f"budget of {budget:g} s an image is less than the cheapest method takes; give more")
@@ -107,11 +107,15 @@ def measured(net: Network) -> tuple[float, float]:
     return seconds(lambda: logits(net, x)), seconds(lambda: gradient_maps(net, x, target=target))
 
 
-def _saved(folder: Path | None, key: str) -> tuple[float, float] | None:
+def remembered(folder: Path | None, key: str) -> tuple[float, float] | None:
+    """The seconds of both passes that a run by the same `key` has left in `folder`; None where there are none."""
     if folder is None:
         return None
     try:
         found = read_json(folder / FILE)
-        return (float(found["forward"]), float(found["both"])) if found["key"] == key else None
+        if found["key"] != key:
+            return None
+        forward, both = float(found["forward"]), float(found["both"])
     except (OSError, ValueError, LookupError, TypeError, InputError):
         return None
+    return (forward, both) if 0 < forward < np.inf and 0 < both < np.inf else None

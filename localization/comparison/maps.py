@@ -99,7 +99,8 @@ def tasks(net: Network, names: Sequence[str], settings: Options, occlusion_strid
     """The maps that are asked for, by name: methods, for "all" those that suit the network, and occlusion at further
     strides."""
     if "all" in names:
-        names = [name for name, method in METHODS.items() if _suits(method, net)]
+        suited = [name for name, method in METHODS.items() if _suits(method, net)]
+        names = list(dict.fromkeys([*suited, *(name for name in names if name != "all")]))
     wanted = {name: task_of(METHODS[name], net, settings) for name in names if name in METHODS}
     for stride in occlusion_strides:
         wanted[f"occlusion-{stride}px"] = task_of(METHODS["occlusion"], net, replace(settings, stride=stride))

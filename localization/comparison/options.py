@@ -72,6 +72,8 @@ class CompareOptions:
         kind_of("measures", self.measures, tuple, "names of measures")
         for measure in self.measures:
             one_of("measures", measure, ("all", *ABLE))
+        if self.quality == 0 and self.measures != DEFAULT_MEASURES:
+            raise InputError("quality must be a whole number of at least 1 where measures are named, not 0")
         whole("repeats", self.repeats, least=1)
         if self.budget is not None:
             number("budget", self.budget, above=0)

@@ -44,8 +44,8 @@ from localization.comparison.maps import (
     shards,
     tasks,
 )
-from localization.comparison.options import DEFAULT_METHODS, CompareOptions
-from localization.comparison.quality import quality
+from localization.comparison.options import DEFAULT_MEASURES, DEFAULT_METHODS, CompareOptions
+from localization.comparison.quality import REGIONS, quality
 from localization.comparison.reading import carried_over, localize_channels, needs, read_bundle, source_of
 from localization.comparison.result import Comparison, saved, write
 from localization.comparison.samples import Samples, gathered
@@ -60,7 +60,7 @@ from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
 from saliency.errors import InputError
 from saliency.methods import METHODS
-from saliency.models.classes import ClassList, read_classes
+from saliency.models.classes import ClassList, near_names, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
@@ -153,7 +153,8 @@ def compare(
     elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
     job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
-    job = replace(job, choice=choice, again=again(net, wanted, options.settings, options.repeats))
+    seeds = again(net, wanted, options.settings, options.repeats) if samples.true else {}
+    job = replace(job, choice=choice, again=seeds)
     tell = progress or (lambda done, total: None)
     if folder is None:
         _warm_up(job)
@@ -251,7 +252,8 @@ def _check(
         raise InputError(f"methods must be a list of names, not {methods!r}")
     unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
     if unknown:
-        raise InputError(f"unknown method {unknown[0]!r}; choose from all, {', '.join((*METHODS, *READERS))}")
+        near = near_names(str(unknown[0]).replace("_", "-"), [*METHODS, *READERS])
+        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from all, {', '.join((*METHODS, *READERS))}")
 
 
 def _path(name: str, value: object) -> Path:
@@ -445,12 +447,16 @@ def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict
         stated = source(name, [_read_by(name), *(made if READERS[name].maps else ())], layers=layers)
         return localize_channels(name, read[_read_by(name)], made, samples, stated)
 
+    def of_stack(names: Sequence[str]) -> Fit:
+        return localize(names, made, samples, options.fit, options.routes, source(STACKED, names))
+
+    stacked = len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        longest = pool.submit(of_stack, options.stack) if stacked else None  # first, or it would run alone at the end
         own, theirs = pool.map(of_method, made), pool.map(of_reader, job.readers)
         found = dict(zip((*made, *job.readers), (*own, *theirs)))
-    if len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}:
-        stated = source(STACKED, options.stack)
-        found[STACKED] = localize(options.stack, made, samples, options.fit, options.routes, stated)
+        if longest is not None:
+            found[STACKED] = longest.result()
     for bundle in job.bundles:
         fit = carried_over(bundle, made, read, samples)
         found[" ".join(next(iter(fit.boxes)))] = fit
@@ -474,13 +480,28 @@ def _notes(job: _Job, known: np.ndarray) -> Iterator[str]:
     scored = job.samples.test
     if job.choice:
         yield job.choice.sentence()
-    if job.readers and not job.samples.true:
-        yield f"{', '.join(job.readers)}: left out, for there is no box to learn from"
+    if not job.samples.true:
+        yield from _without_boxes(job)
+    elif job.options.repeats > 1 and not job.again:
+        yield "repeats: none is made, for no method that is compared has chance in it"
     for name, theirs in job.boxes.items():
         yield from (f"{name}: {note}" for note in theirs.notes)
     if job.options.target == "label" and not known[scored].all():
         unknown = int((~known[scored]).sum())
         yield f"{unknown} of {len(scored)} scored samples: their label is no class, so the predicted one is explained"
+
+
+def _without_boxes(job: _Job) -> Iterator[str]:
+    """What was asked for and needs boxes."""
+    if job.readers:
+        yield f"{', '.join(job.readers)}: left out, for there is no box to learn from"
+    carried = [f"bundle of {one.source['method']}" for one in job.bundles]
+    seeds = ["repeats"] if job.options.repeats > 1 else []
+    measures = [name for name in job.options.measures if name in REGIONS and job.options.measures != DEFAULT_MEASURES]
+    if scored := [*carried, *job.boxes, *seeds, *measures]:
+        yield f"{', '.join(scored)}: left out, for there is no box to score against"
+    if job.options.keep_bundles:
+        yield "bundles: none is kept, for there is no box to learn from"
 
 
 def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

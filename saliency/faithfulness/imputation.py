@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
-from saliency._checks import ImagesLike, MapsLike, as_array, as_images, number, whole
+from saliency._checks import ImagesLike, MapsLike, as_booleans, as_images, number, numbers, whole
 from saliency.errors import InputError
 from saliency.faithfulness.curves import Curves, class_scores, paired_maps
 from saliency.maps.black_box import of_each
@@ -66,10 +67,7 @@ def road(
     >>> found.most.scores.round(3).tolist(), found.least.scores.tolist()
     ([[0.0]], [[100.0]])
     """
-    for one in shares:
-        number("shares", one, above=0, below=1)
-    if not len(shares):
-        raise InputError("shares must be one or more shares of the pixels, not none")
+    shares = numbers("shares", shares, above=0, below=1)
     number("noise", noise, least=0)
     whole("seed", seed)
     x = classifier_input(net, x, last_layer(net, "log_probability"))
@@ -92,7 +90,7 @@ def road(
 
 
 def noisy_linear_imputation(
-    x: ImagesLike, hidden: Bool[np.ndarray, "n h w"], noise: float = 0.0, seed: int = 0
+    x: ImagesLike, hidden: ArrayLike, noise: float = 0.0, seed: int = 0
 ) -> Float[np.ndarray, "n h w c"]:
     """Images `[n, h, w, c]` whose `hidden` pixels are the weighted mean of their eight neighbours, hidden ones too.
 
@@ -107,7 +105,7 @@ def noisy_linear_imputation(
     [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     x = as_images("x", x)
-    hidden = as_array("hidden", hidden, "booleans [n, h, w]").astype(bool)
+    hidden = as_booleans("hidden", hidden, "[n, h, w]")
     if hidden.shape != x.shape[:3]:
         raise InputError(f"hidden must be {list(x.shape[:3])} as the images are, not {list(hidden.shape)}")
     number("noise", noise, least=0)

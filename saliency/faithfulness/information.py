@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from saliency._checks import ImagesLike, MapsLike, number, one_of, whole
+from saliency._checks import ImagesLike, MapsLike, number, numbers, one_of, whole
 from saliency.errors import InputError
 from saliency.faithfulness.curves import class_scores, paired_maps
 from saliency.maps.black_box import of_each
@@ -74,8 +74,7 @@ def information_curve(
     (1, 1001)
     """
     one_of("kind", kind, get_args(Kind))
-    for share in shares:
-        number("shares", share, above=0, below=1)
+    shares = numbers("shares", shares, above=0, below=1)
     number("least", least)
     whole("seed", seed)
     if kind == "aic" and not isinstance(net, Network):

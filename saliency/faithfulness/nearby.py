@@ -39,6 +39,7 @@ def stability(
     >>> bool(saliency.faithfulness.stability(method, net, x, method.maps(net, x))[0] > 0.9)
     True
     """
+    kind_of("method", method, Method, "as saliency.METHODS has it")
     number("noise", noise, least=0)
     x = classifier_input(net, x, last_layer(net, Score()))
     draw = np.random.default_rng(seed).normal(size=x.shape[1:])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import MapsLike, PerImage, as_maps, number
+from saliency._checks import MapsLike, PerImage, as_maps, kind_of, number
 from saliency.errors import InputError
 from saliency.maps.ranks import rank_correlations, top_overlaps
 
@@ -62,6 +62,7 @@ def agreement(maps: Mapping[str, MapsLike], share: float = 0.1) -> Agreement:
     (('up', 'down'), [[1.0, -1.0], [-1.0, 1.0]])
     """
     number("share", share, above=0, below=1)
+    kind_of("maps", maps, Mapping, "from a method's name to its maps")  # type: ignore[type-abstract]
     each = [as_maps(f"maps of {name}", own) for name, own in maps.items()]
     if len({own.shape for own in each}) != 1 or not len(each[0]):
         raise InputError("agreement needs maps of the same images, at least one, from each method")

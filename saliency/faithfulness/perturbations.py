@@ -4,8 +4,9 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 
-from saliency._checks import ImagesLike, MapsLike, PerImage, as_array, number, one_of, whole
+from saliency._checks import ImagesLike, MapsLike, PerImage, as_booleans, number, one_of, whole
 from saliency.errors import InputError
 from saliency.faithfulness.curves import paired_maps
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
@@ -26,7 +27,7 @@ def infidelity(
     maps: MapsLike,
     *,
     target: Target = None,
-    masks: Masks | None = None,
+    masks: ArrayLike | None = None,
     count: int = 48,
     scaled_at_best: bool = True,
     score: Literal["logit", "log_probability"] = "logit",
@@ -67,7 +68,7 @@ def faithfulness_correlation(
     maps: MapsLike,
     *,
     target: Target = None,
-    masks: Masks | None = None,
+    masks: ArrayLike | None = None,
     count: int = 64,
     share: float = 0.2,
     grid: int | None = 9,
@@ -184,7 +185,7 @@ def _sets(size: tuple[int, int], count: int, share: float, grid: int | None, see
 
 
 def _as_masks(masks: object, x: np.ndarray) -> Masks:
-    found = as_array("masks", masks, "booleans [k, h, w]").astype(bool)
+    found = as_booleans("masks", masks, "[k, h, w]")
     if found.ndim != 3 or not len(found) or found.shape[1:] != x.shape[1:3]:
         raise InputError(f"masks must be [k, {x.shape[1]}, {x.shape[2]}] as the images are, not {list(found.shape)}")
     return found

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from saliency._checks import ImagesLike, MapsLike, as_array, as_images
+from saliency._checks import ImagesLike, MapsLike, as_array, as_booleans, as_images
 from saliency.errors import InputError
 from saliency.faithfulness.curves import paired_maps
 
@@ -31,14 +31,16 @@ def to_quantus(
     targets = as_array("target", target, "class indices [n]")
     if targets.dtype.kind not in "iu" or targets.ndim > 1 or targets.size not in (1, len(x)):
         raise InputError(f"target must be one class index or one for each of the {len(x)} images")
+    if targets.size and targets.min() < 0:
+        raise InputError(f"target must be class indices from 0 on, not {targets.min()}")
     batches = {
         "x_batch": np.ascontiguousarray(np.moveaxis(x, -1, 1)),
         "y_batch": np.broadcast_to(targets.reshape(-1), len(x)).astype(np.int64),
         "a_batch": maps[:, None].astype(np.float32),
     }
     if masks is not None:
-        inside = as_array("masks", masks, "booleans [n, h, w]")
+        inside = as_booleans("masks", masks, "[n, h, w]")
         if inside.shape != x.shape[:3]:
             raise InputError(f"masks must be {list(x.shape[:3])} as the images are, not {list(inside.shape)}")
-        batches["s_batch"] = inside[:, None].astype(bool)
+        batches["s_batch"] = inside[:, None]
     return batches

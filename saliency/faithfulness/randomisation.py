@@ -45,6 +45,7 @@ def sanity(
     >>> list(found)[:2], found["logits"].round(6).tolist()  # edges do not look at the network
     (['logits', 'conv4_2'], [1.0])
     """
+    kind_of("method", method, Method, "as saliency.METHODS has it")
     kind_of("net", net, Network, "as load_network gives it: a black box has no weights to randomise")
     x = check_input(net, x)
     target = settled(net, x, target)
@@ -80,6 +81,7 @@ def random_logit(
     >>> saliency.faithfulness.random_logit(method, net, x, method.maps(net, x)).round(6).tolist()
     [1.0]
     """
+    kind_of("method", method, Method, "as saliency.METHODS has it")
     kind_of("net", net, Network, "as load_network gives it: a black box has no classes to choose from")
     whole("seed", seed)
     classes = class_count(net.architecture)
@@ -111,6 +113,7 @@ def entropy_rise(
     >>> saliency.faithfulness.entropy_rise(method, net, x, method.maps(net, x)).tolist()
     [0.0]
     """
+    kind_of("method", method, Method, "as saliency.METHODS has it")
     kind_of("net", net, Network, "as load_network gives it: a black box has no weights to randomise")
     x = check_input(net, x)
     target = settled(net, x, target)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from saliency._checks import MapsLike, PerImage, as_array, as_maps, described, number, whole
+from saliency._checks import MapsLike, PerImage, as_array, as_booleans, as_maps, described, number, pair, whole
 from saliency.errors import InputError
 from saliency.maps.ranks import descending_rank
 from saliency.maps.status import usable
@@ -64,12 +64,23 @@ def _with_boxes(maps: np.ndarray, boxes: Boxes) -> Iterator[tuple[int, np.ndarra
         found = f"of {len(boxes)}" if hasattr(boxes, "__len__") else described(boxes)
         raise InputError(f"{len(maps)} maps need boxes of as many images, not {found}")
     for i in usable(maps).nonzero()[0].tolist():
-        targets = as_array("boxes", boxes[i], "[n, 4], or for each image [m, 4]").astype(float)
-        if targets.size % 4 or targets.shape[-1:] not in ((4,), (0,)):
-            raise InputError(f"boxes must be [n, 4], or for each image [m, 4], not {described(boxes[i])} for image {i}")
-        targets = targets.reshape(-1, 4)
+        targets = _boxes_of(boxes, i)
         if len(targets):
             yield i, targets
+
+
+def _boxes_of(boxes: Boxes, i: int) -> Float[np.ndarray, "m 4"]:
+    """Those of one image, without the rows of NaN that say that there is none. Raises InputError for other things."""
+    found = as_array("boxes", boxes[i], "[n, 4], or for each image [m, 4]").astype(float)
+    if found.size % 4 or found.shape[-1:] not in ((4,), (0,)):
+        raise InputError(f"boxes must be [n, 4], or for each image [m, 4], not {described(boxes[i])} for image {i}")
+    found = found.reshape(-1, 4)
+    found = found[~np.isnan(found).all(1)]
+    if not np.isfinite(found).all():
+        raise InputError(f"boxes of image {i} hold NaN or infinite values")
+    if (found[:, 2:] < found[:, :2]).any():
+        raise InputError(f"boxes of image {i} run backwards: they must be x0 y0 x1 y1, not as x y width height would")
+    return found
 
 
 def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h w"]:
@@ -85,14 +96,19 @@ def _coverage(box: np.ndarray, height: int, width: int) -> Float[np.ndarray, "h 
 def box_masks(boxes: Boxes, size: tuple[int, int]) -> Bool[np.ndarray, "n h w"]:
     """The pixels of images of (height, width) whose middle lies in a box: `[n, 4]`, or for each image `[m, 4]`.
 
+    A row of NaN is no box. Raises InputError for other shapes, and for boxes that run backwards.
+
     >>> from saliency import faithfulness
     >>> faithfulness.box_masks([[1, 0, 3, 1]], (2, 4)).astype(int).tolist()
     [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """
-    masks = np.zeros((len(boxes), *size), bool)
-    for mask, own in zip(masks, boxes):
-        for x0, y0, x1, y1 in as_array("boxes", own, "[n, 4], or for each image [m, 4]").reshape(-1, 4):
-            rows, cols = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    if isinstance(boxes, str) or not hasattr(boxes, "__len__"):
+        raise InputError(f"boxes must be [n, 4], or for each image [m, 4], not {described(boxes)}")
+    height, width = pair("size", size)
+    masks = np.zeros((len(boxes), height, width), bool)
+    for i, mask in enumerate(masks):
+        for x0, y0, x1, y1 in _boxes_of(boxes, i):
+            rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5
             mask |= np.outer((rows > y0) & (rows < y1), (cols > x0) & (cols < x1))
     return masks
 
@@ -201,7 +217,7 @@ def _with_masks(maps: MapsLike, masks: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def _as_masks(name: str, masks: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    found = as_array(name, masks, "booleans [n, h, w]").astype(bool)
+    found = as_booleans(name, masks, "[n, h, w]")
     if found.shape != shape:
         raise InputError(f"{name} must be {list(shape)} as the maps are, not {list(found.shape)}")
     return found

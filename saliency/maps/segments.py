@@ -108,6 +108,11 @@ def _pixels(image: np.ndarray) -> Float[np.ndarray, "h w c"]:
         raise InputError(f"image must be the pixels [h, w, c] of one image, not {list(pixels.shape)}")
     if not np.isfinite(pixels).all():
         raise InputError("image has NaN or infinite values")
+    if 0 < pixels.max() <= 1 and (pixels % 1).any():
+        raise InputError(
+            f"image must be pixels 0..255, not {pixels.min():g}..{pixels.max():g}, of which all would be nearly black:"
+            " multiply it by 255"
+        )
     if pixels.min() < 0 or pixels.max() > 255:
         raise InputError(
             f"image must be pixels 0..255, not {pixels.min():g}..{pixels.max():g}; of a network's normalised image"

@@ -5,8 +5,8 @@ the rest is told apart into convolutions, dense layers, pools, ReLUs, joins, wha
 anything else (`Opaque`). Names are those of `jax.named_scope`, which linen's modules set themselves.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
@@ -83,10 +83,15 @@ def network_of(
         preprocess = Preprocessing(size, "stretch", scale=1.0, mean=(0.0,) * channels, std=(1.0,) * channels)  # type: ignore[arg-type]
     if preprocess.channels != channels:
         raise InputError(f"preprocess is for {preprocess.channels} channels, and the images have {channels}")
+    if preprocess.size != size:
+        (height, width), (own_height, own_width) = size, preprocess.size
+        raise InputError(
+            f"preprocess makes images of {own_width}x{own_height} px (width x height), and size says {width}x{height}"
+        )
     leaves, tree = jax.tree.flatten(params)
     try:
         leaves = [jnp.asarray(leaf) for leaf in leaves]
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"params must be arrays only: {_first_line(error)}") from error
     floats = [leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
     dtype = jnp.result_type(jnp.float32, *floats) if floats else jnp.dtype(jnp.float32)
@@ -96,15 +101,27 @@ def network_of(
 
     image = jax.ShapeDtypeStruct((1, *size, channels), dtype)
     traced = _traced(call, leaves, image)
-    graph = Graph(traced, leaves, dtype)
-    architecture, weights, output = graph.network(name, size, channels)
+    with _batchable(source):
+        architecture, weights, output = Graph(traced, leaves, dtype).network(name, size, channels)
     if classes and len(classes) != (given := architecture.class_count):
         raise InputError(f"classes names {len(classes)} classes, but {source} tells {given} apart")
     provenance = {"from": source, "output": output}
     net = Network(architecture, weights, preprocess, classes=classes, provenance=provenance)
     compiled = jax.jit(call)
-    _compare(net, oracle or (lambda x: compiled(leaves, x)), output, source, explain)
+    with _batchable(source):
+        _compare(net, oracle or (lambda x: compiled(leaves, x)), output, source, explain)
     return net
+
+
+@contextmanager
+def _batchable(source: str) -> Iterator[None]:
+    """What has no rule for several images, as a callback into Python, is refused."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise InputError(
+            f"{source} does what JAX cannot do for several images at once: {_first_line(error)}"
+        ) from error
 
 
 def check_options(size: Any, channels: Any = 3, preprocess: Any = None, classes: Any = ()) -> tuple[int, int]:
@@ -133,6 +150,8 @@ def _traced(call: Callable, leaves: list[Array], image: jax.ShapeDtypeStruct) ->
     if not isinstance(out, jax.ShapeDtypeStruct) or len(out.shape) != 2 or out.shape[0] != 1 or 0 in out.shape:
         given = list(out.shape) if isinstance(out, jax.ShapeDtypeStruct) else type(out).__name__
         raise InputError(f"apply must give logits [n, classes], which for one image is [1, classes], not {given}")
+    if not jnp.issubdtype(out.dtype, jnp.floating):
+        raise InputError(f"apply must give logits in floating point, not {out.dtype}")
     return traced
 
 

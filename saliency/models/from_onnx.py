@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from saliency._checks import described, pair
+from saliency._memory import aligned
 from saliency._reading import MAX_BYTES, as_input_error
 from saliency.errors import InputError
 from saliency.models.from_jax import check_options, network_of
@@ -79,8 +80,9 @@ def network_of_model(model: "Model", source: str, oracle: Any = None, **options:
     def apply(weights: Mapping[str, Array], x: Array) -> Array:
         return flat(model.run(weights, given(x))[model.output])
 
+    weights = {name: jax.device_put(value) for name, value in model.weights.items()}  # as they lie: nobody writes there
     return network_of(
-        apply, model.weights, oracle or (lambda x: flat(model.runtime(given(x), [model.output])[0])), size=size,
+        apply, weights, oracle or (lambda x: flat(model.runtime(given(x), [model.output])[0])), size=size,
         channels=channels, source=source, explain=lambda x: model.first_difference(given(x)), **options,
     )  # fmt: skip
 
@@ -97,10 +99,12 @@ class Node:
 @dataclass(frozen=True, eq=False)
 class Model:
     """A graph as it was read: `weights` may be changed, `known` are small constants and integers. `image` is the
-    input's shape, None for what is left open."""
+    input's shape, None for what is left open. `proto` is the file's own message without its weights' numbers, which
+    `moved` holds in the order of its initializers, None for what has stayed there."""
 
     source: str
     proto: Any
+    moved: list[np.ndarray | None]
     nodes: tuple[Node, ...]
     weights: dict[str, np.ndarray]
     known: dict[str, np.ndarray]
@@ -141,6 +145,9 @@ class Model:
 
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
+        for tensor, value in zip(proto.graph.initializer, self.moved):
+            if value is not None:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
         stated = {output.name for output in proto.graph.output}
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in stated)
         options = onnxruntime.SessionOptions()
@@ -148,9 +155,10 @@ class Model:
         # the file as it stands: what is constant would be unfolded, and all of it kept
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with as_input_error(self.source, "onnxruntime does not take it"):
-            session = onnxruntime.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            content = proto.SerializeToString()
+            del proto  # as much memory again as the weights take
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            del content
             return session.run(list(names), {self.input: np.asarray(x, np.float32)})
 
     def first_difference(self, x: Any) -> str:
@@ -179,12 +187,14 @@ def _read(path: Path) -> Model:
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES:,} bytes")
     with as_input_error(path, "not a readable ONNX file"):
-        proto = onnx.load(str(path), load_external_data=False)
-        return read_model(proto, str(path), path.resolve().parent)
+        return read_model(onnx.load(str(path), load_external_data=False), str(path), path.resolve().parent)
 
 
 def read_model(proto: Any, source: str, folder: Path | None) -> Model:
-    """What a file holds, checked; `folder` is where weights may lie that are kept in other files."""
+    """What a file holds, checked; `folder` is where weights may lie that are kept in other files. The numbers of the
+    weights are taken out of `proto`."""
+    import onnx
+
     graph = proto.graph
     if len(graph.node) > MAX_NODES:
         raise _refused(source, f"holds {len(graph.node):,} nodes, more than {MAX_NODES:,}")
@@ -194,7 +204,11 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
     if not opset:
         raise _refused(source, "states no version of ONNX's operators")
     with as_input_error(source, "its weights cannot be read"):
-        constants = _weights(graph, source, folder)
+        constants, moved = _weights(graph, source, folder)
+    light = onnx.ModelProto()
+    light.CopyFrom(proto)  # what was taken out of a message is freed with all of it
+    del proto
+    graph = light.graph
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
         raise _refused(source, f"must have one input, not {', '.join(each.name for each in inputs) or 'none'}")
@@ -227,7 +241,7 @@ def read_model(proto: Any, source: str, folder: Path | None) -> Model:
     weights = {name: x for name, x in constants.items() if x.dtype.kind == "f" and x.size > KNOWN}
     known = {name: x for name, x in constants.items() if name not in weights}
     return Model(
-        source, proto, tuple(nodes), weights, known, inputs[0].name, (1, *image[1:]), graph.output[0].name
+        source, light, moved, tuple(nodes), weights, known, inputs[0].name, (1, *image[1:]), graph.output[0].name
     )  # fmt: skip
 
 
@@ -251,21 +265,31 @@ def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(int(dim.dim_value) if dim.dim_value > 0 else None for dim in dims)
 
 
-def _weights(graph: Any, source: str, folder: Path | None) -> dict[str, np.ndarray]:
-    import onnx
-
+def _weights(graph: Any, source: str, folder: Path | None) -> tuple[dict[str, np.ndarray], list[np.ndarray | None]]:
+    """Initializers by name; and in their order those whose numbers were moved out of the graph, None for others."""
     weights: dict[str, np.ndarray] = {}
+    moved: list[np.ndarray | None] = []
     total = 0
     for tensor in graph.initializer:
-        weights[tensor.name] = _array(tensor, source, folder)
-        if tensor.external_data:  # onnxruntime is given the whole model
-            tensor.CopyFrom(onnx.numpy_helper.from_array(weights[tensor.name], tensor.name))
-        total += weights[tensor.name].nbytes
+        value = _array(tensor, source, folder)
+        total += value.nbytes
         if total > MAX_BYTES:
             raise _refused(source, f"its weights unfold into more than {MAX_BYTES:,} bytes")
+        apart = value.dtype.kind == "f" and value.size > KNOWN
+        if apart:
+            own = aligned(value.shape, value.dtype)
+            own[...] = value
+            value = own
+        apart = apart or bool(tensor.external_data)  # onnxruntime is given the whole model
+        weights[tensor.name] = value
+        moved.append(value if apart else None)
+        if apart:
+            name = tensor.name
+            tensor.Clear()
+            tensor.name = name
     if graph.sparse_initializer:
         raise _refused(source, "sparse weights are not read; save them dense")
-    return weights
+    return weights, moved
 
 
 def _array(tensor: Any, source: str, folder: Path | None) -> np.ndarray:

@@ -4,6 +4,9 @@ import copy
 import io
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ def from_torch(
 ) -> Network:
     """A network of a torch module that takes images `[n, channels, h, w]` and gives logits; layers bear its paths.
 
-    The module is copied, put into inference mode and exported as ONNX; it stays as it is, and the network's weights
+    A copy of the module is put into inference mode and exported as ONNX; it stays as it is, and the network's weights
     are its own. `size` is the (height, width) of the images; `preprocess` says how photos become images (default:
     pixels 0..255 as they are). Raises InputError for what cannot be exported, and where the network differs from the
     module by more than 1e-4 of the largest output.
@@ -46,17 +49,26 @@ def from_torch(
         raise InputError(f"module must be a torch.nn.Module, not {type(module).__name__}")
     height, width = size
     name = type(module).__name__
-    module = copy.deepcopy(module).eval().to("cpu", torch.float32)
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # it prints graphs
         warnings.simplefilter("ignore")  # the exporter that names nodes by their modules is said to be old
+        file = Path(folder) / "module.onnx"
         try:
-            torch.onnx.export(module, (torch.zeros(1, channels, height, width),), file, dynamo=False, opset_version=20)
+            ready = [p for p in module.parameters() if (p.device.type, p.dtype) == ("cpu", torch.float32)]
+            # of which no copy is needed: exporting writes to none
+            module = copy.deepcopy(module, {id(p): p for p in ready}).eval().to("cpu", torch.float32)
+            image = torch.zeros(1, channels, height, width)
+            with torch.no_grad():
+                given = module(image)
+            if not isinstance(given, torch.Tensor):
+                raise InputError(f"{name} must give one tensor of logits, not {type(given).__name__}")
+            torch.onnx.export(module, (image,), str(file), dynamo=False, opset_version=20)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{name} cannot be exported as ONNX: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
             ) from error
-    model = read_model(onnx.load_from_string(file.getvalue()), name, None)
+        model = read_model(onnx.load(file), name, None)
 
     def oracle(x: Any) -> np.ndarray:
         with torch.no_grad():

@@ -131,10 +131,22 @@ def _function(name: str, weights: str | Path | None, classes: str | Path | Seque
         made = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"{name}: no such function ({error}); networks are {', '.join(ARCHITECTURES)}") from error
-    net = (made() if weights is None else made(weights)) if callable(made) else made
+    except Exception as error:  # whatever the module does when it is imported
+        raise InputError(f"{name}: its module cannot be imported ({_raised(error)})") from error
+    try:
+        net = (made() if weights is None else made(weights)) if callable(made) else made
+    except InputError:
+        raise
+    except Exception as error:  # whatever the function does
+        raise InputError(f"{name}: the function failed ({_raised(error)})") from error
     if not isinstance(net, Network):
         raise InputError(f"{name} must give a Network, as saliency.from_flax does, not {type(net).__name__}")
     return _with_names(net, classes)
+
+
+def _raised(error: BaseException) -> str:
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _with_names(net: Network, classes: str | Path | Sequence[str] | None) -> Network:

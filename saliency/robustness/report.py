@@ -342,14 +342,15 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
     by_fill = {(row["coverage"], row["fill"]): row["families"] for row in rows}
     return Table(
         [
-            *("hidden", "shape", "really hidden", "furthest from it", "largest component", "components"),
-            *(f"accuracy of frames, {fill_words(fill)}" for fill in fills),
+            *("hidden", "shape", "really hidden, %", "furthest from it, %", "largest component, %", "components"),
+            *(f"accuracy of frames, {fill_words(fill)}, %" for fill in fills),
         ],
         [
             [
                 *(f"{row['coverage']:.0%}", name),
-                *(one[key] for key in ("coverage", "error", "largest", "components")),
-                *(by_fill[row["coverage"], fill][name]["accuracy"] for fill in fills),
+                *(100 * one[key] for key in ("coverage", "error", "largest")),
+                one["components"],
+                *(100 * by_fill[row["coverage"], fill][name]["accuracy"] for fill in fills),
             ]
             for row in rows
             if row["fill"] == fills[0]
@@ -357,6 +358,7 @@ def family_table(rows: Rows, fills: Sequence[str]) -> Table:
         ],
         "Means over the masks of the first frames, as shares of the image, components as a number; furthest from it is"
         " how far any mask's hidden share lies from the stated one.",
+        decimals=(None, None, 1, 3, 1, 1, *[1] * len(fills)),
     )
 
 

@@ -356,8 +356,8 @@ def findings(one: PhotoAnalysis, names: pictures.Names, rank: int) -> str:
         at = [i for i, (_, size) in enumerate(labels) if size == one.middle.windows.patch[0]]
         between = matrix[np.ix_(at, at)][np.triu_indices(len(at), 1)]
         text += (
-            f"\nDrop maps of one size ({one.middle.windows.patch[0]} px) with different fills have rank correlations of"
-            f" {between.min():.2f} to {between.max():.2f}."
+            f"\nDrop maps of one size ({one.middle.windows.patch[0]} px) with different fills: rank correlation"
+            f" {between.min():.2f}{f' to {between.max():.2f}' * (len(between) > 1)}."
         )
     return text
 

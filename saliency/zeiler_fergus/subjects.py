@@ -106,13 +106,22 @@ def load_subjects(
     return subjects
 
 
+LONGEST = 180  # bytes of a name: with an ending, and what a file is called until it is whole, it fits every system
+
+
 def unique_names(files: Iterable[str]) -> list[str]:
     """The files' names without folder and ending, numbered where two would be one: also on a file system that takes
     "A" and "a" for the same name."""
     taken: set[str] = set()
     names = []
     for file in files:
-        stem = PurePosixPath(file.replace("\\", "/")).stem.strip(". ") or "photo"
+        stem = PurePosixPath(file.replace("\\", "/")).stem.strip(". ")
+        stem = (
+            "".join(c if c.isprintable() else "_" for c in stem)
+            .encode(errors="replace")[:LONGEST]
+            .decode(errors="ignore")
+        )
+        stem = stem.strip(". ") or "photo"
         name, number = stem, 2
         while name.casefold() in taken:
             name, number = f"{stem}-{number}", number + 1

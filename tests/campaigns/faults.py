@@ -30,6 +30,8 @@ ROOM = "size=1g,rw"
 class Options:
     scripts: tuple[str, ...] = tuple(runs.JOBS)
     """Which of them."""
+    removals: int | None = None
+    """After how many of its files the folder is removed, spread over all of them (default: after each)."""
     out: Path | None = None
     """JSON file for the figures."""
 
@@ -105,7 +107,9 @@ def main(options: Options) -> int:
         for script in options.scripts:
             whole, _ = campaign.undisturbed(script)
             faults: dict[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in FAULTS}
-            faults |= {f"removed after file {n}": partial(removed, files=n) for n in range(1, len(whole) + 1)}
+            faults |= {
+                f"removed after file {n}": partial(removed, files=n) for n in moments(len(whole), options.removals)
+            }
             for name, fault in faults.items():
                 with mounted(disk):
                     stage = Stage(campaign, script, disk, sum(map(len, whole.values())))
@@ -120,6 +124,11 @@ def main(options: Options) -> int:
                 wrong += [f"{label}: {name} differs" for name in bad]
     runs.report("faults", {"wrong": wrong, "endings": figures}, options.out)
     return 1 if wrong else 0
+
+
+def moments(files: int, count: int | None) -> list[int]:
+    """So many of the numbers of files from 1 on, spread evenly; all for None."""
+    return sorted({1 + k * files // count for k in range(count)}) if count else list(range(1, files + 1))
 
 
 def clear(ending: str) -> bool:

@@ -34,9 +34,14 @@ import tyro
 
 from localization import datasets, load_linear_map
 from localization.boxes_file import read_boxes
+from localization.comparison.budget import Choice, remembered
+from localization.comparison.reading import read_bundle
 from localization.comparison.result import saved
 from localization.datasets import Dataset
+from localization.external import external_maps, moved, write_placement
+from localization.external import placement as where
 from localization.features import Features
+from localization.regression.coverage import fit_coverage
 from localization.regression.linear_map import LinearMap
 from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
@@ -236,6 +241,38 @@ def read_linear_map(folder: Path) -> None:
     assert linear.predict(np.ones((1, *linear.typical.shape))).shape == (1, 4)
 
 
+COVERED = np.random.default_rng(0).random((5, 8, 12)).astype(np.float32)
+
+
+def coverage_map(folder: Path) -> None:
+    boxes = np.array([[0.0, 0, 6, 4], [4, 4, 12, 8], [2, 0, 9, 4], [0, 4, 4, 8], [1, 1, 9, 7]])
+    fit_coverage(COVERED, boxes, source={"method": "cam", "dataset": "a"}).save(folder / "cover.safetensors")
+
+
+def read_coverage_map(folder: Path) -> None:
+    assert read_bundle(folder / "cover.safetensors").predict(COVERED).shape == (5, 4)
+
+
+def placement(folder: Path) -> None:
+    write_placement(folder, Preprocessing((6, 7), mode="crop", shorter=8))
+    np.save(folder / "a.npy", np.random.default_rng(0).random((6, 7)))
+
+
+def read_placed(folder: Path) -> None:
+    found = external_maps(folder, ["a"], [(24, 32)])
+    moved(read_map(folder / "a.npy"), where(found.entry, (24, 32), (6, 7)), where(None, (24, 32), (12, 16)))
+
+
+def budget(folder: Path) -> None:
+    Choice(1.0, 0.01, 0.03, {"cam": 0.01}, "abc").save(folder)
+
+
+def read_budget(folder: Path) -> bool:
+    found = remembered(folder, "abc")
+    assert found is None or all(0 < one < np.inf for one in found)
+    return found is not None
+
+
 def store(folder: Path) -> None:
     described = {"network": "vgg16", "precision": "float16", "size": [6, 7]}
     made = create_store(folder / "store", described, n=4, shard_size=2)
@@ -349,6 +386,14 @@ FORMATS = {
         read_linear_map,
         "evaluate --network scenes_cnn --limit 2 --bundle {folder}/map.safetensors",
     ),
+    "coverage map": Format(
+        coverage_map,
+        ("cover.safetensors",),
+        read_coverage_map,
+        "compare --methods cam --n-test 20 --quality 0 --bundle {folder}/cover.safetensors",
+    ),
+    "placement.json": Format(placement, ("placement.json",), read_placed),
+    "budget.json": Format(budget, ("budget.json",), read_budget),
     "store's shards": Format(store, ("store/maps-00000.safetensors",), read_store, "fit_boxes --stores {folder}/store"),
     "store's JSON": Format(
         store, ("store/store.json", "store/index.json"), read_store, "fit_boxes --stores {folder}/store"

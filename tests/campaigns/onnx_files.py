@@ -76,7 +76,8 @@ def image(rng: Rng, model: ModelProto) -> None:
     if rng.random() < 0.3:
         axis.dim_param = "n"
     else:
-        axis.dim_value = some(rng, NUMBERS)
+        # a million rows are a valid image, and slow because there are so many
+        axis.dim_value = some(rng, [number for number in NUMBERS if number != 2**20])
 
 
 def cycle(rng: Rng, model: ModelProto) -> None:

@@ -68,7 +68,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         os.environ |= {
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "cache"),
+            "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self.folder / "cache")),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
             "JAX_PLATFORMS": "cpu",

@@ -1,14 +1,18 @@
 """Modules of torch as users write them, against torch: logits at the door, gradients and windows here."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import nn
+from torch.nn import functional
 
 pytest.importorskip("onnx")
 
 from saliency import Execution, InputError, grad_cam, gradient_maps, occlusion_maps
+from saliency.maps.attention import Rule, attention_maps, class_attention_maps, patches
 from saliency.models.from_torch import from_torch
 from saliency.models.preprocessing import Preprocessing
 
@@ -86,6 +90,68 @@ def test_modules(kind, rng):
     ]
     assert_allclose(found[1], found[0], atol=1e-4 * np.abs(found[0]).max())
     assert np.isfinite(grad_cam(net, x)).all()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    assert_allclose(net(x), logits, atol=1e-4 * np.abs(logits).max(), err_msg="the weights are the network's own")
+
+
+class Attention(nn.Module):
+    """One block's attention in the ways in which it is written, the same weights in each."""
+
+    def __init__(self, kind: str, width: int = 12, heads: int = 3):
+        super().__init__()
+        self.kind, self.heads, self.norm = kind, heads, nn.LayerNorm(width)
+        self.all = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x):
+        y = self.norm(x)
+        if self.kind == "module":
+            return x + self.all(y, y, y, need_weights=False)[0]
+        n, t, width = x.shape
+        each = width // self.heads
+        q, k, v = functional.linear(y, self.all.in_proj_weight, self.all.in_proj_bias).chunk(3, -1)
+        if self.kind == "einsum":
+            q, k, v = (z.reshape(n, t, self.heads, each) for z in (q, k, v))
+            found = functional.dropout((torch.einsum("nihd,njhd->nhij", q, k) * each**-0.5).softmax(-1), 0.1, False)
+            return x + self.all.out_proj(torch.einsum("nhij,njhd->nihd", found, v).reshape(n, t, width))
+        q, k, v = (z.reshape(n, t, self.heads, each).transpose(1, 2) for z in (q, k, v))
+        # heads beside images, as the first codes had them
+        q, k, v = (z.reshape(n * self.heads, t, each) for z in (q, k, v))
+        found = torch.softmax(torch.bmm(q, k.transpose(1, 2)) / each**0.5, -1)
+        y = torch.bmm(found, v).reshape(n, self.heads, t, each)
+        return x + self.all.out_proj(y.transpose(1, 2).reshape(n, t, width))
+
+
+class Written(nn.Module):
+    """Two blocks, a class token and two registers before the patches of an image that is not square."""
+
+    def __init__(self, kind: str, width: int = 12):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, width, 8, 8)
+        self.first = nn.Parameter(torch.randn(1, 3, width))
+        self.places = nn.Parameter(torch.randn(1, 3 + 3 * 5, width))
+        self.blocks = nn.Sequential(Attention(kind), Attention(kind))
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x):
+        y = self.patches(x).flatten(2).transpose(1, 2)
+        y = torch.cat([self.first.expand(len(y), -1, -1), y], 1) + self.places
+        return self.head(self.blocks(y)[:, 0])
+
+
+def test_attention_is_seen_however_it_is_written(rng):
+    """The same maps from every writing, and the class token's attention head by head."""
+    x = rng.normal(size=(1, 24, 40, 3)).astype(np.float32)
+    found = {}
+    for kind in ("module", "einsum", "beside"):
+        net = from_torch(Written(kind), size=(24, 40), preprocess=Preprocessing((24, 40)))
+        assert (len(net.architecture.attentions), patches(net.architecture)) == (2, (3, 3, 5)), kind
+        own = [attention_maps(net, x, rule, target=1, resize=False) for rule in get_args(Rule)]
+        found[kind] = np.concatenate([*own, class_attention_maps(net, x, resize=False)[0]])
+        assert found[kind].shape == (3 + 3, 3, 5) and (np.ptp(found[kind], axis=(1, 2)) > 0).all()
+        assert_allclose(found[kind], found["module"], atol=1e-4 * found[kind].max())
 
 
 def test_the_transformers_default_layer_is_the_last_that_attention_reads_and_all_passes():
@@ -98,9 +164,14 @@ def test_refusals():
         def forward(self, x):
             return [x]
 
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"logits": x.mean((2, 3))}
+
     for arguments, message in (
         ((np.zeros(3),), "must be a torch.nn.Module"),
-        ((Branching(),), "must give logits|cannot be"),
+        ((Branching(),), "Branching must give one tensor of logits, not list"),
+        ((Named(),), "Named must give one tensor of logits, not dict"),
     ):
         with pytest.raises(InputError, match=message):
             from_torch(*arguments, size=SIZE)

@@ -229,7 +229,14 @@ def test_the_first_files_of_torchvision(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_features_of_vgg16(shared):
-    """The published convolutions, in float16: Gestalt maps of 20 photos against a trunk in torch."""
+    """The published convolutions, in float16: Gestalt maps of 20 photos against a trunk in torch.
+
+    In float64 all pixels of all 20 agree to 1e-3 of their map's largest value (they agree to 6e-8, where float32 stores
+    them). In float32 most do, not all: both multiply in full float32, but add up in another order, so that somewhere in
+    thirteen layers a ReLU's input near 0, or a tie in a pool, falls to the other side, and the gradient through it
+    moves by a share of itself, not by a rounding. The median photo agrees to 7e-4 at every pixel, the worst to 6e-3,
+    with 0.3% of its pixels beyond 1e-3; torch's float32 is up to 2.2e-2 from torch's own float64, and so is ours.
+    """
     from PIL import Image
     from safetensors.torch import load_file
 
@@ -247,12 +254,17 @@ def test_features_of_vgg16(shared):
         (gradient,) = torch.autograd.grad(trunk[:-1](torch_x).mean(), torch_x)
         return gradient[0].abs().amax(0).numpy()
 
-    for own, image in zip(ours, x):  # rounding turns a ReLU or a maximum here and there: torch's own by 2% of a map
+    for own, image in zip(ours, x):
         theirs_now = by_torch(image)
-        assert np.abs(own - theirs_now).mean() <= 1e-3 * theirs_now.mean()
+        apart = np.abs(own - theirs_now)
+        assert apart.mean() <= 1e-3 * theirs_now.mean()
+        assert (apart > 1e-3 * theirs_now.max()).mean() <= 0.01
     trunk.double()
     with jax.enable_x64(True):
         exact = {layer: {k: np.asarray(v, float) for k, v in parts.items()} for layer, parts in net.weights.items()}
         net = Network(net.architecture, exact, net.preprocess)
-        image = x[3].astype(float)
-        close(gradient_maps(net, image[None], score="gestalt", aggregate="max")[0], by_torch(image), 1e-6)
+        for image in x.astype(float):
+            found = gradient_maps(net, image[None], score="gestalt", aggregate="max")[0]
+            expected = by_torch(image)
+            assert np.ptp(expected) > 0
+            close(found, expected, 1e-6)  # of the largest value, at every pixel

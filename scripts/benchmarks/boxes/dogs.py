@@ -1,5 +1,7 @@
 """Ten classes of ILSVRC's dogs by the protocols of weakly supervised localization, SqueezeNet's maps and channels."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,18 @@ from localization.datasets import Dataset, load
 from localization.evaluation import Evaluation, EvaluationOptions, evaluate
 from localization.metrics import best_iou, hits
 from localization.options.evaluation import Route
-from localization.protocols import MAP_PROTOCOLS
 from localization.statistics import mcnemar_exact, paired_difference
+from saliency import report
 from saliency._files import atomic_write
+from saliency._reading import read_json
 from saliency.methods import METHODS
 from saliency.models.network import Network
 from saliency.models.weights import load_network
 from saliency.report.record import plain
 
 NETWORK = "squeezenet1_1"
-MAPS = ("gradient-max", "guided-backprop", "grad-cam", "occlusion")
+MAPS = ("gradient-max", "grad-cam")
+THRESHOLDED = ("maxboxacc", "maxboxacc-v2")
 ROUTES: tuple[Route, ...] = ("heuristic", "Eq. 4", "linear map")
 FOLDS = 10
 CHANNELS = "channels"
@@ -27,9 +31,9 @@ AT_ONCE = 16
 
 
 def ilsvrc_dogs(shared: Path, cache: Path, quiet: bool) -> dict[str, Any]:
-    """Rows of one method, protocol and route (for maxboxacc and its like: whose threshold) each, in ten folds.
+    """Rows of one method, protocol and route (for maxboxacc and its V2: whose threshold) each, in ten folds.
 
-    gt-known and the three that score thresholded maps take the map of the true class, top1-loc that of the predicted
+    gt-known and the two that score thresholded maps take the map of the true class, top1-loc that of the predicted
     one. Rows of gt-known are paired with those of the same map's heuristic.
     """
     root = shared / "data" / "ilsvrc_dogs"
@@ -40,37 +44,62 @@ def ilsvrc_dogs(shared: Path, cache: Path, quiet: bool) -> dict[str, Any]:
         names[numbers[annotation.source]] = annotation.labels[0]
     net = load_network(NETWORK, shared / "weights" / f"{NETWORK}.safetensors", classes=names)
     net.preprocess = net.preprocess.changed("stretch")
+    digest = report.content_hash(net.digest, data.digest, FOLDS)[:16]
+    folder = cache / f"ilsvrc_dogs-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def kept(name: str, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Rows that are made once: a run that was stopped goes on."""
+        path = folder / f"{name.replace(' ', '_')}.json"
+        if not path.exists():
+            report.write_json(path, {"rows": plain(make())})
+        rows = read_json(path)["rows"]
+        for row in rows:
+            print(
+                f"ilsvrc_dogs {row['method']:14} {row['protocol']:14} {row['route']:28} {row['value']:.1%}", flush=True
+            )
+        return rows
+
+    def thresholded(method: str, protocol: str) -> list[dict[str, Any]]:
+        maps = _maps(net, data, method, numbers, folder / method, quiet)
+        found = evaluate(data, maps=maps, options=EvaluationOptions(protocol=protocol, folds=FOLDS))
+        return [_row(method, protocol, row["threshold"], row) for row in found.rows]
+
+    def known(method: str) -> list[dict[str, Any]]:
+        maps = _maps(net, data, method, numbers, folder / method, quiet)
+        found = {
+            route: evaluate(data, maps=maps, options=EvaluationOptions(protocol="gt-known", folds=FOLDS, route=route))
+            for route in ROUTES
+        }
+        heuristic = found[ROUTES[0]]
+        rows = [_row("no photo", "gt-known", row["method"], row) for row in heuristic.rows[:-1]]
+        for route, one in found.items():
+            paired = {} if one is heuristic else {"paired": _paired(one, heuristic)}
+            rows.append({**_row(method, "gt-known", route, one.rows[-1]), **paired})
+        return rows if method == MAPS[0] else rows[-len(ROUTES) :]
+
+    def learned(method: str, protocol: str) -> list[dict[str, Any]]:
+        options = EvaluationOptions(protocol=protocol, folds=FOLDS, method=method, route="linear map")
+        found = evaluate(data, net=net, classes=names, options=options)
+        return [_row(method, protocol, "linear map", found.rows[-1])]
+
     rows: list[dict[str, Any]] = []
-
-    def add(method: str, protocol: str, route: str, row: dict[str, Any]) -> None:
-        figure = row["figure"]
-        kept: dict[str, Any] = {key: plain(row[key]) for key in row.keys() & {"small", "chosen", "paired"}}
-        own = {"value": figure["value"], "low": figure["low"], "high": figure["high"]}
-        rows.append({"method": method, "protocol": protocol, "route": route, **own, **kept})
-        print(f"ilsvrc_dogs {method:16} {protocol:12} {route:28} {own['value']:.1%}", flush=True)
-
+    rows += kept("channels gt-known", lambda: learned(CHANNELS, "gt-known"))
     for method in MAPS:
-        folder = _kept(net, data, method, numbers, cache / f"ilsvrc_dogs-{net.digest[:12]}-{method}", quiet)
-        for protocol in MAP_PROTOCOLS:
-            found = evaluate(data, maps=folder, options=EvaluationOptions(protocol=protocol, folds=FOLDS))
-            for row in found.rows:
-                add(method, protocol, row["threshold"], row)
-        learned: dict[str, Evaluation] = {}
-        for route in ROUTES:
-            options = EvaluationOptions(protocol="gt-known", folds=FOLDS, route=route)
-            learned[route] = evaluate(data, maps=folder, options=options)
-            if route == ROUTES[0] and method == MAPS[0]:
-                for row in learned[route].rows[:-1]:
-                    add("no photo", "gt-known", row["method"], row)
-            paired = {} if route == ROUTES[0] else {"paired": _paired(learned[route], learned[ROUTES[0]])}
-            add(method, "gt-known", route, {**learned[route].rows[-1], **paired})
+        rows += kept(f"{method} gt-known", partial(known, method))
     for method in (*MAPS, CHANNELS):
-        for protocol in ("gt-known", "top1-loc") if method == CHANNELS else ("top1-loc",):
-            options = EvaluationOptions(protocol=protocol, folds=FOLDS, method=method, route="linear map")
-            found = evaluate(data, net=net, classes=names, options=options)
-            add(method, protocol, "linear map", found.rows[-1])
-    accuracy = plain(found.results["class_accuracy"])
-    return {"n": len(data), "folds": FOLDS, "network": NETWORK, "class_accuracy": accuracy, "figures": rows}
+        rows += kept(f"{method} top1-loc", partial(learned, method, "top1-loc"))
+    for protocol in THRESHOLDED:
+        for method in MAPS:
+            rows += kept(f"{method} {protocol}", partial(thresholded, method, protocol))
+    return {"n": len(data), "folds": FOLDS, "network": NETWORK, "inputs": digest, "figures": rows}
+
+
+def _row(method: str, protocol: str, route: str, row: dict[str, Any]) -> dict[str, Any]:
+    figure = row["figure"]
+    kept: dict[str, Any] = {key: row[key] for key in row.keys() & {"small", "chosen"}}
+    shares = {"value": figure["value"], "low": figure["low"], "high": figure["high"]}
+    return {"method": method, "protocol": protocol, "route": route, **shares, **kept}
 
 
 def _paired(one: Evaluation, other: Evaluation) -> dict[str, Any]:
@@ -91,7 +120,7 @@ def _numbers(root: Path) -> dict[str, int]:
     return {Path(name).stem: int(number) for name, _, number in (line.partition(",") for line in lines)}
 
 
-def _kept(net: Network, data: Dataset, method: str, numbers: dict[str, int], folder: Path, quiet: bool) -> Path:
+def _maps(net: Network, data: Dataset, method: str, numbers: dict[str, int], folder: Path, quiet: bool) -> Path:
     """A folder with the map of each photo's true class."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i, a in enumerate(data.annotations) if not (folder / f"{a.source}.npy").exists()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from localization.regression.cells import Cells
 from scripts.benchmarks.boxes.chooser import chosen, small_network
 from scripts.benchmarks.boxes.photos import ANIMALS, Photos, scenes_photos, tiny_photos, voc_photos
 from scripts.benchmarks.boxes.routes import (
@@ -158,7 +159,7 @@ SETS = {
             by_coverage(*_scale(224, 10, 15)),
             by_coverage(*_scale(224, 4, 10, 15, "cam"), cells=FINER[1:]),
             by_coverage(*_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
-            by_coverage(*_scale(224, 10, 15, "cam"), *_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
+            by_coverage(*_scale(224, 10, 15, "cam"), cells=(Cells(context=(0.06, 0.15)),), key="context"),
         ],
     ),
     "voc_vgg": Set(
