@@ -9,11 +9,11 @@ import pytest
 
 from saliency.errors import InputError
 from saliency.maps.cam import grad_cam, stage_layers
-from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.cam_passes import ablation_cam, affine_after, score_cam
 from saliency.maps.cam_rules import RULES
 from saliency.maps.full_grad import full_grad, full_gradients
 from saliency.maps.gradient import gradient_maps
-from saliency.methods import METHODS, Options
+from saliency.methods import METHODS, Cost, Options
 from saliency.models.from_jax import from_function
 from saliency.models.weights import random_network
 from saliency.models.zoo.resnet import resnet50
@@ -181,6 +181,34 @@ def test_costs_of_channels(net):
     early = METHODS["ablation-cam"].cost(net, SIZE, replace(Options(), layer="relu1_1"))
     first, others = 11 * 14 * 27 * 4, 5 * 7 * (36 * 5 + 45 * 6) + 6 * 10  # multiplications before the layer, and after
     assert early.forwards == 5 and early.saved == pytest.approx(4 * first / (first + others))
+
+
+def test_ablation_cam_in_one_pass_where_the_rest_is_affine():
+    """After a global average and a dense layer no channel needs a pass of its own; a loop over them finds the same."""
+    net = random_network(resnet50((2, 3), (1, 1), 5, (32, 40)))
+    layer, x = net.architecture.gestalt_layer, np.random.default_rng(0).normal(size=(1, 32, 40, 3)).astype(np.float32)
+    a = np.asarray(net.upto(x, layer))
+    own, total = float(net(x)[0, 2]), np.zeros(a.shape[1:3])
+    for k in range(a.shape[-1]):
+        without = a.copy()
+        without[..., k] = 0
+        total += (own - float(net.after(without, layer)[0, 2])) / abs(own) * a[0, ..., k]
+    expected = np.asarray(jax.image.resize(np.maximum(total, 0), (32, 40), "bilinear"))
+    told = []
+    found = ablation_cam(net, x, target=2, progress=lambda done, total: told.append((done, total)))
+    assert expected.max() > 0
+    np.testing.assert_allclose(found[0], expected, rtol=2e-3, atol=2e-4 * expected.max())
+    assert told == [(a.shape[-1], a.shape[-1])]
+    assert METHODS["ablation-cam"].cost(net, (32, 40)) == Cost(1, 1)
+
+
+def test_what_is_affine_after_a_layer():
+    average = resnet50((2, 3), (1, 1), 5, (32, 40))
+    assert affine_after(average, average.gestalt_layer) and not affine_after(average, average.nodes[1].name)
+    scenes = scenes_cnn(((4,), (5, 6)), size=SIZE)  # a maximum over places
+    assert not affine_after(scenes, scenes.gestalt_layer)
+    squeeze = squeezenet1_1(4, ((2, 3), (2, 3)), 5, (40, 44))  # a ReLU before its pool, and halves side by side
+    assert not any(affine_after(squeeze, layer) for layer in ("conv10", "fire3_expand1x1"))
 
 
 def swish(p, x):

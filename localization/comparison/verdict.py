@@ -156,7 +156,7 @@ def paragraph(found: Mapping[str, Any], test: int) -> str:
             f" {', '.join(found['controls'])}."
         )
     if ms[cheapest] is not None and len(same) > 1:
-        said += f" The cheapest of them is {cheapest}, {ms[cheapest]:.3g} ms an image."
+        said += f" The cheapest of them is {cheapest}, {_said(ms[cheapest])} an image."
     if found["for_nothing"]:
         said += (
             f" Cost more than 1.5 times as much and are not better than {cheapest} for certain:"
@@ -167,4 +167,9 @@ def paragraph(found: Mapping[str, Any], test: int) -> str:
 
 def _priced(names: Sequence[str], ms: Mapping[str, float | None]) -> str:
     rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"{name} ({ms[name]:.3g} ms)" for name in names[:SHOWN]) + rest
+    return ", ".join(f"{name} ({_said(ms[name])})" for name in names[:SHOWN]) + rest
+
+
+def _said(ms: float | None) -> str:
+    """Three digits that count, whole milliseconds from a hundred on."""
+    return f"{ms:.3g} ms" if (ms or 0) < 100 else f"{ms:,.0f} ms"

@@ -58,9 +58,10 @@ def ablation_cam(
     """relu(sum over channels of weight * activation), the weight of a channel the share of the class logit that is lost
     when the channel is set to 0 (Ablation-CAM, Ramaswamy & Desai 2020).
 
-    What comes before the layer is computed once. The share is of the logit's absolute value, so that a channel which
-    supports the class counts for it where the logit is negative too. Arguments and errors as for `score_cam`; a layer
-    that a skip connection bypasses is refused.
+    What comes before the layer is computed once. Where all after it is linear but for constants, what a channel adds is
+    its activations times the logit's derivatives by them, without a pass for each. The share is of the logit's absolute
+    value, so that a channel which supports the class counts for it where the logit is negative too. Arguments and
+    errors as for `score_cam`; a layer that a skip connection bypasses is refused.
 
     >>> import numpy as np, saliency
     >>> net = saliency.load_network("scenes_cnn")
@@ -69,8 +70,18 @@ def ablation_cam(
     (1, 96, 96)
     """
     return _by_passes(
-        net, x, layer, target, progress, _ablated, lambda logits, own: (own - logits) / jnp.maximum(jnp.abs(own), TINY)
-    )
+        net, x, layer, target, progress, _ablated, lambda logits, own: (own - logits) / jnp.maximum(jnp.abs(own), TINY),
+        of_affine=_ablated_at_once,
+    )  # fmt: skip
+
+
+def affine_after(architecture: Architecture, layer: str) -> bool:
+    """Whether the logits are a layer's activations times constants, and a constant: as after the last convolution of a
+    network with a global average and a dense layer."""
+    path = [node.name for node in architecture.ancestors(architecture.last)]
+    if layer not in architecture.passages:
+        return False
+    return all(architecture.by_name[name].layer.linear for name in path[path.index(layer) + 1 :])
 
 
 def _by_passes(
@@ -81,8 +92,10 @@ def _by_passes(
     progress: Progress | None,
     logits_of: Callable[..., Float[Array, " k"]],
     weigh: Callable[[Float[Array, " c"], Float[Array, ""]], Float[Array, " c"]],
+    of_affine: Callable[..., Float[Array, " k"]] | None = None,
 ) -> Float[np.ndarray, "n h w"]:
-    """Image by image: the class logit for each of the layer's channels, `weigh`ed beside the image's own."""
+    """Image by image: the class logit for each of the layer's channels, `weigh`ed beside the image's own. `of_affine`
+    gives all logits in one call where what comes after the layer is affine."""
     kind_of("net", net, Network, "as load_network gives it")
     function("progress", progress, "(done, total)")
     architecture, weights = net.architecture, net.weights
@@ -91,6 +104,8 @@ def _by_passes(
     channels = spatial_shape(net, layer, x.shape)[-1]
     targets = resolve_targets(net, x, Score(), target)
     batch = default_batch(architecture, (channels, *x.shape[1:]), architecture.last)
+    if of_affine is not None and affine_after(architecture, layer):
+        logits_of, batch = of_affine, channels
     fixed = {"architecture": architecture, "layer": layer}
     maps = np.zeros(x.shape[:3], np.float32)
     for number, own in enumerate(targets):
@@ -139,6 +154,20 @@ def _ablated(
     kept = jnp.arange(activation.shape[-1])[None] != channels[:, None]
     kept = kept.reshape(len(channels), *[1] * (activation.ndim - 2), -1)
     return class_logits(architecture, architecture.after(weights, jnp.where(kept, activation, 0), layer))[:, target]
+
+
+@partial(jax.jit, static_argnames=("architecture", "layer"))
+def _ablated_at_once(
+    weights: Weights, image: Array, activation: Array, target: Array, channels: Array, *,
+    architecture: Architecture, layer: str,
+) -> Float[Array, " k"]:  # fmt: skip
+    """The same where the logit is affine in the activation: it loses what the channel adds to it."""
+
+    def logit(activation: Array) -> Array:
+        return class_logits(architecture, architecture.after(weights, activation, layer))[0, target]
+
+    own, slope = jax.value_and_grad(logit)(activation)
+    return own - (slope * activation).sum(range(activation.ndim - 1))[channels]
 
 
 @partial(jax.jit, static_argnames=("architecture", "layer", "size"))

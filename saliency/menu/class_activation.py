@@ -5,7 +5,7 @@ import numpy as np
 from saliency._checks import Pair
 from saliency.maps.attribution import Sensitivity, attribution_maps
 from saliency.maps.cam import activation_maps, cam, grad_cam, local_head, spatial_shape, stage_layers
-from saliency.maps.cam_passes import ablation_cam, score_cam
+from saliency.maps.cam_passes import ablation_cam, affine_after, score_cam
 from saliency.maps.cam_rules import CamRule
 from saliency.maps.gradient import Progress
 from saliency.menu.entry import PAPER, Entry, Run, passes
@@ -39,10 +39,12 @@ def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
 
 
 def _ablation_cost(net: Network, size: Pair, o: Options) -> Cost:
-    """Only what comes after the layer is computed anew for each channel."""
+    """Only what comes after the layer is computed anew for each channel, and nothing where that is affine."""
     plain = _channel_cost(net, size, o)
     architecture = net.architecture
     layer = architecture.require(o.layer or architecture.gestalt_layer)
+    if affine_after(architecture, layer):
+        return Cost(1, 1)
     shapes = architecture.shapes(*size)
     before, all_of_it = (
         sum(macs(node, shapes, None) for node in architecture.ancestors(to)) for to in (layer, architecture.last)
@@ -168,7 +170,7 @@ METHODS = (
         "magnitude",
         "Ramaswamy & Desai 2020",
         "A layer's channels, weighted by the share of the class logit that goes with each, and rectified:\n"
-        "one forward pass a channel from the layer on, no derivative.",
+        "a pass a channel from the layer on; where all after it is linear, one backward pass.",
         lambda net, x, target, o, progress: ablation_cam(net, x, layer=o.layer, target=target, progress=progress),
         _ablation_cost,
         layered=True,

@@ -65,7 +65,7 @@ def main(options: Options) -> int:
         f"{options.network}, {found['sets']} superpixels of {len(images)} photos: multiplications"
         f" {found['predicted']:.2f} times fewer, CPU time {found['ratio']:.2f} times less"
         f" ({found['quartiles'][0]:.2f} to {found['quartiles'][1]:.2f}); largest difference of scores"
-        f" {found['difference']:.1e} of {found['largest']:.1f}"
+        f" {found['difference']:.1e} of {found['largest']:.2g}"
     )
     print(f"wrote {options.out}")
     return 0
