@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import whole
+from saliency._checks import described, whole
 from saliency._files import write_tensors
 from saliency._reading import read_json, read_tensors
 from saliency.errors import InputError
@@ -188,8 +188,9 @@ class Store:
         return header, tensors
 
 
-def create_store(folder: Path, description: Mapping[str, Any], n: int, shard_size: int) -> Store:
+def create_store(folder: Path | str, description: Mapping[str, Any], n: int, shard_size: int) -> Store:
     """A new store, or the same one to be gone on with; InputError where the folder holds other maps."""
+    folder = _folder(folder)
     store = Store(folder, description, n, shard_size)
     if not (folder / "store.json").exists():
         write_json(folder / "store.json", store.header)
@@ -197,8 +198,15 @@ def create_store(folder: Path, description: Mapping[str, Any], n: int, shard_siz
     return store
 
 
-def open_store(folder: Path) -> Store:
+def _folder(value: Path | str) -> Path:
+    if not isinstance(value, str | Path):
+        raise InputError(f"folder must be the path of a store, not {described(value)}")
+    return Path(value)
+
+
+def open_store(folder: Path | str) -> Store:
     """A complete store; InputError where there is none."""
+    folder = _folder(folder)
     path, index = folder / "store.json", folder / "index.json"
     if not path.exists():
         raise InputError(f"{folder}: no store of maps; make_maps makes one")

@@ -19,6 +19,7 @@ from localization import CompareOptions, fit_coverage, load_coverage_map
 from localization import compare as localize_all
 from localization.comparison.maps import tasks
 from localization.datasets import load
+from localization.store import create_store, open_store
 from saliency import (
     METHODS,
     InputError,
@@ -289,3 +290,12 @@ def test_a_damaged_bundle_is_named(tmp_path):
     stated["cells"]["scales"] = None
     save_file(tensors, tmp_path / "b.safetensors", {"coverage_map": json.dumps(stated)})
     assert refused(lambda: load_coverage_map(tmp_path / "b.safetensors")).startswith(f"{tmp_path}/b.safetensors: ")
+
+
+def test_a_store_by_its_path_as_text(tmp_path):
+    """A text ended in Python's own TypeError."""
+    assert refused(lambda: open_store(str(tmp_path))) == f"{tmp_path}: no store of maps; make_maps makes one"
+    assert "folder must be the path of a store" in refused(lambda: open_store(None))
+    made = create_store(str(tmp_path / "store"), {"network": "a"}, n=0, shard_size=2)
+    made.finish()
+    assert open_store(str(tmp_path / "store")).n == 0
