@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from localization.boxes import map_to_photo
+from localization.comparison.boxes import NONE
 from localization.comparison.maps import tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from localization.comparison.result import PAGE, Comparison
@@ -167,7 +168,7 @@ def _paired(found: Mapping[str, Comparison], seed: int) -> list[dict[str, Any]]:
     for first, second in combinations(found, 2):
         for label in right[first].keys() & right[second].keys():
             before, after = right[first][label], right[second][label]
-            if label[1] == "none" or before.keys() != after.keys():  # what looks at no network
+            if label[1] == NONE or before.keys() != after.keys():  # what looks at no network
                 continue
             pairs = np.array([[before[key], after[key]] for key in before], float)
             photos = np.unique([image for _, image in before], return_inverse=True)[1]
@@ -223,10 +224,16 @@ def page(results: Mapping[str, Any]) -> bytes:
     origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "agreement")}
     names = " and ".join(one["network"] for one in results["networks"])
     lead = (
-        f"{results['dataset']}, {results['test']} test images: {names} on the same photos, under the same methods."
+        f"{results['dataset']}, {samples_of(results)}: {names} on the same photos, under the same methods."
         f" {answer(results)} Each network's own page lies in the folder of its name."
     )
     return page_bytes(TITLE, lead, sections(results), origin)
+
+
+def samples_of(results: Mapping[str, Any]) -> str:
+    """A photo with two classes is two samples."""
+    photos = results.get("photos")
+    return f"{results['test']} samples" + (f" of {photos} photos" if photos not in (None, results["test"]) else "")
 
 
 def answer(results: Mapping[str, Any]) -> str:
@@ -250,25 +257,30 @@ def answer(results: Mapping[str, Any]) -> str:
 
 
 def sections(results: Mapping[str, Any]) -> list[Section]:
+    entries = list(dict.fromkeys(one["entry"] for one in results["networks"]))
     networks = [
         (
-            one["network"], one["parameters"],
-            "–" if one["top1"] is None else f"{one['top1']:.1%}", one["entry"],
+            one["network"], f"{one['parameters']:,}", "–" if one["top1"] is None else f"{one['top1']:.1%}",
+            *((one["entry"],) if len(entries) > 1 else ()),
         )
         for one in results["networks"]
     ]  # fmt: skip
     found = [
         Section(
             "The networks",
-            "Top-1 is the share of the scored images on which a network is right, where it knows their labels.",
-            tables=[Table(("network", "parameters", "top-1", "entry"), networks)],
+            "Weights are counted with norms folded into convolutions. Top-1 is the share of the scored images on which"
+            " a network is right; – where none of their labels is a class of it."
+            + (f" {entries[0]}" if len(entries) == 1 else ""),
+            tables=[Table(("network", "weights", "top-1", *(("entry",) if len(entries) > 1 else ())), networks)],
         )
     ]
     if results["rows"]:
         rows = sorted(results["rows"], key=lambda row: -row["corloc"])
+        first = results["networks"][0]["network"]
+        rows = [row for row in rows if row["route"] != NONE or row["network"] == first]  # what looks at none: once
         cells = [
             (
-                row["network"], row["method"], row["route"],
+                "any" if row["route"] == NONE else row["network"], row["method"], row["route"],
                 in_percent(row["corloc"], row["corloc_low"], row["corloc_high"]), row["mean_iou"],
             )
             for row in rows
