@@ -15,7 +15,7 @@ from saliency.models.from_torch import from_torch
 from saliency.models.preprocessing import Preprocessing
 
 SIZE = (32, 24)
-RULES = ("rollout", "gradient-rollout", "chefer")  # those that are told of imported networks
+RULES = ("rollout", "gradient-rollout", "chefer")  # of attention alone
 
 
 class Mobile(nn.Sequential):
