@@ -112,7 +112,7 @@ def test_paths_and_single_photos(tmp_path):
         np.testing.assert_array_equal(preprocess(given), expected)
     for bad, said in (
         (tmp_path / "none.png", r"none\.png: no such file"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "is a folder, where one photo is needed"),
         (None, "photos must be a list of photos, or uint8"),
         ({"a": own}, "photos must be a list of photos"),
         (3, "photos must be a list of photos"),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend import core
 
+from saliency.models import strided
 from saliency.models.operators.program import Step
 
 INLINED = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", "custom_jvp_call"}
@@ -48,8 +49,8 @@ def flat(jaxpr: Any, names: dict[Any, Any], scope: str) -> list[Equation]:
     for eqn in jaxpr.eqns:
         inner = "/".join(part for part in (scope, str(eqn.source_info.name_stack)) if part)
         sub = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-        custom = eqn.primitive.name == "custom_jvp_call"
-        if eqn.primitive.name in INLINED and sub is not None and not (custom and _kept(eqn)):
+        looked_into = eqn.primitive.name in INLINED and not (eqn.primitive.name == "custom_jvp_call" and _kept(eqn))
+        if sub is not None and (looked_into or _convolution(eqn)):
             closed = isinstance(sub, core.ClosedJaxpr)
             body = sub.jaxpr if closed else sub
             local: dict[Any, Any] = dict(zip(body.invars, map(named, eqn.invars)))
@@ -73,9 +74,19 @@ def _kept(eqn: Any) -> bool:
 
 def function_name(eqn: Any) -> str:
     """The name of a function with a derivative of its own, where it is JAX's."""
+    name, file = _origin(eqn)
+    return name if "jax" in file.replace("\\", "/").split("/") else ""
+
+
+def _convolution(eqn: Any) -> bool:
+    """Our own convolution, as a zoo's network that is traced has it: it computes what JAX's computes."""
+    return eqn.primitive.name == "custom_vjp_call" and _origin(eqn)[1] == strided.__file__
+
+
+def _origin(eqn: Any) -> tuple[str, str]:
+    """The name and the file of a function with a derivative of its own."""
     origin = eqn.params["call_jaxpr"].jaxpr.debug_info
-    file = str(getattr(origin, "func_filename", "") or "")
-    return origin.func_name if "jax" in file.replace("\\", "/").split("/") else ""
+    return str(origin.func_name), str(getattr(origin, "func_filename", "") or "")
 
 
 def needed_for(equations: list[Equation], *outs: Any) -> list[Equation]:
