@@ -3,7 +3,7 @@
 # make test      lint, types and unit tests
 # make parity    against torch, captum and others, in an environment of its own
 # make real      against real weights and photos, in the folder that SALBOX_SHARED names
-# make slow      the tests that take a minute or more, among them the check for an accelerator in its small form, with its tests
+# make slow      whole runs of scripts and whatever takes long, among them the check for an accelerator in its small form
 # make docs      the site in runs/site, links checked, and its tutorials run as notebooks
 # make benchmark speed, as ratios
 

@@ -23,6 +23,8 @@ from scripts import analyze_occlusion as script
 from scripts import cli
 from scripts.analyze_occlusion import Options, main
 
+pytestmark = pytest.mark.slow  # whole runs of the script
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -102,6 +102,7 @@ def test_class_rules_are_the_formulas(x):
     np.testing.assert_allclose(chefer, relevance[0, 1:].reshape(GRID), rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [1, 3])
 def test_legrad_is_the_formula(x, before):
     """Block by block: the head reads the block's tokens, and only that block's own attention moves."""

@@ -71,6 +71,7 @@ def test_integrated_gradients_are_complete_within_a_hundredth(net, x, fill):
     np.testing.assert_allclose(maps.sum((1, 2)), difference, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_the_trained_classifier_s_integrated_gradients_are_complete():
     """Within a hundredth too; of the mean difference, since one scene's may be next to nothing."""
     drawn, net = scenes("test", 3), load_network("scenes_cnn")

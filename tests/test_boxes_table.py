@@ -103,6 +103,7 @@ def test_a_table_of_markdown_names_the_map_of_another_route():
     )
 
 
+@pytest.mark.slow
 def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
     data = samples(60)
     calls: list[str] = []

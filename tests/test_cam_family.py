@@ -219,6 +219,7 @@ def swish(p, x):
     return y.mean((1, 2)) @ p["c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["scenes_cnn", "resnet50", "squeezenet1_1", "function"])
 def test_full_gradients_add_up_to_the_logit(kind, rng):
     size = (32, 40)

@@ -26,6 +26,8 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 from scripts import cli, compare
 from tests.devkits import voc_object, write_photo, write_voc
 
+pytestmark = pytest.mark.slow  # whole runs of the script
+
 
 def changed(options, **changes):
     """The options of the command line with some changed, whichever of their groups these belong to."""

@@ -76,6 +76,7 @@ def share(found, method, route):
     return next(row["corloc"] for row in found.rows if (row["method"], row["route"]) == (method, route))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["stretch", "crop", "letterbox"])
 @pytest.mark.parametrize("size", [(60, 80), (90, 40)])
 def test_maps_that_are_the_true_box_are_right_under_every_entry(tmp_path, mode, size):
@@ -151,6 +152,7 @@ def test_labelled_boxes_go_to_their_own_label(tmp_path):
         compare(network(), data, methods=EDGES, boxes={"theirs": path}, options=replace(OPTIONS, folds=2))
 
 
+@pytest.mark.slow
 def test_whatever_enters_decides_what_is_reused(tmp_path, monkeypatch):
     """The same call again is read back; another content under the same names is not."""
     data = voc(tmp_path / "VOC", n=8)
@@ -340,6 +342,7 @@ def test_photos_without_boxes(tmp_path):
         compare(network(), load("folder", tmp_path), methods=EDGES, options=OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_the_result_without_a_folder(tmp_path):
     """Rows, table, notebook view and files; a second result read back from the files is the same."""
@@ -436,6 +439,7 @@ def test_one_map_a_photo_is_kept_or_none(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_ten_lines_in_a_notebook(tmp_path, monkeypatch, capsys):
     """Load a folder, compare three methods, print the table, save the page: no script is asked."""
@@ -480,6 +484,7 @@ def test_maps_that_say_nothing_are_misses_with_a_status(tmp_path):
     assert next(row["no_box"] for row in found.rows if row["route"] == "heuristic") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_the_linear_map_is_what_fit_coverage_gives_on_the_same_folds(tmp_path):
     """Objects of one photo stay in one fold, of the solver's own too; other routes' rows do not hang on it."""
@@ -545,6 +550,7 @@ def test_routes_are_those_that_are_asked_for(tmp_path):
     assert ours == {(name, "heuristic") for name in options.stack}
 
 
+@pytest.mark.slow
 def test_readers_have_boxes_by_coverage_and_no_map(tmp_path):
     """Channels by themselves, of the class, and beside the maps: what fit_coverage gives on the same folds."""
     data = voc(tmp_path / "VOC", n=14, label="class 7")
@@ -618,6 +624,7 @@ def test_readers_without_boxes_are_left_out_and_said(tmp_path):
     assert found.notes == ["channels: left out, for there is no box to learn from"]
 
 
+@pytest.mark.slow
 def test_what_is_learned_elsewhere_is_carried_over(tmp_path):
     """Bundles of one comparison, of a map, of stacked maps, of channels and of channels beside maps, in another."""
     first, second = voc(tmp_path / "first", n=14), voc(tmp_path / "second", n=10, sides=(24, 20))

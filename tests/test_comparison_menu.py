@@ -86,6 +86,7 @@ def found(tmp_path_factory):
     return compare(network(), data, methods=("rise", "gradient-max", "flip(gradient-max)", "edges"), options=options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("composed")
 def test_random_methods_are_repeated_and_the_first_seed_is_the_rows_own(found):
     (row,) = found.results["seeds"]

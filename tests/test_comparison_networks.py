@@ -13,6 +13,8 @@ from saliency.models.weights import random_network
 from scripts import compare as script
 from scripts.cli import NetworkOptions
 
+pytestmark = pytest.mark.slow  # whole comparisons
+
 OPTIONS = CompareOptions(folds=3, quality=3)
 METHODS = ["gradient-max", "edges"]
 

@@ -71,6 +71,7 @@ def test_edges_are_where_the_image_changes():
     np.testing.assert_allclose(map_[:, 4:6], 4)
 
 
+@pytest.mark.slow
 def test_the_controls_rank_last():
     """On scenes, with the shipped classifier: less of the map on the digit, and a slower fall of its probability."""
     drawn = scenes("test", 16)

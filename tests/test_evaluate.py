@@ -155,6 +155,7 @@ def test_maps_of_another_tool(devkit, tmp_path):
     assert row["classes"]["cat"]["value"] > 0.5 and row["classes"]["dog"]["value"] == 0
 
 
+@pytest.mark.slow
 def test_a_network_end_to_end(tmp_path):
     """The differences and images.csv count as the figures do: with the class, which was left out of both."""
     assert command(limit=60, network="scenes_cnn", protocol="top1-loc", out=tmp_path) == 0
@@ -223,6 +224,7 @@ def boxes_in(folder, method):
     return np.array([[float(line[k] or "nan") for k in ("x0", "y0", "x1", "y1")] for line in lines])
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_a_saved_coverage_map(tmp_path):
     """Scenes of 96 px at 64 x 48, boxes learned in shares of the photo: all are told from the file alone."""
@@ -268,6 +270,7 @@ def test_what_coverage_learned_decides_the_hash_of_the_inputs(tmp_path):
     assert digest(fit) != digest(replace(fit, correction=replace(fit.correction, best=0 if fit.correction.best else 1)))
 
 
+@pytest.mark.slow
 def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     """Two maps of a photo show its cat; photo 011 shows what 010 shows, and its map says nothing."""
     shutil.copy(devkit / "JPEGImages" / "010.jpg", devkit / "JPEGImages" / "011.jpg")
@@ -297,6 +300,7 @@ def test_coverage_learned_in_folds_is_what_fit_coverage_gives(devkit, tmp_path):
     assert row["figure"]["missing"] == np.isnan(expected).any(1).sum() >= 2
 
 
+@pytest.mark.slow
 def test_coverage_learned_on_another_split_is_what_fit_coverage_gives(tmp_path):
     method = "edges+gradient-max"
     net, train, test = load_network("scenes_cnn"), load("scenes", split="train"), load("scenes", split="test", limit=10)
@@ -333,6 +337,7 @@ def test_check_says_what_was_repaired(devkit, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_paper_voc07_with_a_network(devkit, tmp_path):
     """One sample an object, difficult ones left out: 20 learned from, 20 scored, by Gestalt maps."""
     given = {"protocol": "paper-voc07", "train_split": "trainval", "network": "scenes_cnn"}
@@ -465,6 +470,7 @@ def test_folds_of_thresholds_and_of_linear_maps(devkit, tmp_path):
     assert row["method"] == "maps" and row["figure"]["missing"] == 0 and row["classes"]["cat"]["value"] > 0.5
 
 
+@pytest.mark.slow
 def test_maps_of_photos_of_several_sizes(tmp_path, rng):
     """Each map is its photo's true box, in its photo's pixels: what is learned from them finds all, in folds too."""
     lines = ["file,x0,y0,x1,y1,label"]
@@ -638,6 +644,7 @@ def test_boxes_in_another_format_are_refused_until_it_is_named(devkit, tmp_path)
     assert {name: figure["value"] for name, figure in row["classes"].items()} == {"cat": 1.0, "dog": 0.0}
 
 
+@pytest.mark.slow
 def test_channels_and_several_boxes_in_folds(tmp_path):
     """Channels beside a map, of the class asked for; two boxes each, scored by recall and average precision."""
     net = load_network("scenes_cnn")

@@ -139,6 +139,7 @@ def test_every_route_gives_the_same_ridge_solution(stores, tmp_path):
     assert primal.record["n"] >= open_regression_data(stores[:1], few).width
 
 
+@pytest.mark.slow
 def test_stacked_methods_and_refinements_are_fitted(stores, tmp_path):
     for method, steps in (("lad", 20), ("iou", 3), ("sgd", 50)):
         linear = fitted(stores, tmp_path / method, stores=stores, method=method, steps=steps, coding="centre")
@@ -234,6 +235,7 @@ def test_in_python(stores, tmp_path):
         fit(stores[0], options=options, parts=2)
 
 
+@pytest.mark.slow
 def test_coverage_streamed_from_stores_is_coverage_in_memory(stores, boxes, tmp_path):
     """Two stacked methods; image 21 shows the photo of 20, so that they are learned from together."""
     again = make_store(tmp_path / "again", boxes, "gestalt", 2, shown=lambda i: 20 if i == 21 else i)

@@ -195,6 +195,7 @@ def test_auto_takes_the_dense_path_below_a_predicted_1_2(rng, parameters, x, mon
         assert occlusion_maps(net, x, patch=(5, 4), stride=(5, 4), execution=many).engine == engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 def test_tokens_are_seen_as_a_grid(rng, x, prefix):
     p = weights(rng, patches=(5, 5, 2, 8), q=(8, 2, 4), k=(8, 2, 4), v=(8, 2, 4), up=(8, 16), down=(16, 8), w=(8, 3))

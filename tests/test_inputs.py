@@ -77,6 +77,7 @@ def test_any_floats_give_the_same_maps(net, x, maps, name, kind):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANY)
 @pytest.mark.parametrize("precision", ["float64", "float32", "float16"])
 def test_with_x64_switched_on(net, x, maps, name, precision):
@@ -210,6 +211,7 @@ class BFloat16:
         return self.values
 
 
+@pytest.mark.slow
 def test_tensors_on_a_device_or_with_a_gradient(net, x, maps):
     for kind in ("torch.float32", "torch.bfloat16"):
         np.testing.assert_array_equal(gradient_maps(net, Tensor(x, kind)), maps["gradient-max"])
@@ -224,6 +226,7 @@ def test_traced_images_are_refused(net, x):
             transformed(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [np.float16, np.float64])
 def test_weights_of_another_precision(x, precision):
     with jax.enable_x64(precision is np.float64), jax.numpy_dtype_promotion("standard"):

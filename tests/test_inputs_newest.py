@@ -247,6 +247,7 @@ def test_what_needs_boxes_is_said_where_there_are_none(tmp_path):
     assert "bundles: none is kept, for there is no box to learn from" in found.notes
 
 
+@pytest.mark.slow
 def test_repeats_of_nothing_random_are_said():
     options = CompareOptions(folds=3, quality=0, repeats=2)
     found = localize_all(mine(), load("scenes", split="test", limit=12), methods=["edges"], options=options)

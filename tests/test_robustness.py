@@ -136,6 +136,7 @@ SMALL = Options(
 )
 
 
+@pytest.mark.slow
 def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     options = replace(SMALL, out=tmp_path / "out")
     with monkeypatch.context() as patch:
@@ -168,6 +169,7 @@ def test_the_script_trains_evaluates_reports_and_goes_on_where_it_was(tmp_path, 
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in results.items() if k != "seconds"}
 
 
+@pytest.mark.slow
 def test_corloc_of_classifiers_trained_on_with_augmentations(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "load_network", lambda name: random_network(scenes_cnn(((2,), (3,)))))
     kept = []

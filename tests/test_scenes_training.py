@@ -9,6 +9,7 @@ from localization.scenes_training import PREPROCESSING, Classifier, Training, _f
 from saliency.errors import InputError
 
 
+@pytest.mark.slow
 def test_the_folded_network_is_the_same_function(rng):
     model = Classifier(nnx.Rngs(0))
     for norm in model.norms:
@@ -22,6 +23,7 @@ def test_the_folded_network_is_the_same_function(rng):
     np.testing.assert_allclose(_folded(model)(x), model(jnp.asarray(x)), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_small_training_counts_its_steps():
     told = []
     net = train_scenes(Training(epochs=2, scenes=8, batch=4), lambda done, total: told.append((done, total)))
