@@ -168,6 +168,12 @@ def as_booleans(name: str, value: object, wanted: str) -> np.ndarray:
     return found.astype(bool)
 
 
+def check_forwards(name: str, boxes: np.ndarray) -> None:
+    """InputError for boxes `[..., 4]` whose right edge lies before the left, or the lower before the upper."""
+    if (boxes[..., 2:] < boxes[..., :2]).any():
+        raise InputError(f"{name} run backwards: they must be x0 y0 x1 y1, not as x y width height would")
+
+
 def numbers(
     name: str, values: object, *, least: float = -np.inf, above: float = -np.inf, below: float = np.inf
 ) -> list:

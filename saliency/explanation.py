@@ -16,8 +16,9 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from saliency import report
-from saliency._batches import cores, workers
-from saliency._checks import as_array, function, kind_of, texts
+from saliency._batches import workers
+from saliency._checks import as_array, check_forwards, function, kind_of, texts
+from saliency._cores import cores
 from saliency._files import check_writable, require_all, write_arrays
 from saliency._progress import ProgressCounter
 from saliency.devices import on_cpu
@@ -306,8 +307,7 @@ def _one_each(boxes: object, count: int) -> Float[np.ndarray, "n 4"]:
     found = as_array("boxes", boxes, "a function that gives one box [4] for each map").astype(float)
     if found.shape != (count, 4):
         raise InputError(f"boxes must give one box for each map, [{count}, 4], not {list(found.shape)}")
-    if (found[:, 2:] < found[:, :2]).any():
-        raise InputError("boxes run backwards: they must be x0 y0 x1 y1, not as x y width height would")
+    check_forwards("boxes", found)
     return found
 
 

@@ -123,7 +123,7 @@ class Score:
     ) -> Float[Array, " n"]:
         """The score, from all activations of the network up to its logits; of a Gestalt total there is none."""
         logits = activations[architecture.last]
-        targets = _settled(architecture, logits, targets)
+        targets = settled_targets(architecture, logits, targets)
         explained = self.explained(architecture)
         if explained is not architecture:
             before = architecture.by_name[architecture.logit_bypass[0]].inputs[0]
@@ -325,10 +325,12 @@ def score_values(
 
 @partial(jax.jit, static_argnames=("architecture", "score"))
 def _of_logits(logits: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
-    return score.of_logits(architecture, logits, _settled(architecture, logits, targets))
+    return score.of_logits(architecture, logits, settled_targets(architecture, logits, targets))
 
 
-def _settled(architecture: Architecture, logits: Array, targets: Int[Array | np.ndarray, " n"]) -> Int[Array, " n"]:
+def settled_targets(
+    architecture: Architecture, logits: Array, targets: Int[Array | np.ndarray, " n"]
+) -> Int[Array, " n"]:
     """The predicted class for a target below 0."""
     return jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
 

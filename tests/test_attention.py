@@ -1,5 +1,7 @@
 """Maps from attention against the formulas, entry by entry; the promises of the menu; transformers from elsewhere."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,3 +225,15 @@ def test_a_flax_transformer_is_recognised(x):
     for image, one in zip(found, attention):
         np.testing.assert_allclose(image, rolled(one[None]).mean(0).reshape(GRID), rtol=1e-5)
     assert jnp.isfinite(attention_maps(net, x, "chefer")).all()
+
+
+@pytest.mark.parametrize("rule", ["gradient-rollout", "chefer", "legrad"])
+def test_of_one_output_the_predicted_class_is_explained(rule, x):
+    """Which is class 1 where the logit is above 0, and class 0 below."""
+    one = vit(width=6, depth=DEPTH, heads=HEADS, patch=8, classes=1, size=SIZE)
+    net = random_network(replace(one, probabilities="sigmoid"))
+    for sign, predicted in ((1, 1), (-1, 0)):
+        net.weights["head"]["bias"] = jnp.full(1, 100.0 * sign)
+        found = attention_maps(net, x, rule=rule)
+        np.testing.assert_array_equal(found, attention_maps(net, x, rule=rule, target=predicted))
+    assert np.ptp(found) > 0

@@ -23,6 +23,7 @@ from saliency.photos import decode_photo
 from saliency.zeiler_fergus.subjects import chosen_class
 from scripts import cli, robustness
 from tests.devkits import write_photo, write_text
+from tests.refusals import refused
 
 BOX = [1.0, 2.0, 30.0, 40.0]
 HEAD = "file,x0,y0,x1,y1,label\n"
@@ -37,13 +38,6 @@ def photos(tmp_path):
 
 def boxes(data) -> dict[str, tuple[tuple[str, ...], list]]:
     return {a.source: (a.labels, a.boxes.tolist()) for a in data.annotations}
-
-
-def refused(call) -> str:
-    with pytest.raises(InputError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from localization.datasets import load
 from localization.store import create_store, open_store
 from saliency import (
     METHODS,
-    InputError,
     Preprocessing,
     explain,
     faithfulness,
@@ -37,17 +36,11 @@ from saliency.zeiler_fergus.subjects import unique_names
 from scripts import cli, compare
 from scripts import explain as script
 from tests.devkits import write_photo
+from tests.refusals import refused
 
 
 def mine():
     return load_network("scenes_cnn")
-
-
-def refused(call) -> str:
-    with pytest.raises(InputError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

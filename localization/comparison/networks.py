@@ -12,7 +12,7 @@ from localization.boxes import map_to_photo
 from localization.comparison.boxes import NONE
 from localization.comparison.maps import tasks
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
-from localization.comparison.result import PAGE, Comparison
+from localization.comparison.result import PAGE, Comparison, scored
 from localization.comparison.run import compare
 from localization.datasets.dataset import Dataset, sampled
 from localization.statistics import in_percent, mcnemar_exact, paired_difference
@@ -224,16 +224,10 @@ def page(results: Mapping[str, Any]) -> bytes:
     origin = {key: value for key, value in results.items() if key not in ("rows", "paired", "agreement")}
     names = " and ".join(one["network"] for one in results["networks"])
     lead = (
-        f"{results['dataset']}, {samples_of(results)}: {names} on the same photos, under the same methods."
+        f"{results['dataset']}, {scored(results, 'samples')}: {names} on the same photos, under the same methods."
         f" {answer(results)} Each network's own page lies in the folder of its name."
     )
     return page_bytes(TITLE, lead, sections(results), origin)
-
-
-def samples_of(results: Mapping[str, Any]) -> str:
-    """A photo with two classes is two samples."""
-    photos = results.get("photos")
-    return f"{results['test']} samples" + (f" of {photos} photos" if photos not in (None, results["test"]) else "")
 
 
 def answer(results: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from localization.boxes import map_to_photo
 from localization.channels import READERS
 from localization.comparison.boxes import EXTERNAL, NONE, STACKED, Covered, Fit, Label
 from localization.comparison.maps import Made
-from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right
+from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right, scored
 from localization.comparison.samples import Samples
 from localization.comparison.seeds import sentence
 from localization.comparison.verdict import paragraph, routes_paragraph
@@ -270,8 +270,7 @@ def _lead(results: Mapping[str, Any]) -> str:
     train = f"{results['train']} training images"
     learned = f"all but the scored one of {results['folds']} folds" if results["folds"] else train
     explained = f"{results['network']['name']}{right(results, ', which is right on {share} of them')}"
-    photos = f" of {results['photos']} photos" if results["photos"] != results["test"] else ""
-    said = f"{results['dataset']}, {results['test']} test images{photos}. Explained: {explained}."
+    said = f"{results['dataset']}, {scored(results, 'test images')}. Explained: {explained}."
     if results["notes"]:
         said += " Not all was taken as it lies: see what was left out."
     if "rows" not in results:

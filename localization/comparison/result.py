@@ -122,6 +122,12 @@ def head(results: Mapping[str, Any]) -> str:
     return f"{results['dataset']}: {train}{test}{right(results, '; {name} is right on {share}')}"
 
 
+def scored(results: Mapping[str, Any], what: str) -> str:
+    """How many samples; a photo with two classes is two of them."""
+    photos = f" of {results['photos']} photos" if results["photos"] != results["test"] else ""
+    return f"{results['test']} {what}{photos}"
+
+
 def right(results: Mapping[str, Any], sentence: str) -> str:
     """How often the classifier is right, of all images: those whose label it does not know are counted with them."""
     if "accuracy" not in results:

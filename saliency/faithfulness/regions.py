@@ -6,7 +6,18 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from saliency._checks import MapsLike, PerImage, as_array, as_booleans, as_maps, described, number, pair, whole
+from saliency._checks import (
+    MapsLike,
+    PerImage,
+    as_array,
+    as_booleans,
+    as_maps,
+    check_forwards,
+    described,
+    number,
+    pair,
+    whole,
+)
 from saliency.errors import InputError
 from saliency.maps.ranks import descending_rank
 from saliency.maps.status import usable
@@ -78,8 +89,7 @@ def _boxes_of(boxes: Boxes, i: int) -> Float[np.ndarray, "m 4"]:
     found = found[~np.isnan(found).all(1)]
     if not np.isfinite(found).all():
         raise InputError(f"boxes of image {i} hold NaN or infinite values")
-    if (found[:, 2:] < found[:, :2]).any():
-        raise InputError(f"boxes of image {i} run backwards: they must be x0 y0 x1 y1, not as x y width height would")
+    check_forwards(f"boxes of image {i}", found)
     return found
 
 

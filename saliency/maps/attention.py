@@ -31,7 +31,7 @@ from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.models.operators.tokens import attention_of
-from saliency.scores import Score, Target, as_targets, class_count
+from saliency.scores import Score, Target, as_targets, class_count, settled_targets
 
 Rule = Literal["rollout", "gradient-rollout", "chefer", "legrad"]
 
@@ -192,11 +192,10 @@ def _maps(
 
         def total(added: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
             done = architecture.activations(weights, x, added=added)
-            chosen = _chosen(done[architecture.last], targets)
-            scores = Score().of_logits(architecture, done[architecture.last], chosen)
+            scores = Score().of_activations(architecture, weights, done, targets)
             return scores.sum(), {name: done[name] for name, _ in layers}
 
-        slopes, found = jax.grad(total, has_aux=True)(_nothing(architecture, x))
+        slopes, found = jax.grad(total, has_aux=True)(architecture.unmoved(x, dict(layers)))
         blocks = [attention_of(found[name], heads) * attention_of(slopes[name], heads) for name, heads in layers]
     return _patch_map(_relevance(blocks, rule), architecture, size)
 
@@ -214,21 +213,10 @@ def _slopes_of_blocks(weights: Weights, x: Array, targets: Array, architecture: 
             if node.name in ends:
                 read.append(architecture.after(weights, done[node.name], ends[-1]))
                 done[node.name] = jax.lax.stop_gradient(done[node.name])  # later blocks' scores are their own
-        chosen = _chosen(done[last], targets)
+        chosen = settled_targets(architecture, done[last], targets)
         return jnp.stack([Score().of_logits(architecture, logits, chosen) for logits in read]).sum()
 
-    return jax.grad(total)(_nothing(architecture, x))
-
-
-def _nothing(architecture: Architecture, x: Array) -> dict[str, Array]:
-    """What is added to each attention to ask for the derivatives by it."""
-    shapes = architecture.shapes(x.shape[1], x.shape[2])
-    return {name: jnp.zeros((len(x), *shapes[name]), x.dtype) for name, _ in architecture.attentions}
-
-
-def _chosen(logits: Array, targets: Array) -> Array:
-    """The predicted class for a target below 0."""
-    return jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
+    return jax.grad(total)(architecture.unmoved(x, dict(architecture.attentions)))
 
 
 def _relevance(blocks: list[Array], rule: Rule) -> Array:

@@ -138,14 +138,12 @@ def _at_layers(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Layer -> its activations, and layer -> the score's derivatives by them, of one forward and one backward pass;
     one program for all rules. A layer that something bypasses is moved by itself, and the rest stays."""
-    shapes = architecture.shapes(x.shape[1], x.shape[2])
 
     def total(added: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         found = architecture.activations(weights, x, added=added)
         return score.of_activations(architecture, weights, found, targets).sum(), {one: found[one] for one in layers}
 
-    nothing = {one: jnp.zeros((len(x), *shapes[one]), x.dtype) for one in layers}
-    derivatives, activations = jax.grad(total, has_aux=True)(nothing)
+    derivatives, activations = jax.grad(total, has_aux=True)(architecture.unmoved(x, layers))
     return activations, derivatives
 
 

@@ -6,7 +6,6 @@ times slower at 5x5. With a stride it is a sum for each remainder, for between t
 """
 
 from functools import partial
-from itertools import product
 from typing import Any
 
 import jax
@@ -17,7 +16,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Float
 
 from saliency._checks import Pair
-from saliency.models.strided import Places, lines, to_image, widened
+from saliency.models.strided import to_image
 
 Padding = tuple[Pair, Pair]
 
@@ -99,15 +98,6 @@ def _spread(up: Array, kernel: Array, size: Pair, padding: Padding, dilation: Pa
 def _by_phases(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """What comes back to the image. Lines stride * q + r of the padded one, for each remainder r, are met by those
     places of the kernel alone that leave the same remainder: no multiplication by zero."""
-    count = lines(size, stride, padding)
-    before = [(taps - 1) * every // step for taps, every, step in zip(kernel.shape, dilation, stride)]
-    wide = widened(up, (before[0], before[1]), count)
-
-    def part(rows: Places, columns: Places) -> Array:
-        total = jnp.zeros((up.shape[0], *count, up.shape[-1]), up.dtype)
-        for (i, down), (j, right) in product(rows, columns):
-            top, left = before[0] - down, before[1] - right
-            total += wide[:, top : top + count[0], left : left + count[1]] * kernel[i, j, 0]
-        return total
-
-    return to_image(part, size, kernel.shape[:2], stride, padding, dilation)
+    return to_image(
+        lambda i, j, value: value * kernel[i, j, 0], {0: up}, size, kernel.shape[:2], stride, padding, dilation
+    )

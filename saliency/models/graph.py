@@ -4,11 +4,12 @@
 Only the layers that a result needs are computed, so a score that stops at a convolution skips the head.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal
 
+import jax.numpy as jnp
 from jax import Array
 
 from saliency.errors import InputError
@@ -177,6 +178,11 @@ class Architecture:
                 found.append(path[i].name)
             earliest = min([earliest, *(place[name] for name in path[i].inputs)])
         return tuple(reversed(found))
+
+    def unmoved(self, x: Array, layers: Iterable[str]) -> dict[str, Array]:
+        """Zeros to be `added` in `activations` of images `[n, h, w, c]`: derivatives by them are the layers'."""
+        shapes = self.shapes(x.shape[1], x.shape[2])
+        return {name: jnp.zeros((len(x), *shapes[name]), x.dtype) for name in layers}
 
     def activations(
         self, weights: Weights, x: Array, to: str | None = None, added: Mapping[str, Array] | None = None

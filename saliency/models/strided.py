@@ -5,8 +5,9 @@ same remainder: the image's gradient is made for each remainder by itself, dense
 XLA's own multiplies by the zeros, or scatters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +21,33 @@ Places = list[Pair]  # of a window along one axis: (place, by how many outputs i
 
 
 def to_image(
-    part: Callable[[Places, Places], Array],
+    term: Callable[..., Array],
+    outputs: Mapping[float, Array],
     size: Pair,
     window: Sequence[int],
     stride: Pair,
     padding: Padding,
     dilation: Pair = (1, 1),
 ) -> Float[Array, "n h w c"]:
-    """An image of `size` from its lines by their remainders. `part(rows, columns)` makes `[n, *lines(...), c]` of what
-    meets two remainders."""
+    """An image of `size` from its lines by their remainders, for each two the sum of `term(i, j, *values)` over the
+    window's places that meet them. `outputs` are arrays of the outputs by what lies around them, the first what comes
+    back; `values` are theirs of the windows in which an input lies at that place."""
+    count = lines(size, stride, padding)
+    before = reach(window, stride, dilation)
+    wide = [widened(one, before, count, fill) for fill, one in outputs.items()]
+    n, channels, dtype = wide[0].shape[0], wide[0].shape[-1], wide[0].dtype
+
+    def part(rows: Places, columns: Places) -> Array:
+        total = jnp.zeros((n, *count, channels), dtype)
+        for (i, down), (j, right) in product(rows, columns):
+            top, left = before[0] - down, before[1] - right
+            total += term(i, j, *(one[:, top : top + count[0], left : left + count[1]] for one in wide))
+        return total
+
     met = [_met(taps, step, every) for taps, step, every in zip(window, stride, dilation)]
     whole = jnp.stack([jnp.stack([part(rows, columns) for columns in met[1]], 3) for rows in met[0]], 2)
-    n, rows, tall, cols, wide, channels = whole.shape
-    return inside(whole.reshape(n, rows * tall, cols * wide, channels), size, padding)
+    padded = whole.reshape(n, count[0] * stride[0], count[1] * stride[1], channels)
+    return inside(padded, size, padding)
 
 
 def _met(taps: int, stride: int, dilation: int) -> list[Places]:
@@ -40,6 +55,12 @@ def _met(taps: int, stride: int, dilation: int) -> list[Places]:
         [(i, i * dilation // stride) for i in range(taps) if i * dilation % stride == remainder]
         for remainder in range(stride)
     ]
+
+
+def reach(window: Sequence[int], stride: Pair, dilation: Pair = (1, 1)) -> Pair:
+    """By how many outputs the last place of a window is shifted, along both axes."""
+    tall, wide = ((taps - 1) * every // step for taps, step, every in zip(window, stride, dilation))
+    return tall, wide
 
 
 def lines(size: Sequence[int], stride: Pair, padding: Padding) -> Pair:
@@ -94,8 +115,9 @@ convolution.defvjp(_forward, _backward)
 @partial(jax.jit, static_argnames=("size", "stride", "padding"))
 def _to_image(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
     count, channels, features = lines(size, stride, padding), *kernel.shape[2:]
-    most = [-(-taps // step) for taps, step in zip(kernel.shape, stride)]  # places that meet one remainder
-    wide = widened(up, (most[0] - 1, most[1] - 1), count)
+    before = reach(kernel.shape, stride)
+    most = [shift + 1 for shift in before]  # places that meet one remainder
+    wide = widened(up, before, count)
     full = [(0, many * step - taps) for taps, many, step in zip(kernel.shape, most, stride)]
     placed = jnp.pad(kernel, (*full, (0, 0), (0, 0)))
     placed = placed.reshape(most[0], stride[0], most[1], stride[1], channels, features)[::-1, :, ::-1]

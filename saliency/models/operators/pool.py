@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from itertools import product
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -15,7 +14,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from saliency._checks import Pair
 from saliency.models.operators.base import Operator, Sliding
 from saliency.models.operators.regions import Parameters, Region, Shape, cut, maximum_outside
-from saliency.models.strided import Places, inside, lines, to_image, widened
+from saliency.models.strided import inside, lines, to_image, widened
 from saliency.models.winograd import Padding
 
 NO_PADDING: Padding = ((0, 0), (0, 0))
@@ -113,36 +112,28 @@ def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) ->
     winner, x = saved
     padding = (layer.padding[0][0], 0), (layer.padding[1][0], 0)  # what lies after the image took nothing
     size = x.shape[1], x.shape[2]
-    count = lines(size, layer.stride, padding)
-    before = (layer.window[0] - 1) // layer.stride[0], (layer.window[1] - 1) // layer.stride[1]
-    ups, winners = widened(up, before, count), widened(winner, before, count, -1)
     if not layer.overlaps:
-        return (inside(_of_one_window(layer, winners, ups, count), size, padding),)
+        return (inside(_of_one_window(layer, winner, up, lines(size, layer.stride, padding)), size, padding),)
 
-    def part(rows: Places, columns: Places) -> Array:
-        total = jnp.zeros((x.shape[0], *count, x.shape[-1]), up.dtype)
-        for (i, down), (j, right) in product(rows, columns):
-            top, left = before[0] - down, before[1] - right
-            over = slice(None), slice(top, top + count[0]), slice(left, left + count[1])
-            total += jnp.where(winners[over] == i * layer.window[1] + j, ups[over], 0)
-        return total
+    def taken(i: int, j: int, up: Array, winner: Array) -> Array:
+        return jnp.where(winner == i * layer.window[1] + j, up, 0)
 
-    return (to_image(part, size, layer.window, layer.stride, padding),)
+    return (to_image(taken, {0: up, -1: winner}, size, layer.window, layer.stride, padding),)
 
 
-def _of_one_window(layer: MaxPool, winners: Array, ups: Array, count: Pair) -> Array:
+def _of_one_window(layer: MaxPool, winner: Array, up: Array, count: Pair) -> Array:
     """What comes back to each input of the only window over it, if there is one."""
     row, col = (np.arange(step * lines) % step for step, lines in zip(layer.stride, count))
     within = (row < layer.window[0])[:, None] & (col < layer.window[1])
     own = np.where(within, row[:, None] * layer.window[1] + col, -2)[None, ..., None].astype(np.int16)
 
-    def of_inputs(x: Array) -> Array:
+    def of_inputs(x: Array, fill: int) -> Array:
         n, channels = x.shape[0], x.shape[-1]
-        x = x[:, : count[0], None, : count[1], None]
+        x = widened(x, (0, 0), count, fill)[:, : count[0], None, : count[1], None]
         x = jnp.broadcast_to(x, (n, count[0], layer.stride[0], count[1], layer.stride[1], channels))
         return x.reshape(n, *own.shape[1:3], channels)
 
-    return jnp.where(of_inputs(winners) == own, of_inputs(ups), 0)
+    return jnp.where(of_inputs(winner, -1) == own, of_inputs(up, 0), 0)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
