@@ -22,7 +22,7 @@ from saliency.errors import InputError
 from saliency.methods import Cost
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
-from saliency.scores import class_logits
+from saliency.scores import class_logits, settled_targets
 
 SIDE = 28  # cells a side, to which finer layers are averaged
 LEAST_SIDE = 4  # of a layer that can tell places apart
@@ -163,20 +163,16 @@ def _class_channels(
 ) -> Array:
     """The gradient by a layer is that by what is added to it, in networks that branch too."""
     last = layers[-1]
-    zero = jnp.zeros_like(jax.eval_shape(partial(architecture.upto, weights, to=last), x))
 
-    def total(added: Array) -> tuple[Array, dict[str, Array]]:
-        found: dict[str, Array] = {}
-        for node in architecture.nodes:
-            inputs = [found[name] for name in node.inputs] or [x]
-            found[node.name] = node.layer(weights.get(node.name, {}), *inputs) + (added if node.name == last else 0)
+    def total(added: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        found = architecture.activations(weights, x, added=added)
         logits = class_logits(architecture, found[architecture.last])
-        chosen = jnp.where(targets < 0, logits.argmax(-1).astype(targets.dtype), targets)
+        chosen = settled_targets(architecture, found[architecture.last], targets)
         return jnp.take_along_axis(logits, chosen[:, None], -1).sum(), {name: found[name] for name in layers}
 
-    gradient, found = jax.grad(total, has_aux=True)(zero)
+    gradient, found = jax.grad(total, has_aux=True)(architecture.unmoved(x, [last]))
     maps = [architecture.as_map(name, found[name]) for name in layers]
-    return _flat([*maps, architecture.as_map(last, gradient * found[last])])
+    return _flat([*maps, architecture.as_map(last, gradient[last] * found[last])])
 
 
 def _flat(maps: Sequence[Array]) -> Array:

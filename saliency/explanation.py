@@ -31,7 +31,7 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
 from saliency.report.entry import entry_words
-from saliency.scores import Target, as_score, logits, probabilities, resolve_targets
+from saliency.scores import Target, as_score, class_probabilities, logits, resolve_targets
 from saliency.strip import Panel, panel_row
 from saliency.zeiler_fergus.subjects import Photo, unique_names
 
@@ -237,7 +237,7 @@ def explain(
         raise InputError("photos must hold at least one photo")
     pixels = [as_photo(photo) for photo in several]
     x = net.preprocess(pixels)
-    said = probabilities(logits(net, x))
+    said = class_probabilities(net.architecture, logits(net, x))
     targets = resolve_targets(net, x, as_score("logit"), said.argmax(-1) if target is None else target)
     called = unique_names(_names(several, names))
     looks = _looks(net, x, targets, methods, boxes, given, ProgressCounter(progress, len(x) * len(methods)))
@@ -250,7 +250,7 @@ def explain(
             [(int(k), net.class_name(int(k)), float(said[i, k])) for k in top[i]],
             int(targets[i]),
             net.class_name(int(targets[i])),
-            float(said[i, min(targets[i], said.shape[1] - 1)]),
+            float(said[i, targets[i]]),
             looks[i],
         )
         for i in range(len(x))

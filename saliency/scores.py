@@ -197,6 +197,18 @@ def probabilities(logits: ArrayLike) -> Float[np.ndarray, "*n classes"]:
     return powers / powers.sum(-1, keepdims=True)
 
 
+def class_probabilities(
+    architecture: Architecture, logits: Float[np.ndarray, "*n outputs"]
+) -> Float[np.ndarray, "*n classes"]:
+    """The network's own probabilities of its classes, in float64: the softmax of its logits, or of a network that ends
+    in sigmoids each logit's own; its one output's tells two classes apart, 0 and 1."""
+    if architecture.probabilities != "sigmoid":
+        return probabilities(logits)
+    values = np.asarray(logits, float)[..., None]
+    own = probabilities(values)[..., 0]
+    return np.concatenate([probabilities(-values)[..., 0], own], -1) if own.shape[-1] == 1 else own
+
+
 def as_score(score: str | Score) -> Score:
     """A kind as a Score; "gestalt:LAYER" and "contrast:CLASS" too. InputError for anything else."""
     if isinstance(score, Score):

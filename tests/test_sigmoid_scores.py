@@ -5,11 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 
-from saliency import InputError, Score, grad_cam, gradient_maps, occlusion_maps
+import localization
+from saliency import InputError, Score, explain, grad_cam, gradient_maps, occlusion_maps
 from saliency.models.from_jax import from_function
 from saliency.occlusion import Execution
-from saliency.scores import as_score, class_count, predicted, score_values
+from saliency.occlusion.windows import Windows
+from saliency.scores import as_score, class_count, class_probabilities, predicted, score_values
+from saliency.zeiler_fergus.subjects import load_subjects
+from saliency.zeiler_fergus.sweep import sweep
 
 SIZE = (12, 14)
 
@@ -106,3 +111,46 @@ def test_bad_scores(rng):
     ]:
         with pytest.raises(InputError, match=message):
             bad()
+
+
+@pytest.mark.parametrize("outputs, output", [(1, "sigmoid"), (1, "logits"), (3, "sigmoid"), (3, "softmax")])
+def test_class_probabilities_are_what_the_network_says(rng, outputs, output):
+    net, x, logits = network(rng, outputs, output)
+    logits = logits.astype(float)
+    own = 1 / (1 + np.exp(-logits))
+    if outputs == 1:
+        own = np.concatenate([1 - own, own], -1)
+    elif output == "softmax":
+        own = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert_allclose(class_probabilities(net.architecture, np.asarray(net(x))), own, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [-3.0, 3.0])
+def test_one_output_on_every_page_is_the_class_that_is_predicted(rng, bias, tmp_path):
+    """Class 0 was named and explained, whatever the network predicted, with class 1's probability or with 1.000."""
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, 4)) / 9, jnp.float32)
+
+    def call(kernel, x):
+        y = jax.lax.conv_general_dilated(x, kernel, (4, 4), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.nn.sigmoid(jax.nn.relu(y).mean((1, 2, 3), keepdims=True)[:, 0, 0] / 1e4 + bias)
+
+    net = from_function(call, kernel, size=(48, 48))
+    photos = localization.datasets.load("scenes", split="test", limit=6)
+    sure = float(1 / (1 + np.exp(-3.0)))
+    wanted = int(bias > 0)
+
+    (one,) = explain(net, [photos.images[0]], methods=["edges"]).photos
+    assert one.target == wanted and [row[0] for row in one.top] == [wanted, 1 - wanted]
+    assert_allclose([row[2] for row in one.top] + [one.probability], [sure, 1 - sure, sure], atol=0.01)
+
+    (subject,) = load_subjects(net, [photos.images[0]], "rank:1")
+    assert subject.target == wanted
+    (found,) = sweep(net, subject.x, wanted, [Windows((48, 48), (24, 24), (24, 24))])
+    assert_allclose(found.base, sure, atol=0.01)
+    assert (found.top == wanted).all() and np.allclose(found.probability, sure, atol=0.01)
+
+    for i, image in enumerate(photos.images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    found = localization.compare(net, localization.datasets.load("folder", tmp_path), methods=["gradient-mean"])
+    assert found.results["predictions"][0]["classes"] == [str(wanted), str(1 - wanted)]
+    assert_allclose(found.results["predictions"][0]["probabilities"], [sure, 1 - sure], atol=0.01)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from localization.boxes_file import FORMATS, FoundBoxes
@@ -64,9 +65,9 @@ from saliency.models.classes import ClassList, near_names, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
-from saliency.scores import logits
+from saliency.scores import class_logits, class_probabilities, logits
 
-SCHEMA = 5  # of what is reused: another number where the same input would give other figures or files
+SCHEMA = 6  # of what is reused: another number where the same input would give other figures or files
 
 
 def compare(
@@ -361,6 +362,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     net, samples, options = job.net, job.samples, job.options
     start = time.perf_counter()
     outputs = np.concatenate([logits(net, samples.input(i)) for i in shards(len(samples))])
+    probability = class_probabilities(net.architecture, outputs)
+    outputs = np.asarray(class_logits(net.architecture, jnp.asarray(outputs)))
     predicted = outputs.argmax(-1)
     known = samples.targets >= 0
     targets = np.where(known, samples.targets, predicted) if options.target == "label" else predicted
@@ -416,7 +419,7 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
             results["carried"] = carried(results["rows"], fits, samples)
         results["settings"] = {name: fit.settings for name, fit in fits.items()}
     else:
-        results["predictions"] = _top5(samples, net, outputs)
+        results["predictions"] = _top5(samples, net, outputs, probability)
     results["seconds"] = time.perf_counter() - start
     results = plain(results)
     said = [net.class_name(int(k)) for k in predicted]
@@ -517,10 +520,8 @@ def _together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {key: None if None in values[key] else total(values[key]) for key, total in combine.items()}
 
 
-def _top5(samples: Samples, net: Network, outputs: np.ndarray) -> list[dict[str, Any]]:
+def _top5(samples: Samples, net: Network, outputs: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
     """The five likeliest classes of each photo."""
-    odds = np.exp(outputs - outputs.max(-1, keepdims=True))
-    probability = odds / odds.sum(-1, keepdims=True)
     best = np.argsort(-outputs, axis=-1, kind="stable")[:, :5]
     return [
         {

@@ -30,7 +30,7 @@ from saliency.models.preprocessing import Placement
 from saliency.occlusion.windows import Windows, fill_images
 from saliency.photos import decode_photo
 from saliency.pictures import overlay
-from saliency.scores import as_score, logits, probabilities, score_values
+from saliency.scores import as_score, class_probabilities, logits, score_values
 from saliency.zeiler_fergus.subjects import chosen_class
 from saliency.zeiler_fergus.sweep import ranked
 
@@ -143,9 +143,7 @@ class Session:
         return opened
 
     def _probability(self, x: Float[np.ndarray, "1 h w c"]) -> Float[np.ndarray, " classes"]:
-        """Of every class; one output with a sigmoid has two, 0 and 1."""
-        (found,) = probabilities(logits(self.net, x))
-        return np.array([1 - found[0], found[0]]) if found.size == 1 else found
+        return class_probabilities(self.net.architecture, logits(self.net, x))[0]
 
     def top(self, probability: Float[np.ndarray, " classes"]) -> list[tuple[int, str, float]]:
         """Index, name and probability of the likeliest classes."""

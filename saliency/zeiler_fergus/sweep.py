@@ -64,8 +64,8 @@ class Sweep:
 
 
 def probabilities(net: Network, x: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n classes"]:
-    """Probabilities of the published logits, in double precision."""
-    return scores.probabilities(scores.logits(net, x))
+    """Of every class, by the published logits, in double precision."""
+    return scores.class_probabilities(net.architecture, scores.logits(net, x))
 
 
 def ranked(probability: Float[np.ndarray, " classes"], count: int) -> Int[np.ndarray, " count"]:
@@ -89,6 +89,6 @@ def sweep(
     every = occluded_logits(net, image, sizes, fill=fill, execution=Execution(engine), seed=seed, progress=progress)
     sweeps = []
     for windows, values in zip(sizes, every):
-        every_p = scores.probabilities(values)
+        every_p = scores.class_probabilities(net.architecture, values)
         sweeps.append(Sweep(windows, target, base, every_p[..., target], every_p.argmax(-1), every_p.max(-1)))
     return sweeps
