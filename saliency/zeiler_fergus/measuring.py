@@ -22,7 +22,7 @@ from saliency.zeiler_fergus.interactions import interactions, separate
 from saliency.zeiler_fergus.subjects import Subject
 from saliency.zeiler_fergus.sweep import Sweep, sweep
 
-SCHEMA = 2  # of what is kept on disk: another number where the code's meaning of it has changed
+SCHEMA = 3  # of what is kept on disk: another number where the code's meaning of it has changed
 
 
 @dataclass(frozen=True, eq=False)
