@@ -201,7 +201,7 @@ BAD = {
     saliency.xrai: {
         "net": NETWORK,
         "x": INPUT,
-        "steps": (0, "steps must be a whole number of at least 1"),
+        "steps": (1001, "steps must be at most 1000"),
         "score": ("loss", r"score must be one of logit"),
         "target": TARGET,
         "progress": PROGRESS,

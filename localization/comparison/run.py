@@ -59,9 +59,10 @@ from localization.routes import HEURISTIC, LINEAR
 from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
+from saliency._names import unknown
 from saliency.errors import InputError
 from saliency.methods import METHODS
-from saliency.models.classes import ClassList, near_names, read_classes
+from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
@@ -251,10 +252,9 @@ def _check(
     function("progress", progress, "(done, total)")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
-    unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
-    if unknown:
-        near = near_names(str(unknown[0]).replace("_", "-"), [*METHODS, *READERS])
-        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from all, {', '.join((*METHODS, *READERS))}")
+    for name in methods:
+        if name not in METHODS and name not in READERS and name != "all":
+            raise InputError(unknown("method", name, (*METHODS, *READERS), "all"))
 
 
 def _path(name: str, value: object) -> Path:
