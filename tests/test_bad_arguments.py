@@ -174,6 +174,7 @@ BAD = {
             "net": NETWORK,
             "x": INPUT,
             "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
+            **({"channels": (0, "channels must be a whole number of at least 1")} if one is saliency.score_cam else {}),
             "target": TARGET,
             "progress": PROGRESS,
         }
@@ -304,6 +305,7 @@ BAD = {
         "step": (np.nan, "step must be a finite number above 0"),
         "score": (3, "score must be one of logit"),
         "target": TARGET,
+        "execution": ("fast", "execution must be a Execution"),
         "progress": PROGRESS,
     },
     saliency.from_function: {
@@ -334,6 +336,8 @@ BAD = {
         "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
         "iterations": (0, "iterations must be a whole number of at least 1"),
+        "images": (0, "images must be a whole number of at least 1"),
+        "channels": (0, "channels must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),
         "step": (0, "step must be a finite number above 0"),
         "seed": SEED,
