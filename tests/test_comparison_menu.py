@@ -85,7 +85,7 @@ def test_what_follows_the_maps_is_counted_with_every_method(samples, prices):
     assert len(found.taken) < len(free.taken) and found.seconds["random"] == 0.02
     assert sum(found.seconds[name] for name in found.taken) <= 0.5 and "20 ms a method" in found.sentence()
     prices(after=1.0)
-    with pytest.raises(InputError, match="budget of 0.5 s an image is less than the cheapest method takes, 1 s with"):
+    with pytest.raises(InputError, match=r"budget of 0\.5 s an image is less than the cheapest method takes, 1 s with"):
         chosen(samples, 0.5)
 
 

@@ -363,22 +363,14 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
             share = row["ms_per_image"] / foretold if foretold else None
             how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
             rows.append((row["method"], how, foretold, row["ms_per_image"], share))
-    rows.append(
-        (
-            "boxes and measures, each",
-            "timed on maps of noise",
-            1000 * after,
-            1000 * took,
-            took / after if after else None,
-        )
-    )
+    share = took / after if after else None
+    rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
+    columns = ("method", "forecast", "foretold", "taken", "taken / foretold")
     yield Section(
         "Forecast and time",
         "Milliseconds an image: what the budget went by before any map was made, and what it took then; compilation is"
         " in neither.",
-        tables=[
-            Table(("method", "forecast", "foretold", "taken", "taken / foretold"), rows, decimals=(None, None, 1, 1, 2))
-        ],
+        tables=[Table(columns, rows, decimals=(None, None, 1, 1, 2))],
         folded=len(rows) > LONG,
     )
 
