@@ -66,15 +66,14 @@ def main(options: Options) -> int:
             test = test.decodable(strict=options.strict)
             print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
             return 0
-        net, linear = None, options.bundle
-        if options.net.network:
-            net, linear = options.net.load(), load_bundle(options.bundle) if options.bundle else None
-            if options.net.entry == cli.Entry():  # not stated: as the bundle has it
-                net.preprocess = entry_of(linear) or net.preprocess
+        net = options.net.load() if options.net.network else None
+        linear = load_bundle(options.bundle) if options.bundle and net else None
+        if net and options.net.entry == cli.Entry():  # not stated: as the bundle has it
+            net.preprocess = entry_of(linear) or net.preprocess
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
                 test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
-                net=net, linear=linear, classes=options.net.classes, train=training(options), options=options.scoring,
+                net=net, linear=linear or options.bundle, classes=options.net.classes, train=training(options), options=options.scoring,
                 strict=options.strict, progress=progress,
             )  # fmt: skip
         written = result.save(options.out, command=cli.command())
