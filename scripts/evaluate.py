@@ -72,9 +72,9 @@ def main(options: Options) -> int:
             net.preprocess = entry_of(linear) or net.preprocess
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
-                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
-                net=net, linear=linear or options.bundle, classes=options.net.classes, train=training(options), options=options.scoring,
-                strict=options.strict, progress=progress,
+                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps, net=net,
+                linear=linear or options.bundle, classes=options.net.classes, train=training(options),
+                options=options.scoring, strict=options.strict, progress=progress,
             )  # fmt: skip
         written = result.save(options.out, command=cli.command())
     print(f"{result.table()}\nresults: {written}")

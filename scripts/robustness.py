@@ -60,14 +60,8 @@ def main(options: Options) -> int:
     with cli.as_options(options), require_all(), cli.progress("step", options.quiet) as progress:
         if options.images:
             net = options.net.load()
-            photos = load(
-                "folder",
-                options.images,
-                limit=options.limit,
-                seed=options.masks.seed,
-                decode=True,
-                strict=options.strict,
-            )
+            seed, strict = options.masks.seed, options.strict
+            photos = load("folder", options.images, limit=options.limit, seed=seed, decode=True, strict=strict)
             found = evaluate_photos(net, photos, options.net.classes, options.masks, folder=parts, progress=progress)
         else:
             found = evaluate_digits(options.training, options.masks, folder=parts, progress=progress)
