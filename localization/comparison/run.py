@@ -142,20 +142,22 @@ def compare(
         strict=options.strict,
         seed=options.settings.seed,
     )
-    choice = None
-    if options.budget is not None:
-        if "all" not in methods:
-            raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
-        choice = choose(samples, options, folder)
-        methods = [*choice.taken, *(name for name in methods if name != "all")]
-        options = replace(options, settings=choice.settings)
-    settings = for_shards(options.settings, samples)
+    if options.budget is not None and "all" not in methods:
+        raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
+    choice, settings = None, for_shards(options.settings, samples)
     wanted = tasks(net, methods, settings, options.occlusion_strides)
     readers = [name for name in dict.fromkeys(methods) if name in READERS]
     _check_names([*wanted, *readers], their_maps, their_boxes)
     _check_readers(readers, [*wanted, *their_maps], options)
     elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
+    if options.budget is not None:
+        choice = choose(samples, options, folder)
+        methods = [*choice.taken, *(name for name in methods if name != "all")]
+        options = replace(options, settings=choice.settings)
+        settings = for_shards(options.settings, samples)
+        wanted = tasks(net, methods, settings, options.occlusion_strides)
+        elsewhere = _bundles(bundles, [*wanted, *their_maps])  # of what is left out nothing can be carried over
     job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
     seeds = again(net, wanted, settings, options.repeats) if samples.true else {}
     job = replace(job, choice=choice, again=seeds)
