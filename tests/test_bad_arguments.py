@@ -336,7 +336,7 @@ BAD = {
         "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
         "iterations": (0, "iterations must be a whole number of at least 1"),
-        "images": (0, "images must be a whole number of at least 1"),
+        "expected": (0, "expected must be a whole number of at least 1"),
         "channels": (0, "channels must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),
         "step": (0, "step must be a finite number above 0"),

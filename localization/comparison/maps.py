@@ -149,7 +149,7 @@ def _suits(method: Method, net: Network) -> bool:
 
 def for_shards(settings: Options, samples: Samples) -> Options:
     """The same way to compute for every shard, the last and smaller one too."""
-    return settings if settings.images else replace(settings, images=min(SHARD, len(samples)))
+    return settings if settings.expected else replace(settings, expected=min(SHARD, len(samples)))
 
 
 def trial(task: Task, samples: Samples) -> Float[np.ndarray, "n H W 3"]:

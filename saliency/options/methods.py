@@ -33,9 +33,9 @@ class Options:
     """From window to window (default: three quarters of the patch)."""
     engine: Engine = "auto"
     """How occlusion is computed."""
-    images: int | None = None
-    """For how many images in all, where they come in several calls: what the engine "auto" is chosen by (default: as
-    many as one call has)."""
+    expected: int | None = None
+    """How many images there are in all, where they come in several calls: what the engine "auto" is chosen by (default:
+    as many as one call has)."""
     samples: int = 25
     """Noisy copies of SmoothGrad and VarGrad; orders in which Shapley sampling shows segments."""
     noise: float = 0.15
@@ -74,7 +74,7 @@ class Options:
         check_segmentation(self.segmentation)
         for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "iterations": 1, "seed": 0}.items():
             whole(name, getattr(self, name), least)
-        for name in ("images", "channels", "cell"):
+        for name in ("expected", "channels", "cell"):
             whole(name, getattr(self, name), least=1, optional=True)
         number("noise", self.noise, least=0)
         number("step", self.step, above=0)
@@ -90,7 +90,7 @@ class Options:
     def execution(self) -> Execution:
         """How what the incremental engine can do is computed: in the same last bits at any time, so that a run that was
         killed goes on as it began."""
-        return Execution(self.engine, images=self.images, steady=True)
+        return Execution(self.engine, images=self.expected, steady=True)
 
     def windows(self, size: Pair) -> Windows:
         """Occlusion's windows on an image of (height, width)."""
