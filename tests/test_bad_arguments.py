@@ -519,6 +519,7 @@ BAD = {
     localization.CompareOptions: {
         "measures": (("luck",), "measures must be one of all, insertion"),
         "budget": (0, "budget must be a finite number above 0"),
+        "thin": ("much", "thin must be a bool, whether methods are thinned"),
         "repeats": (0, "repeats must be a whole number of at least 1"),
         "target": ("dog", "target must be one of predicted, label"),
         "each": ("photo", "each must be one of class, object"),
