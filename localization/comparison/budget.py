@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from localization.comparison.boxes import localize
-from localization.comparison.maps import for_shards, noise, task_of, trial, warmed
+from localization.comparison.maps import for_shards, noise, task_of, trials, warmed
 from localization.comparison.options import CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.samples import Samples
@@ -169,12 +169,10 @@ def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str
     settings = for_shards(settings, samples)
     made = {name: task_of(METHODS[name], net, settings) for name in names}
     warmed(made, samples)
-    found = {}
-    for name, task in made.items():
-        x = trial(task, samples)
-        target = np.zeros(len(x), int)
-        found[name] = _quickest(partial(task.run, net, x, target)) / len(x)
-    return found
+    return {
+        name: _quickest(partial(made[name].run, net, x, np.zeros(len(x), int))) / len(x)
+        for name, x in trials(made, samples).items()
+    }
 
 
 def after_maps(samples: Samples, options: CompareOptions) -> float:

@@ -152,22 +152,20 @@ def for_shards(settings: Options, samples: Samples) -> Options:
     return settings if settings.expected else replace(settings, expected=min(SHARD, len(samples)))
 
 
-def trial(task: Task, samples: Samples) -> Float[np.ndarray, "n H W 3"]:
-    """As few images as compile all that a task needs and keep this machine as busy as more would."""
+def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.ndarray, "n H W 3"]]:
+    """For each task as few images as compile all that it needs and keep this machine as busy as more would."""
     architecture = samples.net.architecture
     batch = default_batch(architecture, (SHARD, *samples.net.preprocess.size), architecture.last)
-    return samples.input(range(min(cores() if task.by_image else batch, len(samples))))
+    counts = {name: min(cores() if task.by_image else batch, len(samples)) for name, task in wanted.items()}
+    x = samples.input(range(max(counts.values(), default=0)))
+    return {name: x[:count] for name, count in counts.items()}
 
 
 def warmed(wanted: Mapping[str, Task], samples: Samples) -> None:
     """Compile what these tasks need, several at a time."""
-
-    def run(task: Task) -> None:
-        x = trial(task, samples)
-        task.run(samples.net, x, np.zeros(len(x), int))
-
+    x = trials(wanted, samples) if wanted else {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(run, wanted.values()))
+        list(pool.map(lambda name: wanted[name].run(samples.net, x[name], np.zeros(len(x[name]), int)), wanted))
 
 
 def make(
