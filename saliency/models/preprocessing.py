@@ -174,11 +174,9 @@ class Preprocessing:
     def _channel_values(self, x: Pixels) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each channel, with as many axes as `x`; of NumPy's arrays for a whole line, for it goes
         through what is broadcast along the last axis three numbers at a time."""
-        line = x.shape[-2:-1] if isinstance(x, np.ndarray) else (1,) * (x.ndim > 1)
-        mean, std = (
-            np.tile(np.asarray(one, np.float32), (*[1] * (x.ndim - 1 - len(line)), *line, 1))
-            for one in (self.mean, self.std)
-        )
+        width = x.shape[-2] if isinstance(x, np.ndarray) and x.ndim > 1 else 1
+        times = [*[1] * (x.ndim - 2), width, 1][-x.ndim :]
+        mean, std = (np.tile(np.asarray(one, np.float32), times) for one in (self.mean, self.std))
         return mean, std
 
     def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
