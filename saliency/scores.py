@@ -29,8 +29,9 @@ from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
+from saliency._names import near_names
 from saliency.errors import InputError
-from saliency.models.classes import match_labels, near_names
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input, upto
 
@@ -305,7 +306,10 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
 
 def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
-    found = logits(net, x)
+    return _largest(net, logits(net, x))
+
+
+def _largest(net: Network, found: Float[np.ndarray, "n outputs"]) -> Int[np.ndarray, " n"]:
     return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
@@ -324,15 +328,38 @@ def score_values(
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape: that of `logits`, where these are all it needs."""
     weights, architecture = net.weights, net.architecture
-    if score.kind != "gestalt" and score.explained(architecture) is architecture:
-        found = logits(net, x)
-        return np.asarray(_of_logits(found, targets, architecture=architecture, score=score)) if len(x) else found[:, 0]
+    if _of_logits_alone(net, score):
+        return _of_all_logits(net, logits(net, x), score, targets)
 
     def values(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
         return score_of_batch(weights, *inputs, architecture=architecture, score=score)
 
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
+
+
+def targets_and_values(
+    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, target: Target
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """`resolve_targets`, and the `score_values` of these; by one forward pass where logits are all that both need."""
+    if not _of_logits_alone(net, score):
+        targets = resolve_targets(net, x, score, target)
+        return targets, score_values(net, x, score, targets)
+    targets, found = targets_for(net, len(x), score, target), logits(net, x)
+    targets = np.where(targets < 0, _largest(net, found), targets)
+    return targets, _of_all_logits(net, found, score, targets)
+
+
+def _of_logits_alone(net: Network, score: Score) -> bool:
+    return score.kind != "gestalt" and score.explained(net.architecture) is net.architecture
+
+
+def _of_all_logits(
+    net: Network, found: Float[np.ndarray, "n outputs"], score: Score, targets: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    if not len(found):
+        return found[:, 0]
+    return np.asarray(_of_logits(found, targets, architecture=net.architecture, score=score))
 
 
 @partial(jax.jit, static_argnames=("architecture", "score"))

@@ -53,7 +53,7 @@ from saliency.occlusion.incremental import (
 )
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Fill, Windows, fill_images
-from saliency.scores import Score, Target, as_score, last_layer, resolve_targets, score_values
+from saliency.scores import Score, Target, as_score, last_layer, targets_and_values
 
 Progress = Callable[[int, int], None]  # done, total
 PATCH, STRIDE = 32, 16  # pixels
@@ -156,8 +156,7 @@ def occlusion_maps(
     fills = fill_images(x, fill, preprocess, seed)
     step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
-        targets = resolve_targets(net, x, score, target)
-        base = score_values(net, x, score, targets)
+        targets, base = targets_and_values(net, x, score, target)
         hidden, engine = scores_under(
             net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
         )
