@@ -56,7 +56,7 @@ def rectangles(soft: Float[Array, "n rows columns"], sharpness: float = SHARPNES
     height, width = soft.shape[1:]
     rows, columns = spans(height), spans(width)
     in_rows, left_of = jnp.asarray(covers(height)), jnp.asarray(np.tri(width + 1, width, -1), jnp.float32)
-    area = jnp.outer(*(jnp.asarray(one[:, 1] - one[:, 0], jnp.float32) for one in (columns, rows)))
+    area = jnp.asarray(np.diff(columns) * np.diff(rows)[:, 0], jnp.float32)
     x, y = (jnp.asarray(one / size, jnp.float32) for one, size in ((columns, width), (rows, height)))
     edges = jnp.concatenate([jnp.ones((len(rows), 1)), y], 1)
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
