@@ -87,7 +87,7 @@ def even_odd(boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"
     """Corners and log sides of all boxes, d = 6 s: the even and the odd half, whose difference is the mirror's."""
     mirrored = np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
     own, flipped = (
-        np.concatenate([b, np.log(np.maximum(b[..., 2:] - b[..., :2], LEAST_SIDE))], -1).reshape(len(b), -1)
+        np.concatenate([b, np.log(np.maximum(b[..., 2:] - b[..., :2], LEAST_SIDE))], -1).reshape(len(b), 6 * b.shape[1])
         for b in (boxes.astype(float), mirrored.astype(float))
     )
     return (own + flipped) / 2, (own - flipped) / 2
