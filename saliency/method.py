@@ -67,7 +67,8 @@ class Method:
 
     `family`: one of FAMILIES, what a method builds on. `sign`: "magnitude" maps are at least 0; in "signed" ones a
     positive pixel supports the score. `source`: the paper. `random`: whether `Options.seed` matters whatever the other
-    options; `layered`: whether `Options.layer` does.
+    options; `layered`: whether `Options.layer` does; `by_image`: whether images are done one after another, so that
+    their number changes nothing of what is compiled.
     `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
 
     >>> import numpy as np, saliency
@@ -87,3 +88,4 @@ class Method:
     black_box: bool
     random: bool = False
     layered: bool = False
+    by_image: bool = False

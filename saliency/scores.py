@@ -29,8 +29,9 @@ from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
+from saliency._names import near_names
 from saliency.errors import InputError
-from saliency.models.classes import match_labels, near_names
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input, upto
 
