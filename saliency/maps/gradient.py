@@ -81,15 +81,15 @@ def gradient_maps(
     return map_batches(maps, len(x), size, each, progress).astype(np.float32, copy=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
-def input_gradient(
+def _input_gradient(
     weights: Weights, x: Float[Array, "n h w c"], targets: Array, *, architecture: Architecture, score: Score
 ) -> Float[Array, "n h w c"]:
     """d score / d x, each image's own: images do not touch one another, so the sum's gradient is all of theirs."""
     return jax.grad(lambda x: score(architecture, weights, x, targets).sum())(x)
 
 
-_on_one_core = one_core(input_gradient.__wrapped__, static_argnames=("architecture", "score"))
+input_gradient = jax.jit(_input_gradient, static_argnames=("architecture", "score"))
+_on_one_core = one_core(_input_gradient, static_argnames=("architecture", "score"))
 
 
 @partial(jax.jit, static_argnames="aggregate")
