@@ -100,17 +100,22 @@ def unusable(folder: Path) -> str:
     return ""
 
 
+def in_use() -> "Entries | None":
+    """The entries of the folder in use; None without one, and where JAX has a cache of the user's own."""
+    entries = getattr(jax_cache, "_cache", None)
+    return entries if isinstance(entries, Entries) else None
+
+
 def counted(key: str) -> int:
     """What `count` added up under this key, in every process that shares the folder in use; 0 without such a folder."""
-    entries = getattr(jax_cache, "_cache", None)
-    value = entries.get(key) if isinstance(entries, Entries) else None
+    entries = in_use()
+    value = entries.get(key) if entries else None
     return int(value) if value and value.isdigit() else 0
 
 
 def count(key: str, more: int) -> None:
     """Add to what the folder in use says of a key. Of two processes that add at once, one may be forgotten."""
-    entries = getattr(jax_cache, "_cache", None)
-    if isinstance(entries, Entries):
+    if entries := in_use():
         entries.put(key, str(counted(key) + more).encode(), anew=True)
 
 

@@ -17,7 +17,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -29,10 +28,11 @@ from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.models.classes import match_labels, near_names
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network, check_input, upto
+from saliency.models.network import Network, after, check_input, upto
 
 Kind = Literal[
     "logit", "logit_before_relu", "log_probability", "probability", "contrast", "finer", "gestalt", "function"
@@ -296,11 +296,18 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
     net.architecture.require_logits()
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
-    weights = net.weights
-    classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
-    return map_batches(
-        lambda i: upto(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
-    )
+    architecture, weights = net.architecture, net.weights
+    classes = architecture.shapes(*architecture.size)[architecture.last][-1]
+    layer = architecture.gestalt_layer
+
+    def batch_logits(i: np.ndarray) -> Array:
+        """In two programs, of which Grad-CAM takes the first, and the long one, too."""
+        if layer not in architecture.passages:
+            return upto(weights, shard_batch(x, i), architecture=architecture)
+        features = upto(weights, shard_batch(x, i), layer=layer, architecture=architecture)
+        return after(weights, features, layer=layer, architecture=architecture)
+
+    return map_batches(batch_logits, len(x), batch, (classes,))
 
 
 def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
@@ -335,7 +342,7 @@ def score_values(
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def _of_logits(logits: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score.of_logits(architecture, logits, settled_targets(architecture, logits, targets))
 
@@ -347,6 +354,6 @@ def settled_targets(
     return jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def score_of_batch(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score(architecture, weights, x, targets)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, function, kind_of, one_of, whole
+from saliency._programs import kept
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.scores import Score, Target, as_score, targets_for
@@ -80,7 +81,7 @@ def gradient_maps(
     return map_batches(maps, len(x), batch or fit, each, progress).astype(np.float32, copy=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def input_gradient(
     weights: Weights, x: Float[Array, "n h w c"], targets: Array, *, architecture: Architecture, score: Score
 ) -> Float[Array, "n h w c"]:

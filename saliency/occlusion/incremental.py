@@ -11,7 +11,6 @@ Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size
+from saliency._programs import kept
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.operators import Region, is_map
@@ -73,7 +73,7 @@ class Seen(NamedTuple):
     clean: Mapping[str, Array]
 
 
-@partial(jax.jit, static_argnames=("asked",))
+@kept("asked")
 def clean_activations(
     weights: Weights, image: Float[Array, "h w c"], target: Array | int | None, *, asked: Asked
 ) -> dict[str, Array]:
@@ -88,7 +88,7 @@ def clean_activations(
     return {name: activations[name][0] for name in {_kept(architecture, name) for name in wanted}}
 
 
-@partial(jax.jit, static_argnames=("asked", "layout"))
+@kept("asked", "layout")
 def class_scores(
     ready: Prepared, seen: Seen, starts: Mapping[str, Int[Array, "chunks k 2"]], *, asked: Asked, layout: Layout
 ) -> Float[Array, "p ..."]:
