@@ -69,15 +69,43 @@ def dense_scores(
     step: Step,
 ) -> Float[np.ndarray, " p"]:
     """The score of one image under every window, `chunk` windows at a time."""
-    template = jnp.asarray(windows.template, image.dtype)
-    return chunked(
+    return dense_scores_and_base(
+        architecture, weights, image, fill, windows, score=score, target=target, chunk=chunk, step=step
+    )[0]
+
+
+def dense_scores_and_base(
+    architecture: Architecture,
+    weights: Weights,
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
+    windows: Windows,
+    *,
+    score: Score,
+    target: int,
+    chunk: int,
+    step: Step,
+) -> tuple[Float[np.ndarray, " p"], float]:
+    """The same, and the untouched image's: one position more, whose window lies beyond the image. By the same program,
+    what hides nothing changes nothing, not even by rounding, and no other has to be compiled."""
+    template, count = jnp.asarray(windows.template, image.dtype), len(windows.positions)
+    starts = np.concatenate([windows.positions, np.array([windows.image], windows.positions.dtype)])
+    left = count
+
+    def counted(done: int) -> None:
+        nonlocal left
+        step(min(done, left))  # the one beyond is no position
+        left -= min(done, left)
+
+    scores = chunked(
         lambda i: network_scores(
-            weights, image, fill, template, windows.positions[i], target, architecture=architecture, score=score
+            weights, image, fill, template, starts[i], target, architecture=architecture, score=score
         ),
-        len(windows.positions),
+        count + 1,
         chunk,
-        step,
+        counted,
     )
+    return scores[:count], scores[count]
 
 
 @kept("architecture")
