@@ -82,11 +82,11 @@ def clean_activations(
     architecture, to, score = asked
     weights = _of_target(architecture, score, weights, target)
     activations = architecture.activations(weights, image[None], to)
-    wanted = {to}
+    wanted = [to]  # in an order: that of a set differs from one process to the next, and so would the program
     for node in architecture.ancestors(to)[1:]:
         if not node.layer.linear:
-            wanted.update(node.inputs if node.layer.recomputed else (node.name, *node.inputs))
-    kept = {name: activations[name][0] for name in {_kept(architecture, name) for name in wanted}}
+            wanted += node.inputs if node.layer.recomputed else (node.name, *node.inputs)
+    kept = {name: activations[name][0] for name in dict.fromkeys(_kept(architecture, name) for name in wanted)}
     return kept, _scored(asked, activations[to], target)[0]
 
 
