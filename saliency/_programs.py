@@ -25,12 +25,16 @@ import numpy as np
 from jax.experimental import serialize_executable
 from jax.stages import Compiled
 
+from saliency._cores import cores
 from saliency.cache import Entries, in_use
 from saliency.devices import on_cpu
 
 # JAX's settings that decide a program, which a context may change for one thread, and those that watch over each step
 _STATED = ("enable_x64", "default_matmul_precision", "default_device", "numpy_dtype_promotion", "numpy_rank_promotion")
 _WATCHING = ("disable_jit", "debug_nans", "debug_infs")
+# Compiled by ourselves, not taken from what JAX has loaded: a program that was read from a file and is written again
+# computes other numbers (jaxlib 0.10.2, CPU). The option's value is its default; that it is stated keeps the two apart.
+_OWN: dict[str, str | bool] = {"xla_embed_ir_in_executable": False}
 
 
 def kept(*static: str) -> Callable[[Callable[..., Any]], "Kept"]:
@@ -60,7 +64,7 @@ class Kept:
         if key not in self._known:
             with self._turns.setdefault(key, Lock()):  # one thread loads or compiles it, the others wait
                 if key not in self._known:
-                    self._known[key] = self._program(entries, arguments, settings, (str(tree), shapes, _set(_STATED)))
+                    self._known[key] = self._program(entries, arguments, settings, (str(tree), shapes))
         program = self._known[key]
         return self.jitted(*arguments, **settings) if program is None else program(*arguments)
 
@@ -69,7 +73,7 @@ class Kept:
     ) -> Compiled | None:
         """The program from the folder, or compiled and put there; None where it is left to JAX."""
         try:
-            told = "".join(_told((self._name, settings, asked)))
+            told = "".join(_told((self._name, settings, asked, tuple(map(str, _set(_STATED))))))
             name = "program-" + hashlib.sha256((_surroundings() + told).encode()).hexdigest()[:48]
         except (TypeError, OSError):
             return None
@@ -79,7 +83,8 @@ class Kept:
                 return serialize_executable.deserialize_and_load(payload, jax.tree.structure((arguments, {})), out)
             except Exception:  # of another version after all, or of another machine: compiled as without it
                 pass
-        compiled = self.jitted.lower(*arguments, **settings).compile()
+        with entries.passed_over():
+            compiled = self.jitted.lower(*arguments, **settings).compile(compiler_options=_OWN)
         try:
             payload, _, out = serialize_executable.serialize(compiled)
             entries.put(name, pickle.dumps((payload, out)), anew=True)
@@ -118,7 +123,7 @@ def _surroundings() -> str:
     flags = {name: value for name, value in os.environ.items() if name.startswith(("XLA_", "JAX_", "OMP_"))}
     versions = jax.__version__, jax.lib.__version__, np.__version__, platform.python_version()
     device = jax.local_devices()[0]
-    machine = platform.platform(), platform.machine(), _processor(), device.client.platform_version, os.cpu_count()
+    machine = platform.platform(), platform.machine(), _processor(), device.client.platform_version, cores()
     return repr((source.hexdigest(), settings, sorted(flags.items()), versions, machine))
 
 

@@ -11,10 +11,10 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import get_ident
+from threading import get_ident, local
 
 import jax
 from jax._src import compilation_cache as jax_cache
@@ -129,8 +129,20 @@ class Entries:
         self._path = folder  # the name that JAX itself asks for
         self._most = most
         self._bytes = sum(size for _, size, _ in self._found())
+        self._here = local()
+
+    @contextmanager
+    def passed_over(self) -> Iterator[None]:
+        """Within it this thread finds nothing here, and leaves nothing."""
+        self._here.passed_over = True
+        try:
+            yield
+        finally:
+            self._here.passed_over = False
 
     def get(self, key: str) -> bytes | None:
+        if getattr(self._here, "passed_over", False):
+            return None
         path = self._path / f"{key}-cache"
         try:
             content = path.read_bytes()
@@ -146,7 +158,7 @@ class Entries:
 
     def put(self, key: str, value: bytes, *, anew: bool = False) -> None:
         path = self._path / f"{key}-cache"
-        if len(value) > self._most:
+        if len(value) > self._most or getattr(self._here, "passed_over", False):
             return
         with suppress(OSError):
             if path.exists() and not anew:
