@@ -18,6 +18,7 @@ from saliency._files import atomic_write, write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_back
 from saliency.errors import InputError
+from saliency.maps.gradient import Aggregate, gradients_reduced
 from saliency.methods import METHODS, Cost, Method, Options
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement, Preprocessing
@@ -30,11 +31,13 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 @dataclass(frozen=True)
 class Task:
     """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
-    `base` is the name in the menu, `cost()` that of one image."""
+    `base` is the name in the menu, `cost()` that of one image. `gradient` is the score whose gradient the maps are, and
+    how its channels are reduced, where they are just that."""
 
     base: str
     run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     cost: Callable[[], Cost]
+    gradient: tuple[str, Aggregate] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def task_of(method: Method, net: Network, settings: Options) -> Task:
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 
-    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings))
+    gradient = method.gradient(settings) if method.gradient else None
+    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings), gradient)
 
 
 def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
@@ -152,27 +156,44 @@ def make(
         x = None  # read once for all tasks, if there is anything to do
         pairs = np.stack([samples.images[indices], targets[indices]], 1)
         _, chosen, row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-        for name, task in wanted.items():
-            path = _path(folder, name, indices)
-            if not path.exists():
+        for names in _of_one_pass(wanted):
+            left = {_path(folder, name, indices): wanted[name] for name in names}
+            left = {path: task for path, task in left.items() if not path.exists()}
+            if left:
                 x = samples.input(indices[chosen]) if x is None else x
-                make_shard(path, task, samples.net, x, targets[indices[chosen]], row.reshape(-1))
-            done += len(indices)
+                make_shards(left, samples.net, x, targets[indices[chosen]], row.reshape(-1))
+            done += len(names) * len(indices)
             progress(done, total)
     return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
 
 
-def make_shard(
-    path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
+def _of_one_pass(wanted: Mapping[str, Task]) -> list[list[str]]:
+    """The tasks in their order, those together whose maps are one gradient, its channels reduced in several ways."""
+    found: dict[str, list[str]] = {}
+    for name, task in wanted.items():
+        found.setdefault(f"gradient of {task.gradient[0]}" if task.gradient else name, []).append(name)
+    return list(found.values())
+
+
+def make_shards(
+    left: Mapping[Path, Task], net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
 ) -> None:
-    """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took."""
+    """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took:
+    of tasks made together what each would take alone, but for reducing the others' channels."""
     reset_peak_memory()
     start = perf_counter()
-    made = task.run(net, x, targets)
+    first, *others = left.values()
+    if others and first.gradient:
+        ways = [task.gradient[1] for task in left.values() if task.gradient]
+        maps = gradients_reduced(net, x, ways, score=first.gradient[0], target=targets)
+        made: list[Mapping[str, np.ndarray]] = [{"maps": maps[:, number]} for number in range(len(ways))]
+    else:
+        made = [first.run(net, x, targets)]
     spent = perf_counter() - start
-    arrays = {name: values[row] for name, values in made.items()}
     told = {"seconds": spent, "peak": peak_memory() or 0, "count": len(x)}
-    write_arrays(path, arrays | {name: np.array(value) for name, value in told.items()})
+    for path, own in zip(left, made, strict=True):
+        arrays = {name: values[row] for name, values in own.items()}
+        write_arrays(path, arrays | {name: np.array(value) for name, value in told.items()})
 
 
 def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:

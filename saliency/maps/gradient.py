@@ -4,7 +4,7 @@ Images are float `[n, h, w, 3]` in the network's normalised space, so the deriva
 Maps are float32 `[n, h, w]`, at least 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -64,6 +64,22 @@ def gradient_maps(
     (1, 96, 96, 3)
     """
     one_of("aggregate", aggregate, get_args(Aggregate))
+    maps = gradients_reduced(net, x, (aggregate,), score=score, target=target, batch=batch, progress=progress)
+    return maps[:, 0]
+
+
+def gradients_reduced(
+    net: Network,
+    x: ImagesLike,
+    aggregates: Sequence[Aggregate],
+    *,
+    score: str | Score = "logit",
+    target: Target = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """`gradient_maps` for each of several `aggregates`, of one pass: float32 `[n, aggregates, h, w]`; of "signed" ones
+    `[n, 1, h, w, 3]`, alone. Other arguments and errors are its own."""
     whole("batch", batch, least=1, optional=True)
     function("progress", progress, "(done, total)")
     kind_of("net", net, Network, "as load_network gives it")
@@ -75,9 +91,10 @@ def gradient_maps(
 
     def maps(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
-        return reduce_channels(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
+        gradient = input_gradient(weights, *inputs, architecture=net.architecture, score=score)
+        return _each_reduced(gradient, aggregates=tuple(aggregates))
 
-    each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]
+    each = len(aggregates), *(x.shape[1:] if aggregates[0] == "signed" else x.shape[1:3])
     return map_batches(maps, len(x), batch or fit, each, progress).astype(np.float32, copy=False)
 
 
@@ -101,3 +118,8 @@ def reduce_channels(gradient: Float[Array, "n h w c"], aggregate: Aggregate) -> 
             return jnp.sqrt((gradient**2).sum(-1))
         case "signed":
             return gradient
+
+
+@partial(jax.jit, static_argnames="aggregates")
+def _each_reduced(gradient: Float[Array, "n h w c"], aggregates: tuple[Aggregate, ...]) -> Array:
+    return jnp.stack([reduce_channels(gradient, aggregate) for aggregate in aggregates], 1)
