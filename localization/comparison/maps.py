@@ -156,7 +156,7 @@ def make(
         x = None  # read once for all tasks, if there is anything to do
         pairs = np.stack([samples.images[indices], targets[indices]], 1)
         _, chosen, row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-        for names in _of_one_pass(wanted):
+        for names in of_one_pass(wanted):
             left = {_path(folder, name, indices): wanted[name] for name in names}
             left = {path: task for path, task in left.items() if not path.exists()}
             if left:
@@ -167,12 +167,23 @@ def make(
     return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
 
 
-def _of_one_pass(wanted: Mapping[str, Task]) -> list[list[str]]:
+def of_one_pass(wanted: Mapping[str, Task]) -> list[list[str]]:
     """The tasks in their order, those together whose maps are one gradient, its channels reduced in several ways."""
     found: dict[str, list[str]] = {}
     for name, task in wanted.items():
         found.setdefault(f"gradient of {task.gradient[0]}" if task.gradient else name, []).append(name)
     return list(found.values())
+
+
+def run_of_one_pass(
+    tasks: Sequence[Task], net: Network, x: np.ndarray, targets: np.ndarray
+) -> list[Mapping[str, np.ndarray]]:
+    """What each of the tasks that `of_one_pass` puts together makes."""
+    if len(tasks) == 1:
+        return [tasks[0].run(net, x, targets)]
+    scores, ways = zip(*(task.gradient for task in tasks if task.gradient), strict=True)
+    maps = gradients_reduced(net, x, ways, score=scores[0], target=targets)
+    return [{"maps": maps[:, number]} for number in range(len(ways))]
 
 
 def make_shards(
@@ -182,13 +193,7 @@ def make_shards(
     of tasks made together what each would take alone, but for reducing the others' channels."""
     reset_peak_memory()
     start = perf_counter()
-    first, *others = left.values()
-    if others and first.gradient:
-        ways = [task.gradient[1] for task in left.values() if task.gradient]
-        maps = gradients_reduced(net, x, ways, score=first.gradient[0], target=targets)
-        made: list[Mapping[str, np.ndarray]] = [{"maps": maps[:, number]} for number in range(len(ways))]
-    else:
-        made = [first.run(net, x, targets)]
+    made = run_of_one_pass(list(left.values()), net, x, targets)
     spent = perf_counter() - start
     told = {"seconds": spent, "peak": peak_memory() or 0, "count": len(x)}
     for path, own in zip(left, made, strict=True):

@@ -41,7 +41,9 @@ from localization.comparison.maps import (
     external,
     keep,
     make,
+    of_one_pass,
     readings,
+    run_of_one_pass,
     shards,
     tasks,
 )
@@ -334,7 +336,8 @@ def _warm_up(job: _Job, folder: Path | None = None) -> None:
     several = default_batch(job.net.architecture, (SHARD, *preprocess.size), job.net.architecture.last)
     first = job.samples.input(range(min(several, len(job.samples))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda one: one.run(job.net, first, np.zeros(len(first), int)), left.values()))
+        passes = [[left[name] for name in names] for names in of_one_pass(left)]
+        list(pool.map(lambda tasks: run_of_one_pass(tasks, job.net, first, np.zeros(len(first), int)), passes))
 
 
 def _tasks(job: _Job) -> dict[str, Task]:
