@@ -16,6 +16,7 @@ from localization.protocols import Samples
 from localization.regression import CoverageMap, LinearMap
 from localization.regression.coverage import of_methods
 from localization.transforms import pooled
+from saliency._names import unknown
 from saliency._reading import as_input_error
 from saliency.errors import InputError
 from saliency.methods import METHODS, Method, Options
@@ -145,7 +146,7 @@ def known_methods(stacked: str) -> list[str]:
     names = re.split(r"\+(?=[a-z])", stacked)  # not the pluses that end a name
     for name in names:
         if name not in able and name not in METHODS:
-            raise InputError(f"unknown method {name!r}; choose from {', '.join(able)}")
+            raise InputError(unknown("method", name, able))
     return names
 
 

@@ -21,7 +21,7 @@ from saliency import InputError, gradient_maps, load_network
 from saliency._fills import parse_fill
 from saliency.maps.gradient import Progress
 from saliency.maps.status import status
-from saliency.models.classes import WNID, ClassList, match_labels
+from saliency.models.classes import WNID, ClassList, match_labels, read_classes
 from saliency.models.network import Network
 from saliency.occlusion import fill_images
 from saliency.report import Figure, Section, Table, content_hash, png, write_bytes
@@ -79,7 +79,7 @@ def apart(images: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> tuple[n
 def evaluate_photos(
     net: Network,
     photos: Dataset,
-    classes: ClassList,
+    classes: ClassList | Sequence[str] | Path | None,
     options: Options,
     *,
     folder: Path | None = None,
@@ -87,11 +87,15 @@ def evaluate_photos(
 ) -> Evaluation:
     """Hide parts of photos whose class their names say (`named_classes`), for a network that is given.
 
-    The result carries the data set's notes. The rest is as for `robustness.evaluate`, whose errors it raises.
+    `classes` are what its outputs are called, as `read_classes` takes them (None: as the network says itself). The
+    result carries the data set's notes. The rest is as for `robustness.evaluate`, whose errors it raises.
     """
     if len(photos) < 2:
         raise InputError(f"{photos.name}: at least 2 photos are needed, not {len(photos)}")
-    labels = named_classes(photos, classes)
+    called = classes or net.classes
+    if not called:
+        raise InputError(f"{net.name} has no names for its classes, to know what is right: give its `classes`")
+    labels = named_classes(photos, called if isinstance(called, ClassList) else read_classes(called))
     kinds = len(np.unique(labels))
     return evaluate(
         net,

@@ -204,12 +204,14 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
         raise InputError(f"{name} must be one of {', '.join(allowed)}, not {described(value)}")
 
 
-def whole(name: str, value: object, least: int = 0, *, optional: bool = False) -> None:
-    """An integer of at least `least`; None as well, where that is `optional`."""
+def whole(name: str, value: object, least: int = 0, *, optional: bool = False, most: float = np.inf) -> None:
+    """An integer of at least `least` and at most `most`; None as well, where that is `optional`."""
     if optional and value is None:
         return
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise InputError(f"{name} must be a whole number of at least {least}, not {described(value)}")
+    if value > most:
+        raise InputError(f"{name} must be at most {most:.0f} here, not {described(value)}")
 
 
 def number(name: str, value: object, *, least: float = -np.inf, above: float = -np.inf, below: float = np.inf) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import pickle
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, update_wrapper
 from pathlib import Path
@@ -34,20 +34,23 @@ _STATED = ("enable_x64", "default_matmul_precision", "default_device", "numpy_dt
 _WATCHING = ("disable_jit", "debug_nans", "debug_infs")
 # Compiled by ourselves, not taken from what JAX has loaded: a program that was read from a file and is written again
 # computes other numbers (jaxlib 0.10.2, CPU). The option's value is its default; that it is stated keeps the two apart.
+EMPTY: Mapping[str, str | bool] = {}
 _OWN: dict[str, str | bool] = {"xla_embed_ir_in_executable": False}
 
 
-def kept(*static: str) -> Callable[[Callable[..., Any]], "Kept"]:
-    """A decorator: `jax.jit` with these static arguments, which are given by keyword, all others by position."""
-    return lambda function: Kept(function, static)
+def kept(*static: str, compiled: Mapping[str, str | bool] = EMPTY) -> Callable[[Callable[..., Any]], "Kept"]:
+    """A decorator: `jax.jit` with these static arguments, which are given by keyword, all others by position, and XLA's
+    options `compiled`."""
+    return lambda function: Kept(function, static, compiled)
 
 
 class Kept:
     """A function whose programs are found again; `jitted` is what JAX makes of it."""
 
-    def __init__(self, function: Callable[..., Any], static: Sequence[str]):
+    def __init__(self, function: Callable[..., Any], static: Sequence[str], compiled: Mapping[str, str | bool]):
         update_wrapper(self, function)
-        self.jitted = jax.jit(function, static_argnames=static)
+        self.jitted = jax.jit(function, static_argnames=static, compiler_options=dict(compiled) or None)
+        self._compiled = dict(compiled)
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._known: dict[Any, Compiled | None] = {}
         self._turns: dict[Any, Lock] = {}
@@ -73,7 +76,7 @@ class Kept:
     ) -> Compiled | None:
         """The program from the folder, or compiled and put there; None where it is left to JAX."""
         try:
-            told = "".join(_told((self._name, settings, asked, tuple(map(str, _set(_STATED))))))
+            told = "".join(_told((self._name, self._compiled, settings, asked, tuple(map(str, _set(_STATED))))))
             name = "program-" + hashlib.sha256((_surroundings() + told).encode()).hexdigest()[:48]
         except (TypeError, OSError):
             return None
@@ -84,7 +87,7 @@ class Kept:
             except Exception:  # of another version after all, or of another machine: compiled as without it
                 pass
         with entries.passed_over():
-            compiled = self.jitted.lower(*arguments, **settings).compile(compiler_options=_OWN)
+            compiled = self.jitted.lower(*arguments, **settings).compile(compiler_options=_OWN | self._compiled)
         try:
             payload, _, out = serialize_executable.serialize(compiled)
             entries.put(name, pickle.dumps((payload, out)), anew=True)

@@ -22,13 +22,13 @@ from saliency._batches import default_batch, workers
 from saliency._checks import as_array, check_forwards, function, kind_of, texts
 from saliency._cores import cores
 from saliency._files import check_writable, require_all, write_arrays
+from saliency._names import unknown
 from saliency._progress import ProgressCounter
 from saliency.devices import on_cpu
 from saliency.errors import InputError
 from saliency.maps.gradient import Progress
 from saliency.maps.status import status
 from saliency.methods import METHODS, Cost, Options
-from saliency.models.classes import near_names
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
@@ -230,9 +230,9 @@ def explain(
     given = options or Options()
     kind_of("options", given, Options, "what the methods share")
     texts("methods", methods if isinstance(methods, str) else list(methods))
-    if unknown := [name for name in methods if name not in METHODS]:
-        near = near_names(unknown[0].replace("_", "-"), list(METHODS))
-        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from {', '.join(METHODS)}")
+    for name in methods:
+        if name not in METHODS:
+            raise InputError(unknown("method", name, METHODS))
     if not len(methods):
         raise InputError("methods must name at least one method")
     one = isinstance(photos, str | bytes) or not isinstance(photos, Sequence)

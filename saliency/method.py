@@ -68,7 +68,8 @@ class Method:
 
     `family`: one of FAMILIES, what a method builds on. `sign`: "magnitude" maps are at least 0; in "signed" ones a
     positive pixel supports the score. `source`: the paper. `random`: whether `Options.seed` matters whatever the other
-    options; `layered`: whether `Options.layer` does.
+    options; `layered`: whether `Options.layer` does; `by_image`: whether images are done one after another, so that
+    their number changes nothing of what is compiled.
     `gradient(options)` says of which score a map is the gradient by the pixels, and how the channels were reduced,
     where it is just that (None: it is not): methods that differ in this alone can be made of one pass.
     `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
@@ -90,4 +91,5 @@ class Method:
     black_box: bool
     random: bool = False
     layered: bool = False
+    by_image: bool = False
     gradient: Callable[[Options], tuple[str, Aggregate]] | None = None

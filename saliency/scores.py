@@ -28,9 +28,10 @@ from jaxtyping import Float, Int
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
+from saliency._names import near_names
 from saliency._programs import kept
 from saliency.errors import InputError
-from saliency.models.classes import match_labels, near_names
+from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, after, check_input, upto
 
@@ -312,7 +313,10 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
 
 def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
     """The class with the largest published logit, per image."""
-    found = logits(net, x)
+    return _largest(net, logits(net, x))
+
+
+def _largest(net: Network, found: Float[np.ndarray, "n outputs"]) -> Int[np.ndarray, " n"]:
     return np.asarray(class_logits(net.architecture, jnp.asarray(found))).argmax(-1).astype(np.int32)
 
 
@@ -331,15 +335,26 @@ def score_values(
 ) -> Float[np.ndarray, " n"]:
     """The score of each image, in batches of one compiled shape: that of `logits`, where these are all it needs."""
     weights, architecture = net.weights, net.architecture
-    if score.kind != "gestalt" and score.explained(architecture) is architecture:
-        found = logits(net, x)
-        return np.asarray(_of_logits(found, targets, architecture=architecture, score=score)) if len(x) else found[:, 0]
+    if _of_logits_alone(net, score):
+        return _of_all_logits(net, logits(net, x), score, targets)
 
     def values(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
         return score_of_batch(weights, *inputs, architecture=architecture, score=score)
 
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
+
+
+def _of_logits_alone(net: Network, score: Score) -> bool:
+    return score.kind != "gestalt" and score.explained(net.architecture) is net.architecture
+
+
+def _of_all_logits(
+    net: Network, found: Float[np.ndarray, "n outputs"], score: Score, targets: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    if not len(found):
+        return found[:, 0]
+    return np.asarray(_of_logits(found, targets, architecture=net.architecture, score=score))
 
 
 @kept("architecture", "score")

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency._checks import ImagesLike, Pair, function, kind_of, numbers, one_of, texts, whole
+from saliency._names import Named
 from saliency.errors import InputError
 from saliency.maps.cam import Fuse, fused, stage_layers
 from saliency.maps.gradient import Progress
@@ -203,13 +204,16 @@ def said_of_wrappers() -> list[str]:
     ]
 
 
-class Menu(dict[str, Method]):
+class Menu(Named[Method]):
     """Methods by name, and by WRAPPER(NAME) what wrappers make of them, which no list of the menu holds."""
+
+    def __init__(self, entries: Mapping[str, Method]):
+        super().__init__("method", entries)
 
     def __missing__(self, name: str) -> Method:
         wrapper, bracket, inner = name.partition("(") if isinstance(name, str) else ("", "", "")
         if not (bracket and inner.endswith(")") and wrapper in WRAPPERS):
-            raise KeyError(name)
+            return super().__missing__(name)
         return WRAPPERS[wrapper](self[inner[:-1]])
 
     def get(self, name: str, default: Any = None) -> Any:

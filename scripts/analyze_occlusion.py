@@ -12,7 +12,6 @@ from typing import Annotated
 
 import tyro
 
-from saliency.errors import InputError
 from saliency.options.zeiler_fergus import Options as Analysis
 from scripts import cli
 
@@ -69,34 +68,14 @@ def main(options: Options) -> int:
 
 def load_photos(options: Options, classes: tuple[str, ...]) -> tuple[list, dict]:
     """The photos, or scenes; and what is known of them: names, labels, boxes, notes."""
-    import numpy as np
-
-    from localization.datasets import load, scenes
-    from localization.robustness import class_of_name
+    from localization.photos import named_photos, scene_photos
     from saliency.models.classes import read_classes
-    from saliency.photos import read_photo
 
-    paths = [*options.photos, *([options.images] if options.images else [])]
+    seed, paths = options.masks.seed, [*options.photos, *([options.images] if options.images else [])]
     if not paths:
-        if options.scenes < 1:
-            raise InputError("give photos, or a number of scenes of at least 1")
-        data = scenes("test", options.scenes, options.masks.seed)
-        names = [f"scene-{i}" for i in range(len(data))]
-        return list(data.images), {"names": names, "labels": [*map(str, data.labels)], "boxes": [*data.boxes]}
-    images, names, notes = list[np.ndarray](), list[str](), list[str]()
-    for path in paths:
-        if not path.is_dir():
-            images.append(read_photo(path))
-            names.append(path.name)
-            continue
-        found = load("folder", path, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict)
-        images += found.images
-        names += [one.source for one in found.annotations]
-        notes += map(str, found.notes)
+        return scene_photos(options.scenes, seed)
     index = read_classes(options.net.classes or classes) if options.net.classes or classes else None
-    of = [class_of_name(name, index) if index else None for name in names]
-    labels = [index.names[i] if index and i is not None else None for i in of]
-    return images, {"names": names, "labels": labels, "notes": notes}
+    return named_photos(paths, index, limit=options.limit, seed=seed, strict=options.strict)
 
 
 if __name__ == "__main__":

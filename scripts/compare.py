@@ -58,20 +58,13 @@ class Options:
 
 
 def main(options: Options) -> int:
-    from localization.channels import READERS
     from localization.comparison import compare
+    from localization.listing import listing
     from saliency._checks import whole
     from saliency._files import check_writable
-    from saliency.methods import by_family
-    from saliency.wrappers import said_of_wrappers
 
     if options.list:
-        for family, own in by_family().items():
-            print(
-                "\n\n".join([f"== {family} ==", *(f"{m.name}  [{m.source}; {m.sign}]\n{m.summary}" for m in own), ""])
-            )
-        print("\n".join(["== wrapper: WRAPPER(METHOD), in quotes on a command line ==", "", *said_of_wrappers(), ""]))
-        print("\n\n".join(["== reader ==", *(f"{r.name}  [{r.source}]\n{r.summary}" for r in READERS.values())]))
+        print(listing())
         return 0
     check_writable(options.out)
     whole("--n-train", options.n_train, least=20, optional=True)

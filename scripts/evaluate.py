@@ -22,8 +22,6 @@ from scripts import cli
 
 if TYPE_CHECKING:
     from localization.datasets import Dataset
-    from localization.regression import CoverageMap, LinearMap
-    from saliency.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Options:
 
 def main(options: Options) -> int:
     from localization.evaluation import evaluate
-    from localization.regression import load_bundle
+    from localization.regression import entry_of, load_bundle
     from saliency._files import check_writable
 
     with cli.as_options(options, net="--network", linear="--bundle", train="--train-split"):
@@ -68,29 +66,19 @@ def main(options: Options) -> int:
             test = test.decodable(strict=options.strict)
             print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
             return 0
-        linear = load_bundle(options.bundle) if options.bundle and options.net.network else options.bundle
+        net = options.net.load() if options.net.network else None
+        linear = load_bundle(options.bundle) if options.bundle and net else None
+        if net and options.net.entry == cli.Entry():  # not stated: as the bundle has it
+            net.preprocess = entry_of(linear) or net.preprocess
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
-                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps,
-                net=network(options, linear) if options.net.network else None, linear=linear,
-                classes=options.net.classes, train=training(options), options=options.scoring,
-                strict=options.strict, progress=progress,
+                test, boxes=options.boxes, box_format=options.box_format, maps=options.maps, net=net,
+                linear=linear or options.bundle, classes=options.net.classes, train=training(options),
+                options=options.scoring, strict=options.strict, progress=progress,
             )  # fmt: skip
         written = result.save(options.out, command=cli.command())
     print(f"{result.table()}\nresults: {written}")
     return 0
-
-
-def network(options: Options, linear: "LinearMap | CoverageMap | Path | None") -> "Network":
-    """The classifier; a bundle that says how photos entered it is asked, unless the options say so."""
-    from localization.regression import CoverageMap, LinearMap
-    from saliency.models.preprocessing import from_record
-
-    net = options.net.load()
-    stated = linear.source.get("preprocessing") if isinstance(linear, LinearMap | CoverageMap) else None
-    if stated and options.net.entry == cli.Entry():
-        net.preprocess = from_record(stated)
-    return net
 
 
 def training(options: Options) -> "Dataset | None":

@@ -10,7 +10,6 @@ or a folder by the class's name. Finished parts are kept in OUT/parts, so a run 
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
@@ -19,11 +18,6 @@ from saliency.errors import InputError
 from saliency.options.robustness import AUGMENTATIONS
 from saliency.options.robustness import Options as Masks
 from scripts import cli
-
-if TYPE_CHECKING:
-    from localization.datasets import Dataset
-    from saliency.models.classes import ClassList
-    from saliency.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,7 @@ class Options:
 
 
 def main(options: Options) -> int:
+    from localization.datasets import load
     from localization.robustness import augmented_corloc, corloc_section, evaluate_digits, evaluate_photos
     from saliency._files import check_writable, require_all
     from saliency.report import listed_notes
@@ -62,9 +57,12 @@ def main(options: Options) -> int:
         raise InputError("--localization fine-tunes the scenes classifier: run it without --images")
     check_writable(options.out)
     parts = options.out / "parts"
-    with require_all(), cli.progress("step", options.quiet) as progress:
+    with cli.as_options(options), require_all(), cli.progress("step", options.quiet) as progress:
         if options.images:
-            found = evaluate_photos(*load_photos(options), options.masks, folder=parts, progress=progress)
+            net = options.net.load()
+            seed, strict = options.masks.seed, options.strict
+            photos = load("folder", options.images, limit=options.limit, seed=seed, decode=True, strict=strict)
+            found = evaluate_photos(net, photos, options.net.classes, options.masks, folder=parts, progress=progress)
         else:
             found = evaluate_digits(options.training, options.masks, folder=parts, progress=progress)
         rows, sections = [], []
@@ -80,20 +78,6 @@ def main(options: Options) -> int:
         *found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n"
     )
     return 0
-
-
-def load_photos(options: Options) -> "tuple[Network, Dataset, ClassList]":
-    """The network, the photos and the names of its classes."""
-    from localization.datasets import load
-    from saliency.models.classes import read_classes
-
-    net = options.net.load()
-    if not (options.net.classes or net.classes):
-        raise InputError("--images needs --classes, a file of the network's class names, to know what is right")
-    photos = load(
-        "folder", options.images, limit=options.limit, seed=options.masks.seed, decode=True, strict=options.strict
-    )
-    return net, photos, read_classes(options.net.classes or net.classes)
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ BAD = {
             "net": NETWORK,
             "x": INPUT,
             "layer": ("conv99", "no layer 'conv99'; its layers are conv1"),
+            **({"channels": (0, "channels must be a whole number of at least 1")} if one is saliency.score_cam else {}),
             "target": TARGET,
             "progress": PROGRESS,
         }
@@ -201,7 +202,7 @@ BAD = {
     saliency.xrai: {
         "net": NETWORK,
         "x": INPUT,
-        "steps": (0, "steps must be a whole number of at least 1"),
+        "steps": (1001, "steps must be at most 1000"),
         "score": ("loss", r"score must be one of logit"),
         "target": TARGET,
         "progress": PROGRESS,
@@ -304,6 +305,7 @@ BAD = {
         "step": (np.nan, "step must be a finite number above 0"),
         "score": (3, "score must be one of logit"),
         "target": TARGET,
+        "execution": ("fast", "execution must be a Execution"),
         "progress": PROGRESS,
     },
     saliency.from_function: {
@@ -334,6 +336,8 @@ BAD = {
         "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
         "iterations": (0, "iterations must be a whole number of at least 1"),
+        "expected": (0, "expected must be a whole number of at least 1"),
+        "channels": (0, "channels must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),
         "step": (0, "step must be a finite number above 0"),
         "seed": SEED,
@@ -515,6 +519,7 @@ BAD = {
     localization.CompareOptions: {
         "measures": (("luck",), "measures must be one of all, insertion"),
         "budget": (0, "budget must be a finite number above 0"),
+        "thin": ("much", "thin must be a bool, whether methods are thinned"),
         "repeats": (0, "repeats must be a whole number of at least 1"),
         "target": ("dog", "target must be one of predicted, label"),
         "each": ("photo", "each must be one of class, object"),

@@ -9,7 +9,7 @@ import pytest
 
 from saliency.errors import InputError
 from saliency.maps.cam import grad_cam, stage_layers
-from saliency.maps.cam_passes import ablation_cam, affine_after, score_cam
+from saliency.maps.cam_passes import _varying, ablation_cam, affine_after, score_cam
 from saliency.maps.cam_rules import RULES
 from saliency.maps.full_grad import full_grad, full_gradients
 from saliency.maps.gradient import gradient_maps
@@ -156,6 +156,35 @@ def test_score_cam_by_hand(net, x):
         weights = np.exp(logits - np.max(logits)) / np.exp(logits - np.max(logits)).sum()
         expected = jax.image.resize(np.maximum((a * weights).sum(-1), 0), SIZE, "bilinear")
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [2, 4, 99])
+def test_score_cam_of_the_channels_that_vary_most(net, x, most):
+    found = score_cam(net, x, channels=most, target=TARGETS)
+    for image, target, ours in zip(x, TARGETS, found):
+        a = np.asarray(net.upto(image[None], "relu2_2"))[0]
+        chosen = sorted(range(a.shape[-1]), key=lambda k: -a[..., k].var())[:most]
+        logits = []
+        for k in chosen:
+            mask = np.asarray(jax.image.resize(a[..., k], SIZE, "bilinear"))
+            span = np.ptp(mask)
+            mask = (mask - mask.min()) / (span if span > 0 else 1)
+            logits.append(float(net(image[None] * mask[None, ..., None])[0, target]))
+        weights = np.exp(logits - np.max(logits)) / np.exp(logits - np.max(logits)).sum()
+        expected = jax.image.resize(np.maximum((a[..., chosen] * weights).sum(-1), 0), SIZE, "bilinear")
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    method, options = METHODS["score-cam"], Options(channels=most)
+    np.testing.assert_array_equal(method.maps(net, x, target=TARGETS, options=options), found)
+    assert method.cost(net, x.shape[1:3], options).forwards == 1 + min(most, a.shape[-1])
+
+
+def test_channels_that_show_nothing_share_a_pass():
+    activation = np.zeros((3, 4, 6), np.float32)
+    activation[..., 1], activation[0, 0, 3], activation[..., 4] = 2, 5, np.arange(12).reshape(3, 4)
+    chosen, source = _varying(activation, None)
+    assert chosen.tolist() == [0, 1, 2, 3, 4, 5] and source.tolist() == [0, 0, 0, 3, 4, 0]
+    chosen, source = _varying(activation, 2)
+    assert chosen.tolist() == [3, 4] == source.tolist()
 
 
 @pytest.mark.parametrize("layer", ["relu1_1", "relu2_2"])

@@ -1,15 +1,18 @@
 """A comparison of the whole menu: what a budget takes, what the seed does, which methods can be told apart."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from localization.comparison import CompareOptions, budget, compare, seeds
-from localization.comparison.budget import Choice
 from localization.comparison.report import _best_of_families, best_of_each
+from localization.comparison.samples import gathered
+from localization.comparison.thrift import thinner
 from localization.comparison.verdict import by_route, paragraph, routes_paragraph
+from localization.datasets import load
 from localization.statistics import holm, mcnemar_exact
 from saliency import InputError
 from saliency.faithfulness import MEASURES
@@ -32,47 +35,110 @@ def test_holm_by_hand_and_never_below_the_plain_p(rng):
         holm([1.5])
 
 
-def test_a_budget_takes_the_cheapest_by_passes_and_says_what_it_leaves(monkeypatch):
-    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
-    net = network()
-    seconds = budget.predicted(net, QUICK, 0.01, 0.03)
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return gathered(network(), voc(tmp_path_factory.mktemp("voc"), n=8), folds=2)
+
+
+@pytest.fixture
+def prices(monkeypatch):
+    """Passes of a known price, methods that take what their passes do, and nothing after their maps."""
+
+    def set_prices(forward=0.01, both=0.03, after=0.0):
+        def timed(samples, names, settings):
+            found = budget.predicted(samples.net, settings, forward, both)
+            return {name: found[name] for name in names}
+
+        monkeypatch.setattr(budget, "measured", lambda net: (forward, both))
+        monkeypatch.setattr(budget, "timed", timed)
+        monkeypatch.setattr(budget, "after_maps", lambda samples, options: after)
+
+    set_prices()
+    return set_prices
+
+
+def chosen(samples, seconds, folder=None, **changes):
+    return budget.choose(samples, CompareOptions(budget=seconds, settings=QUICK, **changes), folder)
+
+
+def test_a_budget_takes_the_cheapest_by_passes_and_says_what_it_leaves(samples, prices):
+    seconds = budget.predicted(samples.net, QUICK, 0.01, 0.03)
     assert list(seconds.values()) == sorted(seconds.values())
     assert seconds["random"] == 0 and seconds["activation"] == 0.01
     np.testing.assert_allclose(seconds["gradient-max"], 0.03)
     np.testing.assert_allclose(seconds["smoothgrad"], 0.06)
     assert "chefer" not in seconds  # which does not suit
-    found = budget.choose(net, QUICK, 0.08)
+    found = chosen(samples, 0.08)
     assert sum(found.seconds[name] for name in found.taken) <= 0.08 < sum(seconds.values())
     dearest, cheapest = max(seconds[n] for n in found.taken), min(found.left_out.values())
     assert dearest <= cheapest and set(found.taken) | set(found.left_out) == set(seconds)
     assert found.taken == [name for name in METHODS if name in found.taken]
     said = found.sentence()
     assert said.startswith("a budget of 0.08 s an image") and all(name in said for name in found.left_out)
-    assert budget.choose(net, QUICK, 1e6).sentence().endswith("none is left out")
+    assert chosen(samples, 1e6).sentence().endswith("none is left out")
 
 
-def test_a_run_that_was_killed_goes_on_with_the_same_choice(tmp_path, monkeypatch):
-    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
-    first = budget.choose(network(), QUICK, 0.5, tmp_path)
-    first.save(tmp_path)
-    monkeypatch.setattr(budget, "measured", lambda net: (0.5, 0.9))  # a slower hour
-    assert budget.choose(network(), QUICK, 0.5, tmp_path).taken == first.taken
-    assert budget.choose(network(), QUICK, 0.6, tmp_path).taken != first.taken  # another question
+def test_what_follows_the_maps_is_counted_with_every_method(samples, prices):
+    free = chosen(samples, 0.5)
+    prices(after=0.02)
+    found = chosen(samples, 0.5)
+    assert len(found.taken) < len(free.taken) and found.seconds["random"] == 0.02
+    assert sum(found.seconds[name] for name in found.taken) <= 0.5 and "20 ms a method" in found.sentence()
+    prices(after=1.0)
+    with pytest.raises(InputError, match=r"budget of 0\.5 s an image is less than the cheapest method takes, 1 s with"):
+        chosen(samples, 0.5)
+
+
+def test_what_may_fit_is_timed_and_that_decides(samples, prices, monkeypatch):
+    asked = []
+
+    def slow(samples, names, settings):
+        asked.append(list(names))
+        return {name: 0.4 if name == "full-grad" else 0.001 for name in names}
+
+    monkeypatch.setattr(budget, "timed", slow)
+    found = chosen(samples, 0.3)
+    assert set(found.timed) == set(asked[0]) and "full-grad" in found.left_out and "grad-cam" in found.taken
+    assert "score-cam" not in asked[0] and found.seconds["score-cam"] == pytest.approx(0.01 * 7)  # never compiled
+    assert found.compiled == set(found.timed)
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_choice(samples, prices, tmp_path):
+    first = chosen(samples, 0.5, tmp_path, thin=True)
+    budget.save(first, tmp_path)
+    prices(0.5, 0.9)  # a slower hour
+    again = chosen(samples, 0.5, tmp_path, thin=True)
+    assert (again.taken, again.settings, again.sentence()) == (first.taken, first.settings, first.sentence())
+    assert chosen(samples, 0.6, tmp_path, thin=True).taken != first.taken  # another question
     (tmp_path / budget.FILE).write_text("{")
-    assert budget.choose(network(), QUICK, 0.5, tmp_path).taken != first.taken
+    assert chosen(samples, 0.5, tmp_path, thin=True).taken != first.taken
 
 
-def test_the_machine_is_measured():
-    forward, both = budget.measured(network())
+def test_less_of_all_methods_before_any_is_left_out(samples, prices):
+    size, given = samples.net.preprocess.size, Options(samples=5, steps=10, masks=48, iterations=40)
+    ways = list(thinner(given, size))
+    sums = [sum(budget.predicted(samples.net, way, 0.01, 0.03).values()) for way in ways]
+    assert ways[0] == given and sums == sorted(sums, reverse=True) and sums[-1] < sums[0] / 2
+    assert ways[-1].samples == 3 and ways[-1].masks > ways[-1].segments  # else no segment has a value of its own
+    options = CompareOptions(budget=0.5 * (sums[0] + sums[-1]), settings=given, thin=True)
+    found = budget.choose(samples, options)
+    first = next(way for way, total in zip(ways, sums) if total <= options.budget)
+    assert not found.left_out and found.settings == first and f"samples {first.samples} (of 5), " in found.sentence()
+    whole = budget.choose(samples, replace(options, budget=2 * sums[0]))
+    assert whole.settings == given and not whole.thinned
+    few = budget.choose(samples, replace(options, budget=0.5))
+    assert few.left_out and few.settings == ways[-1]
+    own = list(thinner(replace(given, samples=2, segments=4, patch=8, stride=8, cell=3, channels=2), size))[-1]
+    assert (own.samples, own.segments, own.patch, own.stride, own.cell, own.channels) == (2, 4, 8, 8, 3, 2)
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_machine_is_measured(samples):
+    forward, both = budget.measured(samples.net)
     assert 0 < forward < 5 and 0 < both < 5
-    assert Choice(1, 1, 1, {"rise": 2.0}, "").taken == []
-
-
-def test_a_budget_for_no_method_is_refused(monkeypatch):
-    monkeypatch.setattr(budget, "predicted", lambda net, settings, forward, both: {"rise": 2.0})
-    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
-    with pytest.raises(InputError, match="less than the cheapest"):
-        budget.choose(network(), QUICK, 1.0)
+    assert 0 < budget.after_maps(samples, CompareOptions(fit="lad", routes=("heuristic",), quality=2)) < 5
+    seconds = budget.timed(samples, ["grad-cam", "rise"], QUICK)
+    assert all(0 < own < 5 for own in seconds.values())
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +266,7 @@ def test_long_tables_show_the_best_of_each_family_first():
         ({"measures": ("luck",)}, "measures must be"),
         ({"repeats": 0}, "repeats must be"),
         ({"budget": 0}, "budget must be"),
+        ({"thin": True}, "thin takes less of each method where a budget does not hold the menu: give a budget"),
     ],
 )
 def test_options_out_of_range(change, says):
@@ -213,12 +280,18 @@ def test_a_budget_wants_the_whole_menu(tmp_path):
 
 
 @pytest.mark.usefixtures("composed")
-def test_the_page_of_a_budget_says_what_it_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(budget, "measured", lambda net: (0.01, 0.03))
+def test_the_page_of_a_budget_says_what_it_left_out(tmp_path, prices):
     options = CompareOptions(quality=0, folds=3, fit="lad", routes=("heuristic",), settings=QUICK, budget=0.015)
     one = compare(network(), voc(tmp_path / "voc"), methods=("all",), options=options, folder=tmp_path / "out")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["budget"]["budget"] == 0.015
+    assert results["budget"]["budget"] == 0.015 and results["budget"]["took"] > 0
     (note,) = [note for note in one.notes if "budget" in note]
     assert "left out, for they would exceed it" in note and "score-cam" in note
-    assert {row["method"] for row in results["methods"]} == set(budget.choose(network(), QUICK, 0.015).taken)
+    made = {row["method"] for row in results["methods"]}
+    assert made == set(budget.choose(one_of(tmp_path), options).taken)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Forecast and time" in page and page.count("timed on a few photos") >= len(made)
+
+
+def one_of(folder):
+    return gathered(network(), load("voc", folder / "voc", split="trainval"), folds=3)

@@ -56,7 +56,7 @@ def test_methods_run_side_by_side_on_a_cpu(net, photos, monkeypatch):
         met.wait()  # alone it would wait for ever
         return np.tile(np.arange(x.shape[2], dtype=np.float32), (len(x), x.shape[1], 1))
 
-    one = SimpleNamespace(maps=maps, cost=saliency.METHODS["edges"].cost)
+    one = SimpleNamespace(family="control", maps=maps, cost=saliency.METHODS["edges"].cost)
     monkeypatch.setattr(explanation, "METHODS", {"first": one, "second": one})
     monkeypatch.setattr(explanation, "cores", lambda: 2)
     found = explain(net, photos[:1], methods=["first", "second"])

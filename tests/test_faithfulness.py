@@ -214,6 +214,12 @@ def test_bad_input_is_named(x, maps):
         deletion(score, x, maps[..., :8])
     with pytest.raises(InputError, match="steps must be a whole number of at least 1, not 0"):
         insertion(score, x, maps, steps=0)
+    with pytest.raises(InputError, match="steps must be at most 54 here, not 10000000"):  # as many as there are pixels
+        deletion(score, x, maps, steps=10**7)
+    with pytest.raises(InputError, match="unknown measure 'deletoin'; near it are deletion; choose from insertion, "):
+        MEASURES["deletoin"]
+    with pytest.raises(KeyError, match="unknown measure"):  # as of any mapping
+        MEASURES["x"]
     with pytest.raises(InputError, match="3 maps need boxes of as many images, not of 2"):
         pointing_game(maps, np.zeros((2, 4)))
     with pytest.raises(InputError, match="agreement needs maps of the same images"):

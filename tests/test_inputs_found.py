@@ -16,9 +16,10 @@ from localization.boxes_file import boxes_of, read_boxes
 from localization.datasets import load
 from localization.external import external_maps
 from saliency import InputError, load_network
+from saliency._names import near_names
 from saliency._reading import number_in, read_map, read_text
 from saliency.models.checkpoints import exported, imported, own
-from saliency.models.classes import near_names, read_classes
+from saliency.models.classes import read_classes
 from saliency.photos import decode_photo
 from saliency.zeiler_fergus.subjects import chosen_class
 from scripts import cli, robustness

@@ -147,7 +147,7 @@ def test_another_photo_under_the_same_name_is_noticed(network, tmp_path, photos,
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"method": "magic"}, "unknown method"),
+        ({"method": "grad-cma"}, "unknown method 'grad-cma'; near it are grad-cam"),
         ({"shard": "2/2"}, "I/N"),
         ({"shard": "half"}, "I/N"),
         ({"shard_size": 0}, "--shard-size must be a whole number of at least 1"),

@@ -1,5 +1,6 @@
 """From photos to input: geometry, colour, and the way back."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +22,27 @@ def test_normalise_by_the_formula():
     np.testing.assert_allclose(net([pixels])[0], expected, rtol=1e-5, atol=1e-6)
     caffe = Preprocessing((3, 4), mode="stretch", **CAFFE)
     np.testing.assert_allclose(caffe([pixels])[0], pixels[..., ::-1] - np.array(caffe.mean), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, CAFFE, {"mean": (0.3,), "std": (0.7,)}])
+@pytest.mark.parametrize("shape", [(), (7,), (5, 7), (3, 5, 7), (2, 3, 5, 7), (0, 5, 7)])
+def test_normalise_and_the_way_back_to_the_last_bit(options, shape, rng):
+    """Image by image and line by line as channel by channel, of NumPy's arrays and JAX's."""
+    preprocess = Preprocessing((5, 7), mode="stretch", **options)
+    scale, channels = np.float32(preprocess.scale), preprocess.channels
+    turned = slice(None, None, -1) if preprocess.order == "bgr" else slice(None)
+    pixels = rng.integers(0, 256, (*shape, channels)).astype(np.uint8)
+    back = rng.normal(size=pixels.shape).astype(np.float32)
+    there, home = np.empty_like(back), np.empty_like(back)
+    for i in range(channels):
+        mean, std = np.float32(preprocess.mean[i]), np.float32(preprocess.std[i])
+        there[..., i] = (pixels[..., turned][..., i].astype(np.float32) * scale - mean) / std
+        home[..., i] = (back[..., i] * std + mean) / scale
+    found = preprocess.normalise(pixels)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, there)
+    np.testing.assert_array_equal(preprocess.pixels(back), home[..., turned])
+    np.testing.assert_allclose(preprocess.normalise(jnp.asarray(pixels)), there, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, CAFFE])

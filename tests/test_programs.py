@@ -3,6 +3,7 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import FunctionType
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +39,10 @@ def folder(settings, tmp_path):
 
 
 def process():
-    """What a process of its own would have: nothing in memory."""
-    return kept("power", "by")(polynomial)
+    """What a process of its own would have: nothing in memory, where JAX knows functions by their identity."""
+    own = FunctionType(polynomial.__code__, globals(), polynomial.__name__)
+    own.__kwdefaults__ = polynomial.__kwdefaults__
+    return kept("power", "by")(own)
 
 
 def test_another_process_neither_traces_nor_compiles(folder):

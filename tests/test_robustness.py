@@ -432,7 +432,7 @@ def test_what_cannot_be_read_is_listed_and_the_run_goes_on(photos, composed, cap
 
 
 def test_a_network_without_class_names_is_refused(photos, monkeypatch):
-    with pytest.raises(InputError, match="--images needs --classes"):
+    with pytest.raises(InputError, match="has no names for its classes, to know what is right: give its --classes"):
         main(changed(photos, classes=None))
 
 

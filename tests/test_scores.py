@@ -14,7 +14,15 @@ from saliency.models.zoo.scenes_cnn import scenes_cnn
 from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.occlusion import Execution, occluded_logits
 from saliency.occlusion.windows import Windows
-from saliency.scores import Score, as_score, as_targets, logits, predicted, resolve_targets, score_values
+from saliency.scores import (
+    Score,
+    as_score,
+    as_targets,
+    logits,
+    predicted,
+    resolve_targets,
+    score_values,
+)
 
 
 @pytest.fixture(scope="module")

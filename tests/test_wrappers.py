@@ -121,6 +121,8 @@ def test_names_nest_and_keep_what_the_method_promises(net, x):
     for wrong in ("flip(rise", "flip()", "flip(rise))", "flip", "(rise)"):
         with pytest.raises(KeyError):
             METHODS[wrong]
+    with pytest.raises(InputError, match="unknown method 'grad_cma'; near it are grad-cam"):
+        METHODS["grad_cma"]
 
 
 @pytest.mark.parametrize("wrapper", sorted(wrappers.WRAPPERS))
@@ -166,5 +168,5 @@ def test_a_menu_is_a_mapping_of_the_plain_ones():
 def test_stacked_names_are_told_apart_from_pluses_of_their_own():
     assert known_methods("grad-cam++") == ["grad-cam++"]
     assert known_methods("grad-cam+++flip(rise)") == ["grad-cam++", "flip(rise)"]
-    with pytest.raises(InputError, match="unknown method 'grad'"):
+    with pytest.raises(InputError, match=r"unknown method 'grad'; near it are .*; choose from gradient-max, "):
         known_methods("rise+grad")

@@ -1,12 +1,29 @@
-"""Which methods of the menu fit into a number of seconds an image: the cheapest first, by a forecast of their time."""
+"""Which methods of the menu fit into a number of seconds an image: the cheapest first, by a forecast of their time.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A forecast is of a method's passes at the price that a pass has here. For the methods that may fit, which have to be
+compiled anyhow, a few of the photos are then timed: what beside its passes a method takes, no count of passes knows.
+What follows the maps (boxes and measures) is timed with maps of noise, and is the same for every method.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
+from localization.comparison.boxes import localize
+from localization.comparison.maps import for_shards, noise, task_of, trials, warmed
+from localization.comparison.options import CompareOptions
+from localization.comparison.quality import quality
+from localization.comparison.samples import Samples
+from localization.comparison.thrift import changed, thinner
 from saliency._reading import read_json
 from saliency.errors import InputError
 from saliency.maps.gradient import gradient_maps
@@ -17,19 +34,32 @@ from saliency.scores import logits
 
 FILE = "budget.json"
 IMAGES, TRIES = 8, 3  # timed at once, and how often: the quickest counts
+LONG = 0.5  # s from which once is enough
+SLACK = 1.5  # times the budget: so far the forecasts by passes alone are not trusted
 
 
 @dataclass(frozen=True)
 class Choice:
-    """`seconds` an image are foretold for every method that suits the network, the cheapest first; the first ones that
-    together stay within the `budget` are `taken`. `forward` and `both` are the seconds an image of one forward pass,
-    and of a forward and a backward pass, as measured here; `key` says of what."""
+    """`seconds` an image are foretold for every method that suits the network, its maps and what follows them, the
+    cheapest first; the first ones that together stay within the `budget` are `taken`.
+
+    `timed` are the methods of which some photos were timed, the others are known by their passes: `forward` and `both`
+    are the seconds an image of one forward pass, and of a forward and a backward pass. `after` are those of the boxes
+    and measures of one method. `settings` are the methods', thinned `level` times; `thinned` says what there is less of
+    than was asked for. `key` says of what all this is; `compiled` are the methods that are compiled already.
+    """
 
     budget: float
     forward: float
     both: float
+    after: float
+    level: int
     seconds: Mapping[str, float]
+    timed: tuple[str, ...]
+    settings: Options
+    thinned: str
     key: str
+    compiled: frozenset[str] = frozenset()
 
     @property
     def taken(self) -> list[str]:
@@ -49,31 +79,75 @@ class Choice:
 
     def sentence(self) -> str:
         """What was taken and what was not, and why."""
-        taken, total = self.taken, sum(self.seconds[name] for name in self.taken)
+        taken = self.taken
+        total = sum(self.seconds[name] for name in taken)
         said = (
             f"a budget of {self.budget:g} s an image takes the {len(taken)} cheapest methods, foretold to take"
-            f" {total:.2g} s together, at {1000 * self.forward:.1f} ms a forward and"
-            f" {1000 * max(self.both - self.forward, 0):.1f} ms a backward pass of this machine"
+            f" {total:.2g} s together with their boxes and measures ({1000 * self.after:.0f} ms a method), at"
+            f" {1000 * self.forward:.1f} ms a forward and {1000 * max(self.both - self.forward, 0):.1f} ms a backward"
+            " pass of this machine"
         )
+        if self.thinned:
+            said += f"; for more of the menu to fit, the methods have {self.thinned}"
         if not self.left_out:
             return f"{said}; none is left out"
         rest = ", ".join(f"{name} ({own:.2g} s)" for name, own in self.left_out.items())
         return f"{said}; left out, for they would exceed it: {rest}"
 
-    def save(self, folder: Path) -> None:
-        """So that a run that was killed goes on with the same methods."""
-        write_json(folder / FILE, {"key": self.key, "forward": self.forward, "both": self.both})
+    def record(self) -> dict[str, Any]:
+        """As the results hold it, and what a run that was killed goes on with."""
+        kept = ("budget", "forward", "both", "after", "level", "thinned", "seconds", "timed", "key")
+        return {name: getattr(self, name) for name in kept}
 
 
-def choose(net: Network, settings: Options, budget: float, folder: Path | None = None) -> Choice:
-    """The methods that suit the network, by what one image is foretold to take, with what `folder` has of an earlier
-    run's measured seconds. Raises InputError where not even the cheapest method fits."""
-    key = content_hash(net.digest, net.preprocess.record(), settings, budget, list(METHODS))
-    forward, both = remembered(folder, key) or measured(net)
-    found = Choice(budget, forward, both, predicted(net, settings, forward, both), key)
+def choose(samples: Samples, options: CompareOptions, folder: Path | None = None) -> Choice:
+    """The methods that suit the samples' network, by what one image is foretold to take, or what an earlier run in
+    `folder` has found. With `options.thin`, at the first of the settings of `thinner` at which all of them fit. Raises
+    InputError where not even the cheapest method fits."""
+    net, budget = samples.net, options.budget
+    assert budget is not None  # the caller's
+    key = content_hash(
+        net.digest, net.preprocess.record(), options.settings, budget, options.thin, options.fit, options.routes,
+        options.quality, options.measures, samples.digest, samples.folds, list(METHODS),
+    )  # fmt: skip
+    ways = list(thinner(options.settings, net.preprocess.size)) if options.thin else [options.settings]
+    if (found := remembered(folder, key, budget, ways)) is None:
+        forward, both = measured(net)
+        after = after_maps(samples, options)
+        found = _found(samples, ways, Choice(budget, forward, both, after, 0, {}, (), ways[0], "", key))
     if not found.taken:
-        raise InputError(f"budget of {budget:g} s an image is less than the cheapest method takes; give more")
+        least = next(iter(found.seconds.values()))
+        raise InputError(
+            f"budget of {budget:g} s an image is less than the cheapest method takes, {least:.2g} s with its boxes and"
+            " measures; give more"
+        )
     return found
+
+
+def _found(samples: Samples, ways: Sequence[Options], start: Choice) -> Choice:
+    """The first way at which all methods fit, or the last."""
+    found, last = start, len(ways) - 1
+    for level, settings in enumerate(ways):
+        rough = {
+            name: own + start.after for name, own in predicted(samples.net, settings, start.forward, start.both).items()
+        }
+        if level < last and sum(rough.values()) > SLACK * start.budget:
+            continue
+        able = _within(rough, SLACK * start.budget)
+        seconds = rough | {name: own + start.after for name, own in timed(samples, able, settings).items()}
+        found = replace(
+            start, level=level, seconds=dict(sorted(seconds.items(), key=lambda item: item[1])), timed=tuple(able),
+            settings=settings, thinned=changed(ways[0], settings), compiled=frozenset(able),
+        )  # fmt: skip
+        if not found.left_out:
+            break
+    return found
+
+
+def _within(seconds: Mapping[str, float], budget: float) -> list[str]:
+    """The cheapest that together stay within it, the first in any case."""
+    totals = np.cumsum(list(seconds.values()))
+    return list(seconds)[: max(1, int((totals <= budget).sum()))]
 
 
 def predicted(net: Network, settings: Options, forward: float, both: float) -> dict[str, float]:
@@ -89,33 +163,87 @@ def predicted(net: Network, settings: Options, forward: float, both: float) -> d
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
+def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str, float]:
+    """Seconds an image of these methods' maps on a few of the photos, compilation not counted."""
+    net = samples.net
+    settings = for_shards(settings, samples)
+    made = {name: task_of(METHODS[name], net, settings) for name in names}
+    warmed(made, samples)
+    return {
+        name: _quickest(partial(made[name].run, net, x, np.zeros(len(x), int))) / len(x)
+        for name, x in trials(made, samples).items()
+    }
+
+
+def after_maps(samples: Samples, options: CompareOptions) -> float:
+    """Seconds an image of what follows one method's maps: its boxes by every route, and the measures. With maps of
+    noise, of as many methods at once as are fitted at once."""
+    count = min(4, os.cpu_count() or 1)
+    folder = Path(mkdtemp(prefix="salbox-budget-"))
+    targets = np.zeros(len(samples), int)
+
+    def boxes(name: str) -> None:
+        localize((name,), made, samples, options.fit, options.routes)
+
+    def everything(names: Sequence[str]) -> None:
+        if samples.true:
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(boxes, names))
+        quality(samples, {name: made[name] for name in names}, targets, options)
+
+    try:
+        made = {f"noise {k}": noise(samples, folder, f"noise {k}", k) for k in range(count)}
+        everything(list(made)[:1])  # compiles
+        start = perf_counter()
+        everything(list(made))
+        return (perf_counter() - start) / count / len(np.unique(samples.images))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def measured(net: Network) -> tuple[float, float]:
     """Seconds an image of a forward pass, and of both; compilation not counted."""
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, *net.preprocess.size, net.architecture.channels))
     x = net.preprocess.normalise(pixels.astype(np.float32)).astype(np.float32)
     target = np.zeros(len(x), np.int32)
 
-    def seconds(run) -> float:  # type: ignore[no-untyped-def]
+    def seconds(run: Callable[[], object]) -> float:
         run()
-        spent = []
-        for _ in range(TRIES):
-            start = perf_counter()
-            run()
-            spent.append(perf_counter() - start)
-        return min(spent) / len(x)
+        return _quickest(run) / len(x)
 
     return seconds(lambda: logits(net, x)), seconds(lambda: gradient_maps(net, x, target=target))
 
 
-def remembered(folder: Path | None, key: str) -> tuple[float, float] | None:
-    """The seconds of both passes that a run by the same `key` has left in `folder`; None where there are none."""
+def _quickest(run: Callable[[], object]) -> float:
+    """The least time of a few tries; of something long, that of one."""
+    spent: list[float] = []
+    while len(spent) < TRIES and sum(spent) < LONG:
+        start = perf_counter()
+        run()
+        spent.append(perf_counter() - start)
+    return min(spent)
+
+
+def remembered(folder: Path | None, key: str, budget: float, ways: Sequence[Options]) -> Choice | None:
+    """What a run by the same `key` has left in `folder`; None where there is nothing, or nothing that can be read."""
     if folder is None:
         return None
     try:
         found = read_json(folder / FILE)
         if found["key"] != key:
             return None
-        forward, both = float(found["forward"]), float(found["both"])
-    except (OSError, ValueError, LookupError, TypeError, InputError):
+        level, settings = int(found["level"]), ways[int(found["level"])]
+        forward, both, after = (float(found[name]) for name in ("forward", "both", "after"))
+        seconds = {name: float(own) for name, own in found["seconds"].items() if name in METHODS}
+        timed = tuple(name for name in found["timed"] if name in seconds)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):
         return None
-    return (forward, both) if 0 < forward < np.inf and 0 < both < np.inf else None
+    if not seconds or not all(0 <= own < np.inf for own in (forward, both, after, *seconds.values())):
+        return None
+    seconds = dict(sorted(seconds.items(), key=lambda item: item[1]))
+    return Choice(budget, forward, both, after, level, seconds, timed, settings, changed(ways[0], settings), key)
+
+
+def save(choice: Choice, folder: Path) -> None:
+    """So that a run that was killed goes on with the same methods."""
+    write_json(folder / FILE, choice.record())

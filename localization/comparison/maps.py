@@ -1,6 +1,8 @@
 """The maps of a comparison: made shard by shard so that a kill costs little, or taken over from another tool."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,8 @@ from localization.channels import READERS, Reader, read_channels
 from localization.comparison.samples import Samples
 from localization.datasets.names import inside
 from localization.external import ExternalMaps, moved, write_placement
+from saliency._batches import default_batch, first_few
+from saliency._cores import cores
 from saliency._files import atomic_write, write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_back
@@ -31,12 +35,14 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 @dataclass(frozen=True)
 class Task:
     """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
-    `base` is the name in the menu, `cost()` that of one image. `gradient` is the score whose gradient the maps are, and
-    how its channels are reduced, where they are just that."""
+    `base` is the name in the menu, `cost()` that of one image; `by_image`: images are done one after another, so that
+    their number changes nothing of what is compiled. `gradient` is the score whose gradient the maps are, and how its
+    channels are reduced, where they are just that."""
 
     base: str
     run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     cost: Callable[[], Cost]
+    by_image: bool = False
     gradient: tuple[str, Aggregate] | None = None
 
 
@@ -116,8 +122,8 @@ def task_of(method: Method, net: Network, settings: Options) -> Task:
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 
-    gradient = method.gradient(settings) if method.gradient else None
-    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings), gradient)
+    cost, gradient = partial(method.cost, net, net.preprocess.size, settings), method.gradient
+    return Task(method.name, run, cost, method.by_image, gradient(settings) if gradient else None)
 
 
 def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
@@ -143,6 +149,33 @@ def _suits(method: Method, net: Network) -> bool:
     except InputError:
         return False
     return True
+
+
+def for_shards(settings: Options, samples: Samples) -> Options:
+    """The same way to compute for every shard, the last and smaller one too."""
+    return settings if settings.expected else replace(settings, expected=min(SHARD, len(samples)))
+
+
+def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.ndarray, "n H W 3"]]:
+    """For each task as few images as compile all that it needs and keep this machine as busy as more would."""
+    architecture = samples.net.architecture
+    batch = default_batch(architecture, (SHARD, *samples.net.preprocess.size), architecture.last)
+    few = first_few(min(SHARD, len(samples)), batch)
+    counts = {name: min(cores() if task.by_image else few, len(samples)) for name, task in wanted.items()}
+    x = samples.input(range(max(counts.values(), default=0)))
+    return {name: x[:count] for name, count in counts.items()}
+
+
+def warmed(wanted: Mapping[str, Task], samples: Samples) -> None:
+    """Compile what these tasks need, several at a time."""
+    x = trials(wanted, samples) if wanted else {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def run(names: Sequence[str]) -> None:
+            some = x[names[0]]
+            run_of_one_pass([wanted[name] for name in names], samples.net, some, np.zeros(len(some), int))
+
+        list(pool.map(run, of_one_pass(wanted)))
 
 
 def make(
@@ -208,6 +241,15 @@ def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     peak = max(float(one["peak"]) for one in told)
     entry = samples.net.preprocess
     return Made(paths, entry, task.base, task.cost(), 1000 * seconds / count, peak / 2**20 if peak else None)
+
+
+def noise(samples: Samples, folder: Path, name: str, seed: int) -> Made:
+    """Maps of noise in the place of a method's."""
+    rng, paths = np.random.default_rng(seed), [_path(folder, name, indices) for indices in shards(len(samples))]
+    for path, indices in zip(paths, shards(len(samples))):
+        maps = rng.random((len(indices), *samples.net.preprocess.size), np.float32)
+        write_arrays(path, {"maps": maps})
+    return Made(paths, samples.net.preprocess)
 
 
 def complete(folder: Path, name: str, n: int) -> bool:

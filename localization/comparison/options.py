@@ -50,7 +50,11 @@ class CompareOptions:
     """Which of these: names of `saliency.faithfulness.MEASURES`, or all; those that make maps again, impute pixels or
     hide squares take long."""
     budget: float | None = None
-    """Seconds an image for the methods of "all": the cheapest are taken, as many as fit (default: all)."""
+    """Seconds an image for the methods of "all", their boxes and measures with them: the cheapest are taken, as many as
+    are foretold to fit (default: all)."""
+    thin: bool = False
+    """Where the budget does not hold the whole menu: ever fewer samples, steps, masks and so on for all methods alike,
+    before any is left out; the page says how many."""
     repeats: int = 1
     """So many seeds of each method with chance in it, to tell what of a figure is noise."""
     settings: MethodOptions = field(default_factory=lambda: MethodOptions(samples=5, steps=10, masks=48, iterations=40))
@@ -77,6 +81,9 @@ class CompareOptions:
         whole("repeats", self.repeats, least=1)
         if self.budget is not None:
             number("budget", self.budget, above=0)
+        kind_of("thin", self.thin, bool, "whether methods are thinned")
+        if self.thin and self.budget is None:
+            raise InputError("thin takes less of each method where a budget does not hold the menu: give a budget")
         kind_of("settings", self.settings, MethodOptions, "the methods' options")
         kind_of("keep_maps", self.keep_maps, bool, "whether maps are kept")
         kind_of("keep_bundles", self.keep_bundles, bool, "whether what is learned is kept")

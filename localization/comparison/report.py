@@ -187,6 +187,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Figure], images: Seq
         *(_box_sections(results, pictures) if "rows" in results else _plain_sections(results)),
         Section("How the photos entered", f"{results['entry']}{_hidden(results)}"),
         Section("What was left out", "\n".join(results["notes"]) or "Nothing was left out or put right."),
+        *_budget_sections(results),
         *_seed_sections(results),
         *_gallery_sections(pictures, results["config"]["fit"] == "coverage" and _has(results, LINEAR)),
         *_quality_sections(results["quality"], pictures),
@@ -348,6 +349,30 @@ def _best_of_families(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, An
     for row in best_of_each(rows):
         found.setdefault(METHODS[row["base"]].family if row["base"] in METHODS else row["method"], row)
     return list(found.values())
+
+
+def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """What was foretold of each method's time, beside what it took."""
+    if not (budget := results.get("budget")):
+        return
+    after, took = budget["after"], budget["took"]
+    rows = []
+    for row in results["methods"]:
+        if row["method"] in budget["seconds"]:
+            foretold = 1000 * (budget["seconds"][row["method"]] - after)
+            share = row["ms_per_image"] / foretold if foretold else None
+            how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
+            rows.append((row["method"], how, foretold, row["ms_per_image"], share))
+    share = took / after if after else None
+    rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
+    columns = ("method", "forecast", "foretold", "taken", "taken / foretold")
+    yield Section(
+        "Forecast and time",
+        "Milliseconds an image: what the budget went by before any map was made, and what it took then; compilation is"
+        " in neither.",
+        tables=[Table(columns, rows, decimals=(None, None, 1, 1, 2))],
+        folded=len(rows) > LONG,
+    )
 
 
 def _seed_sections(results: Mapping[str, Any]) -> Iterator[Section]:

@@ -31,21 +31,20 @@ from localization.comparison.boxes import (
     paired,
     rows,
 )
-from localization.comparison.budget import Choice, choose
+from localization.comparison.budget import Choice, choose, save
 from localization.comparison.maps import (
-    SHARD,
     Made,
     Progress,
     Task,
     complete,
     external,
+    for_shards,
     keep,
     make,
-    of_one_pass,
     readings,
-    run_of_one_pass,
     shards,
     tasks,
+    warmed,
 )
 from localization.comparison.options import DEFAULT_MEASURES, DEFAULT_METHODS, CompareOptions
 from localization.comparison.quality import REGIONS, quality
@@ -58,12 +57,12 @@ from localization.datasets.dataset import Dataset
 from localization.external import ExternalMaps, external_maps
 from localization.regression import CoverageMap, bundle_hash
 from localization.routes import HEURISTIC, LINEAR
-from saliency._batches import default_batch
 from saliency._checks import function, kind_of, one_of
 from saliency._files import atomic_write, check_writable, exclusive_lock
+from saliency._names import unknown
 from saliency.errors import InputError
 from saliency.methods import METHODS
-from saliency.models.classes import ClassList, near_names, read_classes
+from saliency.models.classes import ClassList, read_classes
 from saliency.models.network import Network
 from saliency.report import content_hash, plain, record
 from saliency.report.entry import entry_words
@@ -143,20 +142,24 @@ def compare(
         strict=options.strict,
         seed=options.settings.seed,
     )
-    choice = None
-    if options.budget is not None:
-        if "all" not in methods:
-            raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
-        choice = choose(net, options.settings, options.budget, folder)
-        methods = [*choice.taken, *(name for name in methods if name != "all")]
-    wanted = tasks(net, methods, options.settings, options.occlusion_strides)
+    if options.budget is not None and "all" not in methods:
+        raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
+    choice, settings = None, for_shards(options.settings, samples)
+    wanted = tasks(net, methods, settings, options.occlusion_strides)
     readers = [name for name in dict.fromkeys(methods) if name in READERS]
     _check_names([*wanted, *readers], their_maps, their_boxes)
     _check_readers(readers, [*wanted, *their_maps], options)
     elsewhere = _bundles(bundles, [*wanted, *their_maps])
     _check_kept(samples, options, their_maps)
+    if options.budget is not None:
+        choice = choose(samples, options, folder)
+        methods = [*choice.taken, *(name for name in methods if name != "all")]
+        options = replace(options, settings=choice.settings)
+        settings = for_shards(options.settings, samples)
+        wanted = tasks(net, methods, settings, options.occlusion_strides)
+        elsewhere = _bundles(bundles, [*wanted, *their_maps])  # of what is left out nothing can be carried over
     job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
-    seeds = again(net, wanted, options.settings, options.repeats) if samples.true else {}
+    seeds = again(net, wanted, settings, options.repeats) if samples.true else {}
     job = replace(job, choice=choice, again=seeds)
     tell = progress or (lambda done, total: None)
     if folder is None:
@@ -168,7 +171,7 @@ def compare(
     _warm_up(job, maps_folder)  # finds bad settings before anything is written
     with exclusive_lock(folder):
         if choice:
-            choice.save(folder)
+            save(choice, folder)
         _reusable(maps_folder, job.key)
         found = _compared(job, maps_folder, tell)
         write(found, folder, (lambda: keep(found.made, samples, maps_folder)) if options.keep_maps else _nothing)
@@ -253,10 +256,9 @@ def _check(
     function("progress", progress, "(done, total)")
     if isinstance(methods, str) or not isinstance(methods, Sequence):
         raise InputError(f"methods must be a list of names, not {methods!r}")
-    unknown = [name for name in methods if name not in METHODS and name not in READERS and name != "all"]
-    if unknown:
-        near = near_names(str(unknown[0]).replace("_", "-"), [*METHODS, *READERS])
-        raise InputError(f"unknown method {unknown[0]!r}{near}; choose from all, {', '.join((*METHODS, *READERS))}")
+    for name in methods:
+        if name not in METHODS and name not in READERS and name != "all":
+            raise InputError(unknown("method", name, (*METHODS, *READERS), "all"))
 
 
 def _path(name: str, value: object) -> Path:
@@ -330,14 +332,11 @@ def _check_kept(samples: Samples, options: CompareOptions, their_maps: Mapping[s
 
 def _warm_up(job: _Job, folder: Path | None = None) -> None:
     """Compile, which is not timed, for the tasks that have maps left to make in `folder`."""
-    preprocess, left = job.net.preprocess, _tasks(job)
+    left = _tasks(job)
     if folder is not None and _of(folder, job.key):
         left = {name: task for name, task in left.items() if not complete(folder, name, len(job.samples))}
-    several = default_batch(job.net.architecture, (SHARD, *preprocess.size), job.net.architecture.last)
-    first = job.samples.input(range(min(several, len(job.samples))))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        passes = [[left[name] for name in names] for names in of_one_pass(left)]
-        list(pool.map(lambda tasks: run_of_one_pass(tasks, job.net, first, np.zeros(len(first), int)), passes))
+    ready = job.choice.compiled if job.choice else ()
+    warmed({name: task for name, task in left.items() if name not in ready}, job.samples)
 
 
 def _tasks(job: _Job) -> dict[str, Task]:
@@ -375,7 +374,10 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
     read = {name: one for name, one in everything.items() if name not in job.wanted and name not in seeds}
     made = {name: one for name, one in everything.items() if name in job.wanted}
     made |= {name: external(name, theirs, samples, folder) for name, theirs in job.maps.items()}
+    begun = time.perf_counter()
     fits = _fits(job, made, read) if samples.true else {}
+    looked = quality(samples, made, targets, options) if made else None
+    took = (time.perf_counter() - begun) / max(1, len(made)) / len(np.unique(samples.images))  # as `after` foretells
     costs = {name: one.record(name) for name, one in made.items()}
     for name in job.readers if samples.true else ():
         own = read[_read_by(name)].record(name) | {"base": name}
@@ -403,8 +405,8 @@ def _compared(job: _Job, folder: Path, progress: Progress) -> Comparison:
         "left_out": samples.left_out,
         "entry": entry_words(net.preprocess, [samples.sizes[i] for i in samples.test]),
         "methods": list(costs.values()),
-        "quality": quality(samples, made, targets, options) if made else None,
-        "budget": plain(job.choice) if job.choice else None,
+        "quality": looked,
+        "budget": job.choice.record() | {"took": took} if job.choice else None,
     }
     if known[samples.test].any() and outputs.shape[1] > 1:  # of one output no label could be wrong
         results["accuracy"] = float((predicted == samples.targets)[samples.test].mean())

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from localization.store import Precision
 from saliency._checks import kind_of, one_of, whole
+from saliency._names import unknown
 from saliency.errors import InputError
 from saliency.options.methods import Options
 
@@ -32,7 +33,7 @@ class MapOptions:
         from saliency.methods import METHODS
 
         if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
+            raise InputError(unknown("method", self.method, METHODS))
         one_of("target", self.target, get_args(Target))
         one_of("precision", self.precision, get_args(Precision))
         kind_of("settings", self.settings, Options, "the options of the methods")

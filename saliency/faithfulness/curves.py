@@ -19,6 +19,8 @@ from saliency.models.preprocessing import Preprocessing
 from saliency.occlusion.windows import Fill, fill_images
 from saliency.scores import Target, last_layer
 
+STEPS = 32  # of a curve, where none are stated
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -44,13 +46,14 @@ def deletion(
     maps: MapsLike,
     *,
     target: Target = None,
-    steps: int = 32,
+    steps: int = STEPS,
     fill: Fill | np.ndarray = "grey",
     seed: int = 0,
     preprocess: Preprocessing | None = None,
     progress: Progress | None = None,
 ) -> Curves:
-    """The target's probability while pixels give way to `fill`, the map's highest first, in equal steps.
+    """The target's probability while pixels give way to `fill`, the map's highest first, in equal steps,
+    no more than there are pixels (or 32).
 
     `target` is by default the class predicted for the whole image. A black box's scores are taken as they are, and
     `preprocess` says how a fill in pixels enters its images (default: they are pixels 0..255). A map that says nothing
@@ -76,7 +79,7 @@ def insertion(
     maps: MapsLike,
     *,
     target: Target = None,
-    steps: int = 32,
+    steps: int = STEPS,
     fill: Fill | np.ndarray = "blur",
     seed: int = 0,
     preprocess: Preprocessing | None = None,
@@ -107,12 +110,12 @@ def _replacement(
     steps: int,
     progress: Progress | None,
 ) -> Curves:
-    whole("steps", steps, least=1)
+    size = int(np.prod(x.shape[1:3]))
+    whole("steps", steps, least=1, most=max(size, STEPS))  # no pixel is left to change between two more
     maps = paired_maps(x, maps)
     white_box = isinstance(net, Network)
     functions = probes(net, x, "log_probability", target)
     chunk = chunk_of(net, x.shape[1:3])
-    size = np.prod(x.shape[1:3])
     replaced = np.round(np.linspace(0, 1, steps + 1) * size).astype(int)
     ranked = usable(maps)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from saliency._names import Named
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -24,7 +26,7 @@ class Measure:
     caution: str
 
 
-MEASURES = {
+_MEASURES = {
     "insertion": Measure(
         "higher",
         "Area under the class probability while the map's pixels come back into a blurred image, highest first.",
@@ -209,3 +211,4 @@ MEASURES = {
         "Methods that share a fault agree too.",
     ),
 }
+MEASURES = Named("measure", _MEASURES)

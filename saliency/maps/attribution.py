@@ -94,13 +94,14 @@ class IntegratedGradients:
 
     Sundararajan et al. 2017.
 
-    A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points.
+    A map sums to score(x) - score(baseline), up to the error of Gauss-Legendre's rule with `steps` points, at most
+    1000.
     """
 
     steps: int
 
     def __post_init__(self) -> None:
-        whole("steps", self.steps, least=1)
+        whole("steps", self.steps, least=1, most=1000)  # the rule's points are eigenvalues of a matrix so large
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         return self.each_channel(gradient, x, baseline).sum(-1)

@@ -9,15 +9,18 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from saliency._checks import ImagesLike, Pair, function, number, whole
+from saliency._checks import ImagesLike, Pair, function, kind_of, number, whole
 from saliency.maps.black_box import chunk_of, of_each, probes, scored
 from saliency.maps.gradient import Progress
 from saliency.models.black_box import Classifier, classifier_input, entry
 from saliency.models.network import Network
 from saliency.models.preprocessing import Preprocessing
+from saliency.occlusion.execution import Execution
 from saliency.occlusion.maps import counter, scores_under
 from saliency.occlusion.windows import Fill, Windows, fill_images
 from saliency.scores import Score, Target, as_score, last_layer, resolve_targets
+
+DEFAULT = Execution()
 
 
 def rise_maps(
@@ -106,6 +109,7 @@ def finite_difference_maps(
     step: float = 0.02,
     score: str | Score = "logit",
     target: Target = None,
+    execution: Execution = DEFAULT,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n h w"]:
     """What `gradient-max` would see, for a classifier without derivatives: central differences, cell by cell.
@@ -114,8 +118,8 @@ def finite_difference_maps(
     absolute derivative of the channels, per pixel. At `cell=1` it is the gradient map: 2 passes a pixel and channel.
     (Fast Object Localization via Sensitivity Analysis, section 4.)
 
-    `net`, `x`, `score` and `target` are those of `occlusion_maps`, and so are the errors; maps are float32 `[n, h, w]`,
-    a derivative per unit of `x`. `progress` counts images of a black box, positions of a network.
+    `net`, `x`, `score`, `target` and `execution` are those of `occlusion_maps`, and so are the errors; maps are float32
+    `[n, h, w]`, a derivative per unit of `x`. `progress` counts images of a black box, positions of a network.
 
     >>> import numpy as np, saliency
     >>> photos = np.random.default_rng(0).integers(0, 256, (1, 8, 6, 3))
@@ -126,6 +130,7 @@ def finite_difference_maps(
     """
     whole("cell", cell, least=1)
     number("step", step, above=0)
+    kind_of("execution", execution, Execution, "how occlusion is computed")
     function("progress", progress, "(done, total)")
     score = as_score(score)
     x = classifier_input(net, x, last_layer(net, score))
@@ -137,7 +142,7 @@ def finite_difference_maps(
     area = np.bincount(label.ravel())[:, None]
     if isinstance(net, Network):
         side = min(cell, height), min(cell, width)
-        scores = _moved_scores(net, x, by, Windows((height, width), side, side), score, target, progress)
+        scores = _moved_scores(net, x, by, Windows((height, width), side, side), score, target, execution, progress)
     else:
         functions, channels = probes(net, x, target=target), x.shape[-1]
 
@@ -165,6 +170,7 @@ def _moved_scores(
     cells: Windows,
     score: Score,
     target: Target,
+    execution: Execution,
     progress: Progress | None,
 ) -> Float[np.ndarray, "n cells c 2"]:
     """Scores of the images that `_moved` makes: occlusion by a brighter or darker image, where only what a cell
@@ -175,6 +181,6 @@ def _moved_scores(
     for channel, sign in np.ndindex(x.shape[-1], 2):
         fills = x.copy()
         fills[..., channel] += np.where(sign, -by, by)[:, None, None]
-        found, _ = scores_under(net, x, fills, cells, score=score, targets=targets, step=step)
+        found, _ = scores_under(net, x, fills, cells, score=score, targets=targets, execution=execution, step=step)
         scores[..., channel, sign] = np.reshape(found, (len(x), -1)) if found else 0
     return scores

@@ -1,5 +1,6 @@
 """XRAI: integrated gradients, given to regions of the image instead of pixels (Kapishnikov et al. 2019)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from saliency._checks import ImagesLike, function, kind_of, whole
+from saliency._cores import cores
 from saliency.maps.attribution import Gradient, IntegratedGradients, attribution_maps
 from saliency.maps.gradient import Progress
 from saliency.maps.segments import felzenszwalb, require_skimage
@@ -61,7 +63,8 @@ def xrai(
     ends = net.preprocess.normalise(np.array([[0.0] * channels, [255.0] * channels]))
     recipe = FromEnds(steps, tuple(tuple(map(float, end)) for end in ends))
     attributions = attribution_maps(net, x, recipe, score=score, target=target, progress=progress)
-    maps = [gains(values, regions(image)) for values, image in zip(attributions, x)]
+    with ThreadPoolExecutor(cores()) as pool:  # NumPy, SciPy and scikit-image let go of Python's lock for much of it
+        maps = list(pool.map(lambda pair: gains(pair[0], regions(pair[1])), zip(attributions, x)))
     return np.stack(maps).astype(np.float32) if maps else attributions
 
 

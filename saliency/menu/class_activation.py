@@ -38,6 +38,12 @@ def _channel_cost(net: Network, size: Pair, o: Options) -> Cost:
     return Cost(1 + spatial_shape(net, layer, (1, *size))[-1], 0)
 
 
+def _score_cam_cost(net: Network, size: Pair, o: Options) -> Cost:
+    """Of all channels that are asked for; those of an image that do not vary share a pass."""
+    plain = _channel_cost(net, size, o)
+    return plain if o.channels is None else Cost(min(plain.forwards, 1 + o.channels), 0)
+
+
 def _ablation_cost(net: Network, size: Pair, o: Options) -> Cost:
     """Only what comes after the layer is computed anew for each channel, and nothing where that is affine."""
     plain = _channel_cost(net, size, o)
@@ -159,10 +165,13 @@ METHODS = (
         "magnitude",
         "Wang et al. 2020",
         "A layer's channels, weighted by the class logit of the image seen through each, and rectified:\n"
-        "one forward pass a channel, no derivative.",
-        lambda net, x, target, o, progress: score_cam(net, x, layer=o.layer, target=target, progress=progress),
-        _channel_cost,
+        "one forward pass a channel, of all or of those that vary most; no derivative.",
+        lambda net, x, target, o, progress: score_cam(
+            net, x, layer=o.layer, channels=o.channels, target=target, progress=progress
+        ),
+        _score_cam_cost,
         layered=True,
+        by_image=True,
     ),
     Entry(
         "ablation-cam",
@@ -174,6 +183,7 @@ METHODS = (
         lambda net, x, target, o, progress: ablation_cam(net, x, layer=o.layer, target=target, progress=progress),
         _ablation_cost,
         layered=True,
+        by_image=True,
     ),
     Entry(
         "guided-grad-cam",

@@ -34,6 +34,7 @@ class Entry:
     black_box: bool = False
     random: bool = False
     layered: bool = False
+    by_image: bool = False
 
 
 def passes(forwards: int, backwards: int) -> Count:

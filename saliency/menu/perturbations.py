@@ -17,7 +17,8 @@ from saliency.menu.entry import PAPER, Count, Entry, Run
 from saliency.method import Cost
 from saliency.models.black_box import Classifier
 from saliency.models.network import Network
-from saliency.occlusion import Execution, occlusion_maps, passes_saved
+from saliency.occlusion import occlusion_maps, passes_saved
+from saliency.occlusion.windows import Windows
 from saliency.options.methods import Options
 from saliency.scores import Target
 
@@ -30,7 +31,7 @@ def _occlusion(score: Callable[[Options], str]) -> Run:
             x,
             windows,
             fill=o.fill,
-            execution=Execution(o.engine, steady=True),  # a killed run goes on in the same bits
+            execution=o.execution,
             score=score(o),
             target=target,
             seed=o.seed,
@@ -79,7 +80,7 @@ def _channel_occlusion(
 ) -> np.ndarray:
     return channel_occlusion(
         net, x, o.windows(x.shape[1:3]), fill=o.fill, score=o.score, target=target, preprocess=o.preprocess,
-        seed=o.seed, execution=Execution(o.engine, steady=True), progress=progress,
+        seed=o.seed, execution=o.execution, progress=progress,
     ).sum(-1)  # fmt: skip
 
 
@@ -96,7 +97,11 @@ def _sobol_cost(net: Classifier, size: Pair, o: Options) -> Cost:
 
 def _finite_difference_cost(net: Classifier, size: Pair, o: Options) -> Cost:
     side = o.square(size)
-    return Cost(6 * -(-size[0] // side) * -(-size[1] // side), 0)
+    channels = len(net.preprocess.mean) if isinstance(net, Network) else 3
+    cell = min(side, size[0]), min(side, size[1])
+    cells = Windows(size, cell, cell)
+    saved = passes_saved(net, cells, score=o.score, engine=o.engine) if isinstance(net, Network) else 0.0
+    return Cost(2 * channels * len(cells.positions), 0, 2 * channels * saved)
 
 
 METHODS = (
@@ -151,7 +156,14 @@ METHODS = (
         "The gradient of a black box: a square's brightness goes a little up and a little down:\n"
         "two forward passes a square and channel, the largest absolute derivative.",
         lambda net, x, target, o, progress: finite_difference_maps(
-            net, x, cell=o.square(x.shape[1:3]), step=o.step, score=o.score, target=target, progress=progress
+            net,
+            x,
+            cell=o.square(x.shape[1:3]),
+            step=o.step,
+            score=o.score,
+            target=target,
+            execution=o.execution,
+            progress=progress,
         ),
         _finite_difference_cost,
         black_box=True,
@@ -167,7 +179,7 @@ METHODS = (
             segment_occlusion(
                 net,
                 x,
-                execution=Execution(o.engine, steady=True),
+                execution=o.execution,
                 progress=progress,
                 **_by_segments(target, o),
             ).maps

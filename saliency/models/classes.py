@@ -10,7 +10,6 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +131,6 @@ def match_labels(labels: Sequence[str], classes: ClassList | Sequence[str]) -> M
 def label_key(label: str) -> str:
     """What two spellings of one name share: "Indigo_Bunting" and "indigo bunting" are one key."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", label).casefold()).strip()
-
-
-def near_names(name: str, names: Sequence[str]) -> str:
-    """The end of a sentence that refuses a name: those of the classes that look like it, "" where none does."""
-    near = get_close_matches(name.casefold(), [own.casefold() for own in names], 3)
-    found = [own for own in names if own.casefold() in near][:3]
-    return f"; near it are {', '.join(found)}" if found else ""
 
 
 def _class_list(source: object, entries: Sequence[tuple[str, str]], empty: bool = False) -> ClassList:

@@ -154,6 +154,11 @@ class Preprocessing:
 
     def normalise(self, pixels: Pixels) -> Pixels:
         """Pixels 0..255 RGB `[..., 3]` to the network's space; anything stated in pixels (a fill) goes this way too."""
+        if isinstance(pixels, np.ndarray) and pixels.ndim > 3 and len(pixels):  # an image at a time stays in the cache
+            normalised = np.empty(pixels.shape, np.float32)
+            for one, image in zip(normalised, pixels):
+                one[:] = self.normalise(image)
+            return normalised
         pixels = pixels.astype(np.float32)
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
@@ -167,8 +172,11 @@ class Preprocessing:
         return x[..., ::-1] if self.order == "bgr" else x
 
     def _channel_values(self, x: Pixels) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of each channel, with as many axes as `x`."""
-        mean, std = (np.asarray(one, np.float32).reshape(*[1] * (x.ndim - 1), -1) for one in (self.mean, self.std))
+        """Mean and deviation of each channel, with as many axes as `x`; of NumPy's arrays for a whole line, for it goes
+        through what is broadcast along the last axis three numbers at a time."""
+        width = x.shape[-2] if isinstance(x, np.ndarray) and x.ndim > 1 else 1
+        times = [*[1] * (x.ndim - 2), width, 1][-x.ndim :]
+        mean, std = (np.tile(np.asarray(one, np.float32), times) for one in (self.mean, self.std))
         return mean, std
 
     def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def dense_scores_and_base(
         chunk,
         counted,
     )
-    return scores[:count], scores[count]
+    return scores[:count], float(scores[count])
 
 
 @kept("architecture")

@@ -9,7 +9,7 @@ from saliency._checks import Pair, described, kind_of, number, one_of, pair, who
 from saliency.errors import InputError
 from saliency.maps.segments import Segmentation, check_segmentation, grid
 from saliency.models.preprocessing import Preprocessing
-from saliency.occlusion.execution import Engine
+from saliency.occlusion.execution import Engine, Execution
 from saliency.occlusion.windows import Fill, Windows, check_fill
 
 
@@ -33,6 +33,9 @@ class Options:
     """From window to window (default: three quarters of the patch)."""
     engine: Engine = "auto"
     """How occlusion is computed."""
+    expected: int | None = None
+    """How many images there are in all, where they come in several calls: what the engine "auto" is chosen by (default:
+    as many as one call has)."""
     samples: int = 25
     """Noisy copies of SmoothGrad and VarGrad; orders in which Shapley sampling shows segments."""
     noise: float = 0.15
@@ -48,6 +51,8 @@ class Options:
     """Masks of RISE, LIME, KernelSHAP and HSIC; Sobol indices take about as many."""
     iterations: int = 200
     """Steps in which extremal perturbations are found."""
+    channels: int | None = None
+    """Score-CAM: the channels that vary most from place to place, so many of them (default: all)."""
     cell: int | None = None
     """Finite differences: side of a square, in pixels (default: a sixth of the image's shorter side)."""
     step: float = 0.02
@@ -69,7 +74,8 @@ class Options:
         check_segmentation(self.segmentation)
         for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "iterations": 1, "seed": 0}.items():
             whole(name, getattr(self, name), least)
-        whole("cell", self.cell, least=1, optional=True)
+        for name in ("expected", "channels", "cell"):
+            whole(name, getattr(self, name), least=1, optional=True)
         number("noise", self.noise, least=0)
         number("step", self.step, above=0)
         if self.preprocess is not None:
@@ -79,6 +85,12 @@ class Options:
     def gestalt(self) -> str:
         """The Gestalt score in the words of `scores.as_score`."""
         return f"gestalt:{self.layer}" if self.layer else "gestalt"
+
+    @property
+    def execution(self) -> Execution:
+        """How what the incremental engine can do is computed: in the same last bits at any time, so that a run that was
+        killed goes on as it began."""
+        return Execution(self.engine, images=self.expected, steady=True)
 
     def windows(self, size: Pair) -> Windows:
         """Occlusion's windows on an image of (height, width)."""

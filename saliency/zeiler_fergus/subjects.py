@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from saliency._names import near_names
 from saliency._reading import read_json, read_rows
 from saliency.errors import InputError
-from saliency.models.classes import match_labels, near_names
+from saliency.models.classes import match_labels
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
