@@ -356,7 +356,7 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     if not (budget := results.get("budget")):
         return
     after, took = budget["after"], budget["took"]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for row in results["methods"]:
         if row["method"] in budget["seconds"]:
             foretold = 1000 * (budget["seconds"][row["method"]] - after)
