@@ -29,6 +29,7 @@ READS = 3  # of each weight for a batch: once forwards, once backwards, and to b
 TOUCHED = 4  # times an activation is written or read: made, used, used backwards, and its own gradient
 CALL = 3e-4  # s to start a batch
 HELD = 2**29  # bytes of activations that a backward pass may keep
+ROUNDS = 2  # batches for each core, from which on each has a core to itself
 SIZES = (1, 2, 4, 8, 16)  # no more: what the last batch lacks is computed in vain
 ENOUGH = 1.01  # times the least time: of batches that take no longer the smallest is best
 
@@ -85,6 +86,18 @@ def cpu_batch(architecture: Architecture, height: int, width: int, to: str) -> i
     able = [size for size in SIZES if size == 1 or size * sum(made) <= HELD]
     least = min(map(seconds, able))
     return next(size for size in able if seconds(size) <= ENOUGH * least)
+
+
+def side_by_side(n: int, size: int) -> bool:
+    """Whether batches of `n` images have a core of a CPU each, for there are so many of them that all cores are busy
+    with programs of `one_core`."""
+    return on_cpu() and jax.local_device_count() == 1 and -(-n // size) >= ROUNDS * cores() > ROUNDS
+
+
+def one_core(function: Callable, **options: Any) -> Callable:
+    """`jax.jit` of a program that runs on one core of a CPU: several of them at a time wait less for one another than
+    those do that all share all cores for each of their loops."""
+    return jax.jit(function, compiler_options={"xla_cpu_multi_thread_eigen": False}, **options)
 
 
 def _parameters(layer: Operator, inputs: Sequence[tuple[int, ...]]) -> Iterable[tuple[int, ...]]:

@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from saliency import _batches
-from saliency._batches import cpu_batch, default_batch
+from saliency._batches import cpu_batch, default_batch, side_by_side
+from saliency.maps import gradient
 from saliency.maps.gradient import gradient_maps
 from saliency.models.graph import Architecture, Node
 from saliency.models.operators import Conv, Dense, GlobalAvgPool, Image, Relu
@@ -65,6 +66,22 @@ def test_maps_do_not_depend_on_it(rng):
     plain = gradient_maps(net, x, batch=1)
     for size in (2, 3, 5):
         assert_allclose(gradient_maps(net, x, batch=size), plain, atol=1e-5 * plain.max())
+
+
+def test_many_batches_have_a_core_each(rng, monkeypatch):
+    used, programs = [], {name: getattr(gradient, name) for name in ("input_gradient", "_on_one_core")}
+    for name, program in programs.items():
+        noted = lambda *given, name=name, program=program, **named: used.append(name) or program(*given, **named)  # noqa: E731
+        monkeypatch.setattr(gradient, name, noted)
+    net = random_network(network(4, 5, 11), 0)
+    x = rng.normal(size=(7, 11, 11, 3)).astype(np.float32)
+    found = {}
+    for cores in (1, 2, 4):
+        monkeypatch.setattr(_batches, "cores", lambda cores=cores: cores)
+        found[cores] = gradient_maps(net, x, batch=2)
+    assert used == ["input_gradient"] * 4 + ["_on_one_core"] * 4 + ["input_gradient"] * 4
+    assert_allclose(found[2], found[1], atol=1e-6 * found[1].max())
+    assert not side_by_side(0, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")

@@ -71,6 +71,20 @@ def test_rectangles_are_those_of_a_loop(rng, shape):
         np.testing.assert_allclose(found, [slow.mean_rectangle(mask, sharpness) for mask in masks], atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(4, 11), (9, 6)])
+def test_rectangles_of_masks_at_their_limits_are_those_of_a_loop(rng, shape):
+    """All, nothing, one cell at each corner, a row, and what is cut off at both ends."""
+    corners = np.zeros((4, *shape))
+    for corner, (y, x) in zip(corners, ((0, 0), (0, -1), (-1, 0), (-1, -1))):
+        corner[y, x] = 1
+    row = np.zeros(shape)
+    row[1] = 1
+    cut = np.clip(3 * rng.random((2, *shape)) - 1, 0, 1)
+    masks = np.concatenate([np.ones((1, *shape)), np.zeros((1, *shape)), corners, row[None], cut])
+    found = np.asarray(rectangles.rectangles(jnp.asarray(masks)))
+    np.testing.assert_allclose(found, [slow.mean_rectangle(mask, 40.0) for mask in masks], atol=1e-5)
+
+
 def test_readings_are_what_they_say_and_an_empty_one_falls_back(rng):
     maps = rng.random((2, 5, 7)).astype(np.float32) * np.array([1, 0.15])[:, None, None]
     found = np.asarray(rectangles.soft_boxes(jnp.asarray(maps)))
@@ -156,6 +170,41 @@ def test_moments_add_up_however_photos_come(rng):
     np.testing.assert_allclose(halves[0].merged(halves[1]), whole, rtol=1e-12, atol=1e-9)
 
 
+def test_devices_multiply_as_blas_does(rng, monkeypatch):
+    """More channels than a photo has cells, photos that fill no chunk."""
+    inputs, boxes = layers(rng, 45)
+    boxes, own, folds = shares(boxes), Cells((3, 4), context=(0.2,)), np.arange(45) % 3
+    by_blas = moments_of(inputs, boxes, folds, own).matrix
+    monkeypatch.setattr(cells, "on_cpu", lambda: False)
+    np.testing.assert_allclose(moments_of(inputs, boxes, folds, own).matrix, by_blas, rtol=1e-12, atol=1e-9)
+    monkeypatch.setattr(cells, "ROWS", 7)
+    z = rng.standard_normal((30, 5)).astype(np.float32)
+    np.testing.assert_allclose(cells.squared(z), z.astype(float).T @ z.astype(float), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kept", [(0,), (1,), (2, 0)])
+def test_moments_of_some_arrays_are_among_those_of_all(rng, kept):
+    inputs, boxes = layers(rng, 20)
+    inputs = [*inputs, inputs[0][:, ::2]]
+    boxes, folds, shapes = shares(boxes), np.arange(20) % FOLDS, [one.shape[1:] for one in inputs]
+    every, some = Cells((6, 7), context=(0.1,)), Cells((6, 7), context=(0.1,), layers=kept)
+    numbers = some.numbers(shapes)
+    found = moments_of(inputs, boxes, folds, every).matrix[:, numbers[:, None], numbers]
+    np.testing.assert_allclose(found, moments_of(inputs, boxes, folds, some).matrix, rtol=1e-12, atol=1e-9)
+
+
+def test_arrays_left_out_in_the_search_are_learned_without_as_if_alone(rng):
+    """The search takes moments of some arrays from those of all."""
+    inputs, boxes = layers(rng, 30)
+    inputs.append(rng.random((30, 4, 4, 150)).astype(np.float32))  # says nothing, and is learned by heart
+    own, given = Cells((6, 7), layers=(0, 1)), {"size": SIZE, "lambdas": (1e-6,)}
+    searched = fit_coverage(inputs, boxes, candidates=(Cells((6, 7)), own), **given)
+    assert searched.cells == own
+    alone = fit_coverage(inputs, boxes, candidates=(own,), **given)
+    np.testing.assert_array_equal(searched.solution, alone.solution)
+    np.testing.assert_array_equal(searched.predict(inputs), alone.predict(inputs))
+
+
 @pytest.fixture(scope="module")
 def readings():
     """Boxes [60, 8, 4] about true boxes [60, 4], in shares."""
@@ -166,26 +215,66 @@ def readings():
     return np.clip(np.concatenate([low, high], -1), 0, 1), true
 
 
-def test_the_loss_is_that_of_a_loop_and_its_gradient_that_of_finite_differences(readings, rng):
+def test_the_losses_are_those_of_a_loop_and_their_gradients_those_of_finite_differences(readings, rng):
     boxes, true = readings
     even, odd = correction.fit_correction(boxes, true).parts(boxes)
     start = correction.encoded(boxes[:, 2])
-    weights = 0.05 * rng.normal(size=4 * even.shape[1] + 3)
-    value, gradient = correction.loss(weights, even, odd, start, true, 0.03)
-    moved = correction.decoded(correction.moved(weights, even, odd, start))
-    assert (moved < 0).any()  # beyond the border
-    assert value == pytest.approx(slow.corrected_loss(moved, true) + 0.03 * (weights[:-3] ** 2).sum())
-    for i in range(len(weights)):
-        step = 1e-6 * (np.arange(len(weights)) == i)
-        up, down = (correction.loss(weights + s, even, odd, start, true, 0.03)[0] for s in (step, -step))
-        assert gradient[i] == pytest.approx((up - down) / 2e-6, abs=1e-6)
+    weights = 0.05 * rng.normal(size=(3, 4 * even.shape[1] + 3))
+    penalties, counted = np.array([0.03, 0.3, 0.0]), np.ones((3, len(boxes)))
+    counted[1, ::3] = counted[2, 5] = 0
+    arguments = (even, odd, start, true, penalties, counted)
+    values, gradients = correction.losses(weights, *arguments)
+    for value, own, penalty, counts in zip(values, weights, penalties, counted > 0):
+        moved = correction.decoded(correction.moved(own, even, odd, start))
+        assert (moved < 0).any()  # beyond the border
+        known = slow.corrected_loss(moved[counts], true[counts]) + penalty * (own[:-3] ** 2).sum()
+        assert value == pytest.approx(known)
+    for i in range(weights.shape[1]):
+        step = 1e-6 * (np.arange(weights.shape[1]) == i)
+        up, down = (correction.losses(weights + s, *arguments)[0] for s in (step, -step))
+        np.testing.assert_allclose(gradients[:, i], (up - down) / 2e-6, atol=1e-6)
 
 
-def test_minimised_finds_the_minimum_of_a_quadratic(rng):
-    root = rng.normal(size=(6, 6))
-    matrix, linear = root @ root.T + 0.1 * np.eye(6), rng.normal(size=6)
-    found = correction.minimised(lambda x: (x @ matrix @ x / 2 - linear @ x, matrix @ x - linear), np.zeros(6))
-    np.testing.assert_allclose(found, np.linalg.solve(matrix, linear), atol=1e-4)
+def quadratics(rng, n):
+    """A function of n descents, whose curvatures are unlike, and its minima."""
+    roots = rng.normal(size=(n, 6, 6)) * np.geomspace(1, 30, n)[:, None, None]
+    matrices, linear = roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(6), rng.normal(size=(n, 6))
+
+    def function(at, runs):
+        slopes = np.einsum("rij,rj->ri", matrices[runs], at)
+        return (at * (slopes / 2 - linear[runs])).sum(1), slopes - linear[runs]
+
+    return function, np.linalg.solve(matrices, linear[..., None])[..., 0]
+
+
+def test_minimised_finds_the_minima_of_quadratics(rng):
+    function, minima = quadratics(rng, 3)
+    np.testing.assert_allclose(correction.minimised(function, np.zeros((3, 6))), minima, atol=1e-4)
+
+
+def test_descents_at_once_go_as_each_does_alone(readings, rng):
+    """By a plain L-BFGS of one descent; some end early, some are searched longer than others."""
+    function, minima = quadratics(rng, 4)
+    start = rng.normal(size=(4, 6))
+    start[2] = minima[2]  # there already
+    found = correction.minimised(function, start, steps=12, memory=3)
+    for run in range(4):
+        alone = lambda x, run=run: [one[0] for one in function(x[None], np.array([run]))]  # noqa: E731
+        np.testing.assert_allclose(found[run], slow.minimised(alone, start[run], 12, 3), rtol=1e-6, atol=1e-9)
+    boxes, true = readings
+    even, odd = correction.fit_correction(boxes, true).parts(boxes)
+    data = (even, odd, correction.encoded(boxes[:, 1]), true)
+    penalties, counted = np.array([0.3, 0.003]), np.ones((2, len(boxes)))
+    counted[1, :20] = 0
+    found = correction.minimised(
+        lambda at, runs: correction.losses(at, *data, penalties[runs], counted[runs]), np.zeros((2, 195)), 15
+    )
+    for run in range(2):
+        own = [one[counted[run] > 0] for one in data]
+        one = lambda x, own=own, run=run: [  # noqa: E731
+            y[0] for y in correction.losses(x[None], *own, penalties[[run]], np.ones((1, len(own[0]))))
+        ]
+        np.testing.assert_allclose(found[run], slow.minimised(one, np.zeros(195), 15, 10), atol=1e-6)
 
 
 def test_minimised_goes_as_far_down_as_scipy(readings):
@@ -193,12 +282,14 @@ def test_minimised_goes_as_far_down_as_scipy(readings):
 
     boxes, true = readings
     fit = correction.fit_correction(boxes, true)
-    arguments = (*fit.parts(boxes), correction.encoded(boxes[:, fit.best]), true, 0.03)
-    known = minimize(
-        correction.loss, np.zeros(4 * 48 + 3), arguments, jac=True, method="L-BFGS-B", options={"maxiter": 80}
-    )
-    found = correction.minimised(lambda w: correction.loss(w, *arguments), np.zeros(4 * 48 + 3))
-    assert correction.loss(found, *arguments)[0] < known.fun + 0.01
+    data = (*fit.parts(boxes), correction.encoded(boxes[:, fit.best]), true, np.array([0.03]), np.ones((1, len(true))))
+
+    def alone(weights):
+        return [one[0] for one in correction.losses(weights[None], *data)]
+
+    known = minimize(alone, np.zeros(4 * 48 + 3), jac=True, method="L-BFGS-B", options={"maxiter": 80})
+    found = correction.minimised(lambda at, _: correction.losses(at, *data), np.zeros((1, 4 * 48 + 3)))
+    assert alone(found[0])[0] < known.fun + 0.01
 
 
 def test_a_biased_rectangle_is_corrected_and_a_good_one_left_alone(readings):
@@ -294,7 +385,10 @@ def test_the_same_call_gives_the_same_map(rng):
 def test_a_prediction_does_not_depend_on_its_neighbours(rng):
     maps, boxes = blobs(rng, 40)
     fit = fit_coverage(maps, boxes, candidates=SMALL)
-    np.testing.assert_allclose(fit.predict(maps[3:4])[0], fit.predict(maps)[3], atol=1e-3)
+    everyone = fit.predict(maps)
+    for n in (1, 3, 5, 33):
+        np.testing.assert_allclose(fit.predict(maps[3 : 3 + n]), everyone[3 : 3 + n], atol=1e-3)
+    assert fit.predict(maps[:0]).shape == (0, 4)
 
 
 def test_the_finer_grid_is_chosen_where_boxes_are_small(rng):

@@ -1,5 +1,6 @@
 """The parts of `scripts.benchmark throughput` that are not time: photos, bytes, ratios and the figure."""
 
+import os
 from hashlib import sha256
 
 import numpy as np
@@ -33,6 +34,8 @@ def test_the_roof_counts_weights_once_and_activations_twice():
 def test_an_unknown_network_and_a_machine_without_torch_are_refused(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="unknown network 'nothing'"):
         throughput.main(throughput.Options(networks=("nothing",), out=tmp_path / "a.json"))
+    with pytest.raises(InputError, match="unknown part 'rest'; choose from data_set, in_memory, roof"):
+        throughput.main(throughput.Options(parts=("rest",), out=tmp_path / "a.json"))
     monkeypatch.setattr(throughput, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install"):
         throughput.main(throughput.Options(out=tmp_path / "a.json"))
@@ -40,9 +43,16 @@ def test_an_unknown_network_and_a_machine_without_torch_are_refused(monkeypatch,
 
 def test_the_figure_and_the_lines_take_what_there_is():
     data_set = {
-        "network": "vgg16", "maps": "gradient", "photos": 5, "ms_a_photo": {"ours": 8.0, "torch": 10.0},
-        "ratio": 0.8, "ratio_spread": [0.7, 0.9], "apart": 0.0,
+        "network": "vgg16",
+        "maps": "gradient",
+        "photos": 5,
+        "ms_a_photo": {"ours": 8.0, "torch": 10.0},
+        "ratio": 0.8,
+        "ratio_spread": [0.7, 0.9],
+        "apart": 0.0,
     }  # fmt: skip
+    machine = {"multiplications_a_second, one core": 5e12, "multiplications_a_second, all cores": 8e12}
+    data_set["share"] = throughput._share(data_set, machine)
     in_memory = {
         "network": "vgg16", "batch": {"ours": 4, "torch": 8}, "ratio": 1.1, "ratio_spread": [1.0, 1.2],
         "ratio, one photo": 0.9, "ratio_spread, one photo": [0.8, 1.0],
@@ -51,8 +61,21 @@ def test_the_figure_and_the_lines_take_what_there_is():
     full = {
         "data_set": [data_set], "in_memory": [in_memory],
         "roof": [{"network": "vgg16", "dense": share, "gradient": share}], "left_out": ["roof alexnet"],
+        "machine": machine,
     }  # fmt: skip
+    passes = roof.of_a_pass(ARCHITECTURES["vgg16"]())
+    assert 15.2e9 < passes < 15.8e9  # as is published
+    assert data_set["share"] == pytest.approx({"ours": 2 * passes / 6.4e10, "torch": 2 * passes / 8e10})
     for results in (full, {name: [] for name in full}):
         assert report.png(picture.drawn(results)).startswith(b"\x89PNG")
     said = "\n".join(throughput._lines(full))
     assert "ratio 0.80 [0.70, 0.90]" in said and "one photo 0.90" in said and "roof alexnet" in said
+    assert "5000 billion multiplications a second on one core, 8000 on all" in said
+
+
+@pytest.mark.slow  # two processes that start JAX
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not to be had one by one")
+def test_the_machines_rate_is_of_one_core_and_of_all():
+    core = sorted(os.sched_getaffinity(0))[0]
+    one, every = roof.machine([core], 0.05).values()
+    assert 0 < one < 1e13 and 0.2 < every / one < 5

@@ -22,11 +22,13 @@ from localization.regression.rows import total
 from localization.transforms import areas, gaussian
 from saliency._batches import batches, shard_batch
 from saliency._checks import kind_of, number, whole
+from saliency.devices import on_cpu
 from saliency.errors import InputError
 
 Inputs = tuple[np.ndarray, ...]
 LAMBDAS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
 CHUNK = 32  # photos that a device multiplies at once
+ROWS = 4096  # cells whose numbers are held in float64
 # powers of x and y: even in x, so that a mirrored photo gets the mirrored box
 POLYNOMIALS = ((2, 0), (0, 1), (0, 2), (4, 0), (0, 3), (0, 4), (2, 1), (2, 2))
 BITS = 18
@@ -75,9 +77,17 @@ class Cells:
 
     def count(self, shapes: Sequence[tuple[int, ...]]) -> int:
         """Channels of a cell, for arrays of these shapes, `[h, w]` or `[h, w, c]`."""
-        used = [shapes[i] for i in self.used(len(shapes))]
-        of_maps = sum(2 * len(self.scales) for shape in used if len(shape) == 2)
-        return of_maps + sum(shape[2] * (1 + len(self.context)) for shape in used if len(shape) == 3) + len(POLYNOMIALS)
+        return sum(self._width(shapes[i]) for i in self.used(len(shapes))) + len(POLYNOMIALS)
+
+    def numbers(self, shapes: Sequence[tuple[int, ...]]) -> Int[np.ndarray, " z"]:
+        """Which of the numbers `z` of a cell that shows all arrays (`Moments`) are those of one that shows `layers`."""
+        ends = np.cumsum([1, *map(self._width, shapes)])
+        own = [np.arange(ends[i], ends[i + 1]) for i in self.used(len(shapes))]
+        return np.concatenate([[0], *own, ends[-1] + np.arange(len(POLYNOMIALS) + 1)])
+
+    def _width(self, shape: tuple[int, ...]) -> int:
+        """Channels that an array of `shape` gives."""
+        return 2 * len(self.scales) if len(shape) == 2 else shape[2] * (1 + len(self.context))
 
 
 @partial(jax.jit, static_argnames="cells")
@@ -137,8 +147,9 @@ class Moments:
     """Second moments of each fold's cells, all that the ridge and its cross-validation need, in constant memory.
 
     A cell is `z = (1, channels, covered share)`; `matrix` float64 `[folds, z, z]` holds the sums of `z z'`. Photos are
-    added block by block and multiplied in chunks of one shape on this process's devices: channels in float32, their
-    products in float64. Moments of other photos, of another process too, are added by `merged`.
+    added block by block, their channels computed in chunks of one shape in float32 and multiplied in float64: on this
+    process's devices, or where that is one CPU by BLAS, which is several times as fast there as XLA's product and
+    computes half of what is symmetric. Moments of other photos, of another process too, are added by `merged`.
     """
 
     def __init__(self, cells: Cells, folds: int, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -180,24 +191,45 @@ class Moments:
         features = tuple(np.concatenate(parts) for parts in zip(*(features for features, _ in waiting)))
         targets = np.concatenate([targets for _, targets in waiting])
         end = len(targets) - len(targets) % self._chunk if leave else len(targets)
+        by_blas = on_cpu() and jax.local_device_count() == 1
         for index in batches(end, self._chunk):
             counts = np.arange(index[0], index[0] + len(index)) < end
             chunk = tuple(shard_batch(one, index) for one in features)
+            if by_blas:
+                shown = np.asarray(_numbers(chunk, jnp.asarray(targets[index]), cells=self.cells))[counts]
+                self._matrix[fold] += squared(shown.reshape(-1, shown.shape[-1]))
+                continue
             with jax.enable_x64(True):  # rank-deficient moments must stay so: channels are often more than the cells
-                product = _second_moments(
+                summed = _second_moments(
                     chunk, shard_batch(targets, index), shard_batch(counts, np.arange(len(counts))), cells=self.cells
                 )
-            self._matrix[fold] += np.asarray(product)
+            self._matrix[fold] += np.asarray(summed)
         if end < len(targets):
             self._waiting[fold] = [(tuple(one[end:] for one in features), targets[end:])]
+
+
+def squared(z: Float[np.ndarray, "r z"]) -> Float[np.ndarray, "z z"]:
+    """z'z in float64, some rows at a time."""
+    total = np.zeros((z.shape[1], z.shape[1]))
+    for start in range(0, len(z), ROWS):
+        some = z[start : start + ROWS].astype(np.float64)
+        total += some.T @ some  # NumPy sees that it is symmetric
+    return total
+
+
+@partial(jax.jit, static_argnames="cells")
+def _numbers(
+    features: tuple[Array, ...], targets: Float[Array, "n rows columns"], *, cells: Cells
+) -> Float[Array, "n rows columns z"]:
+    x = channels(features, cells=cells)
+    return jnp.concatenate([jnp.ones_like(x[..., :1]), x, targets[..., None]], -1)
 
 
 @partial(jax.jit, static_argnames="cells")
 def _second_moments(
     features: tuple[Array, ...], targets: Float[Array, "n rows columns"], counts: Array, *, cells: Cells
 ) -> Float[Array, "z z"]:
-    x = channels(features, cells=cells)
-    z = jnp.concatenate([jnp.ones_like(x[..., :1]), x, targets[..., None]], -1) * counts[:, None, None, None]
+    z = _numbers(features, targets, cells=cells) * counts[:, None, None, None]
     z = z.reshape(-1, z.shape[-1]).astype(jnp.float64)
     return z.T @ z
 

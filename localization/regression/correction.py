@@ -5,12 +5,11 @@ Boxes are shares of the photo, `[n, s, 4]`: one for each of s readings of a cove
 mirrored photo moves cx alone, and what does not change moves the rest, so a mirrored photo gets the mirrored box.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from localization.boxes import iou
 
@@ -60,18 +59,23 @@ def fit_correction(boxes: Float[np.ndarray, "n s 4"], true: Float[np.ndarray, "n
     mean = even.mean(0)
     deviation = np.maximum(np.sqrt(((even - mean) ** 2 + odd**2).mean(0)), LEAST_DEVIATION)
     none = Correction(best, mean, deviation, None, np.inf)
-    arrays = *none.parts(boxes), encoded(boxes[:, best]), true
+    even, odd = none.parts(boxes)
+    start = encoded(boxes[:, best])
     figures = {np.inf: _figure(none(boxes), true)}
-    parts = np.array_split(np.random.default_rng(seed).permutation(len(boxes)), FOLDS)
-    for penalty in LAMBDAS if len(boxes) >= 2 * FOLDS else ():
-        left_out = np.empty((len(boxes), 4))
-        for part in parts:
-            rest = np.setdiff1d(np.arange(len(boxes)), part)
-            weights = _fit(*(array[rest] for array in arrays), penalty=penalty)
-            left_out[part] = decoded(moved(weights, *(array[part] for array in arrays[:3])))
-        figures[penalty] = _figure(np.clip(left_out, 0, 1), true)
+    found: dict[float, np.ndarray] = {}
+    if len(boxes) >= 2 * FOLDS:
+        parts = np.array_split(np.random.default_rng(seed).permutation(len(boxes)), FOLDS)
+        counted = np.ones((FOLDS + 1, len(boxes)))  # the last leaves nobody out
+        for one, part in zip(counted, parts):
+            one[part] = 0
+        weights = _fit(even, odd, start, true, np.repeat(LAMBDAS, FOLDS + 1), np.tile(counted, (len(LAMBDAS), 1)))
+        for penalty, own in zip(LAMBDAS, weights.reshape(len(LAMBDAS), FOLDS + 1, -1)):
+            left_out = np.empty((len(boxes), 4))
+            for part, one in zip(parts, own):
+                left_out[part] = decoded(moved(one, even[part], odd[part], start[part]))
+            figures[penalty], found[penalty] = _figure(np.clip(left_out, 0, 1), true), own[-1]
     penalty = max(figures, key=lambda one: figures[one])
-    return none if penalty == np.inf else Correction(best, mean, deviation, _fit(*arrays, penalty=penalty), penalty)
+    return none if penalty == np.inf else Correction(best, mean, deviation, found[penalty], penalty)
 
 
 def _figure(boxes: Float[np.ndarray, "n 4"], true: Float[np.ndarray, "n 4"]) -> float:
@@ -83,7 +87,7 @@ def even_odd(boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"
     """Corners and log sides of all boxes, d = 6 s: the even and the odd half, whose difference is the mirror's."""
     mirrored = np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
     own, flipped = (
-        np.concatenate([b, np.log(np.maximum(b[..., 2:] - b[..., :2], LEAST_SIDE))], -1).reshape(len(b), -1)
+        np.concatenate([b, np.log(np.maximum(b[..., 2:] - b[..., :2], LEAST_SIDE))], -1).reshape(len(b), 6 * b.shape[1])
         for b in (boxes.astype(float), mirrored.astype(float))
     )
     return (own + flipped) / 2, (own - flipped) / 2
@@ -114,101 +118,134 @@ def moved(
     return start + np.concatenate([(odd @ across)[:, None], even @ rest + constant], 1)
 
 
-def loss(
-    weights: Float[np.ndarray, " p"],
+def losses(
+    weights: Float[np.ndarray, "r p"],
     even: Float[np.ndarray, "n d"],
     odd: Float[np.ndarray, "n d"],
     start: Float[np.ndarray, "n 4"],
     true: Float[np.ndarray, "n 4"],
-    penalty: float,
-) -> tuple[float, Float[np.ndarray, " p"]]:
-    """The mean of -(IoU - 0.2 share of the common hull that neither box covers) - 0.5 sigmoid(12 (IoU - 0.5)), plus the
-    penalty times the squared weights without the constants; and its gradient."""
-    codes = moved(weights, even, odd, start)
-    box = decoded(codes)
-    low, high, true_low, true_high = box[:, :2], box[:, 2:], true[:, :2], true[:, 2:]
+    penalties: Float[np.ndarray, " r"],
+    counted: Float[np.ndarray, "r n"],
+) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r p"]]:
+    """For each of r weights the mean, over the boxes that it counts (1 or 0), of -(IoU - 0.2 share of the common hull
+    that neither box covers) - 0.5 sigmoid(12 (IoU - 0.5)), plus its penalty times the squared weights without the
+    constants; and the gradients. All at once, for a few boxes' arrays are too small to be worth a call each."""
+    (r, n), d = counted.shape, even.shape[1]
+    share = counted / counted.sum(1, keepdims=True)
+    rest = weights[:, d : 4 * d].reshape(r, d, 3).transpose(2, 0, 1).reshape(3 * r, d)
+    codes = np.empty((4, r, n))
+    codes[0] = weights[:, :d] @ odd.T
+    codes[1:] = (rest @ even.T).reshape(3, r, n) + weights[:, 4 * d :].T[:, :, None]
+    codes += start.T[:, None]
+    # as `decoded`; x beside y
+    logs = codes[2:]
+    half = np.exp(np.clip(logs, *LOG_SIDES)) / 2
+    centre = codes[:2] + 0.5
+    low, high = np.clip(centre - half, *REACH), np.clip(centre + half, *REACH)
+    true_low, true_high = true.T[:2, None], true.T[2:, None]
     common = np.maximum(np.minimum(high, true_high) - np.maximum(low, true_low), 0)
     around = np.maximum(high, true_high) - np.minimum(low, true_low)
-    inside, hull = common.prod(1), around.prod(1)
-    union = np.maximum((high - low).prod(1) + (true_high - true_low).prod(1) - inside, 1e-6)
+    sides, true_sides = high - low, true_high - true_low
+    inside, hull = common[0] * common[1], around[0] * around[1]
+    union = np.maximum(sides[0] * sides[1] + true_sides[0] * true_sides[1] - inside, 1e-6)
     overlap = inside / union
     hit = 1 / (1 + np.exp(-STEEPNESS * (overlap - 0.5)))
     gain = overlap - HULL * (1 - union / hull) + HITS * hit
-    value = -gain.mean() + penalty * float((weights[: 4 * even.shape[1]] ** 2).sum())
+    values = -(gain * share).sum(1) + penalties * (weights[:, : 4 * d] ** 2).sum(1)
 
     # the chain rule from the gain by the three areas to the corners, to the codes, to the weights
     by_overlap = 1 + HITS * STEEPNESS * hit * (1 - hit)
     by_area = -by_overlap * overlap / union + HULL / hull
     by_inside = by_overlap / union - by_area
     by_hull = -HULL * union / hull**2
-
-    def by_side(factor: np.ndarray, sides: np.ndarray) -> np.ndarray:
-        return factor[:, None] * sides[:, ::-1]  # the product of two sides, by the one, is the other
-
-    own, shared, outer = by_side(by_area, high - low), by_side(by_inside, common), by_side(by_hull, around)
-    meets = common > 0
-    by_low = -own - shared * (meets & (low > true_low)) - outer * (low < true_low)
-    by_high = own + shared * (meets & (high < true_high)) + outer * (high > true_high)
+    # the product of two sides, by the one, is the other
+    own, shared, outer = by_area * sides[::-1], by_inside * common[::-1] * (common > 0), by_hull * around[::-1]
+    by_low = -own - shared * (low > true_low) - outer * (low < true_low)
+    by_high = own + shared * (high < true_high) + outer * (high > true_high)
     by_low *= (low > REACH[0]) & (low < REACH[1])
     by_high *= (high > REACH[0]) & (high < REACH[1])
-    logs = codes[:, 2:]
-    half = np.exp(np.clip(logs, *LOG_SIDES)) / 2 * ((logs > LOG_SIDES[0]) & (logs < LOG_SIDES[1]))
-    by_code = -np.concatenate([by_low + by_high, (by_high - by_low) * half], 1) / len(box)
-    gradient = np.concatenate([odd.T @ by_code[:, 0], (even.T @ by_code[:, 1:]).ravel(), by_code[:, 1:].sum(0)])
-    gradient[: 4 * even.shape[1]] += 2 * penalty * weights[: 4 * even.shape[1]]
-    return value, gradient
+    by_code = np.empty((4, r, n))
+    by_code[:2] = by_low + by_high
+    by_code[2:] = (by_high - by_low) * half * ((logs > LOG_SIDES[0]) & (logs < LOG_SIDES[1]))
+    by_code *= -share
+    by_rest = (by_code[1:].reshape(3 * r, n) @ even).reshape(3, r, d).transpose(1, 2, 0).reshape(r, 3 * d)
+    gradients = np.concatenate([by_code[0] @ odd, by_rest, by_code[1:].sum(2).T], 1)
+    gradients[:, : 4 * d] += 2 * penalties[:, None] * weights[:, : 4 * d]
+    return values, gradients
 
 
 def _fit(
-    even: np.ndarray, odd: np.ndarray, start: np.ndarray, true: np.ndarray, *, penalty: float
-) -> Float[np.ndarray, " p"]:
-    zero = np.zeros(4 * even.shape[1] + 3)
-    return minimised(lambda weights: loss(weights, even, odd, start, true, penalty), zero)
+    even: np.ndarray, odd: np.ndarray, start: np.ndarray, true: np.ndarray, penalties: np.ndarray, counted: np.ndarray
+) -> Float[np.ndarray, "r p"]:
+    zero = np.zeros((len(penalties), 4 * even.shape[1] + 3))
+    return minimised(lambda at, runs: losses(at, even, odd, start, true, penalties[runs], counted[runs]), zero)
 
 
 def minimised(
-    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
-    start: Float[np.ndarray, " p"],
+    function: Callable[[Float[np.ndarray, "k p"], Int[np.ndarray, " k"]], tuple[np.ndarray, np.ndarray]],
+    start: Float[np.ndarray, "r p"],
     steps: int = STEPS,
     memory: int = 10,
-) -> Float[np.ndarray, " p"]:
-    """L-BFGS (Nocedal 1980) with a backtracking line search, for a function that gives its value and gradient.
+) -> Float[np.ndarray, "r p"]:
+    """r descents at once, each as if it were alone: L-BFGS (Nocedal 1980) with a backtracking line search.
+    `function(at, runs)` gives the values and gradients of the descents with the numbers `runs`.
 
-    SciPy's takes milliseconds a step for its own small matrices, twenty times what our loss takes.
+    SciPy's takes one descent at a time, and milliseconds a step for its own small matrices.
     """
-    at, (value, gradient) = start, function(start)
-    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=memory)
+    at, runs = start.copy(), np.arange(len(start))
+    values, gradients = function(at, runs)
+    pairs = np.zeros((2, len(start), memory, start.shape[1]))  # steps and changes of the gradient, the newest last
     for _ in range(steps):
-        direction = -_inverse_hessian(pairs, gradient)
-        slope = direction @ gradient
-        if slope >= -1e-12:
+        directions = -_inverse_hessian(pairs[:, runs], gradients[runs])
+        slopes = _dots(directions, gradients[runs])
+        down = slopes < -1e-12
+        runs, directions, slopes = runs[down], directions[down], slopes[down]
+        if not len(runs):
             break
-        rate = 1.0 if pairs else min(1.0, 1 / np.abs(gradient).sum())
+        without = ~pairs[1, runs, -1].any(1)
+        rates = np.where(without, np.minimum(1, 1 / np.abs(gradients[runs]).sum(1)), 1.0)
+        left = np.arange(len(runs))  # places in `runs` that are still searched
         for _ in range(20):
-            step = rate * direction
-            new_value, new_gradient = function(at + step)
-            if new_value <= value + 1e-4 * rate * slope:
+            own, step = runs[left], rates[left, None] * directions[left]
+            new_values, new_gradients = function(at[own] + step, own)
+            good = new_values <= values[own] + 1e-4 * rates[left] * slopes[left]
+            _move(pairs, own[good], step[good], (new_gradients - gradients[own])[good])
+            at[own[good]] += step[good]
+            values[own[good]], gradients[own[good]] = new_values[good], new_gradients[good]
+            left = left[~good]
+            if not len(left):
                 break
-            rate /= 2
-        else:
-            break
-        change = new_gradient - gradient
-        if step @ change > 1e-10 * np.sqrt((step @ step) * (change @ change)):  # else it bends the wrong way here
-            pairs.append((step, change))
-        at, value, gradient = at + step, new_value, new_gradient
+            rates[left] /= 2
+        runs = np.delete(runs, left)
     return at
 
 
-def _inverse_hessian(pairs: Sequence[tuple[np.ndarray, np.ndarray]], vector: np.ndarray) -> np.ndarray:
-    """The product with the inverse Hessian that these (step, change of gradient) tell of: the two-loop recursion."""
-    shares = []
-    for step, change in reversed(pairs):
-        share = step @ vector / (step @ change)
-        vector = vector - share * change
-        shares.append(share)
-    if pairs:
-        step, change = pairs[-1]
-        vector = vector * (step @ change / (change @ change))
-    for (step, change), share in zip(pairs, reversed(shares)):
-        vector = vector + (share - change @ vector / (step @ change)) * step
-    return vector
+def _move(pairs: np.ndarray, runs: np.ndarray, steps: np.ndarray, changes: np.ndarray) -> None:
+    """The newest pairs of these descents, but where the function bends the wrong way."""
+    bends = _dots(steps, changes) > 1e-10 * np.sqrt(_dots(steps, steps) * _dots(changes, changes))
+    pairs[:, runs[bends], :-1] = pairs[:, runs[bends], 1:]
+    pairs[:, runs[bends], -1] = steps[bends], changes[bends]
+
+
+def _inverse_hessian(
+    pairs: Float[np.ndarray, "2 r m p"], vectors: Float[np.ndarray, "r p"]
+) -> Float[np.ndarray, "r p"]:
+    """The products with the inverse Hessians that these (step, change of gradient) tell of, where they are not 0: the
+    two-loop recursion."""
+    steps, changes = pairs
+    products = np.einsum("rmp,rmp->rm", steps, changes)
+    inverse = np.divide(1, products, out=np.zeros_like(products), where=products > 0)
+    order = [i for i in range(pairs.shape[2]) if inverse[:, i].any()]
+    shares = {}
+    for i in reversed(order):
+        shares[i] = inverse[:, i] * _dots(steps[:, i], vectors)
+        vectors = vectors - shares[i][:, None] * changes[:, i]
+    squares = _dots(changes[:, -1], changes[:, -1])
+    vectors = vectors * np.divide(products[:, -1], squares, out=np.ones_like(squares), where=squares > 0)[:, None]
+    for i in order:
+        vectors = vectors + (shares[i] - inverse[:, i] * _dots(changes[:, i], vectors))[:, None] * steps[:, i]
+    return vectors
+
+
+def _dots(one: Float[np.ndarray, "r p"], other: Float[np.ndarray, "r p"]) -> Float[np.ndarray, " r"]:
+    return np.einsum("rp,rp->r", one, other)

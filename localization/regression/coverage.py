@@ -17,6 +17,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
@@ -26,7 +27,7 @@ from localization.regression.cells import Cells, Inputs, Moments
 from localization.regression.correction import Correction, fit_correction
 from localization.regression.rectangles import SETTINGS, local_overlap, read, separate_rectangles, soft_boxes
 from localization.regression.rows import gathered
-from saliency._batches import batches
+from saliency._batches import map_batches
 from saliency._checks import BoxesLike, kind_of, number, whole
 from saliency._files import write_tensors
 from saliency._reading import as_input_error, read_tensors
@@ -103,10 +104,9 @@ class CoverageMap:
         """Boxes, coverage maps and status of one sweep over the features."""
         inputs = self._checked(features, source or {})
         said = status(inputs)
-        solutions = np.broadcast_to(self.solution, (len(said), len(self.solution)))
-        maps, boxes = _applied(inputs, solutions, self.cells, min(len(said), ridge.CHUNK))
+        maps = _applied(inputs, np.broadcast_to(self.solution, (len(said), len(self.solution))), self.cells)
         said = np.where((said == "ok") & ~(maps > 0).any((1, 2)), "nothing covered", said)
-        shares = self.correction(boxes)
+        shares = self.correction(_read(maps))
         inside = clip(ordered(shares * np.tile(self.size[::-1], 2)), self.size)
         usable = np.isin(said, ("ok", "nothing covered"))[:, None, None]
         return np.where((said == "ok")[:, None], inside, np.nan), np.where(usable, maps, np.nan), said
@@ -285,7 +285,8 @@ def fit_coverage_blocks(
     keys = np.sort(_keys(known.photos, seed))
     chosen, tried, own = _chosen(usable, known, candidates, lambdas, seed, keys[:SEARCHED][-1])
     if own is None or len(keys) > SEARCHED:  # otherwise the choice has looked at every photo already
-        own = _left_out(usable, known, chosen, lambdas, seed, keys[:CORRECTED][-1])
+        cross = ridge.cross_fit(_moments(usable, known, chosen, seed), lambdas)
+        own = _left_out(usable, known, chosen, cross, seed, keys[:CORRECTED][-1])
     cross, boxes, true = own
     correction = fit_correction(boxes, true, seed)
     record = {
@@ -365,6 +366,18 @@ def _survey(usable: Blocks) -> _Known:
     return _Known(photos, len(everyone), shapes, notes)
 
 
+def _sample(usable: Blocks, seed: int, last: int) -> Block:
+    """The photos with a key up to `last`, in one block: then no chunk of theirs is padded but the last."""
+    found = [
+        (tuple(one[own] for one in inputs), boxes[own], photos[own])
+        for inputs, boxes, photos, _ in usable()
+        for own in [_keys(photos, seed) <= last]
+    ]
+    inputs = tuple(np.concatenate(arrays) for arrays in zip(*(inputs for inputs, _, _ in found)))
+    boxes, photos = (np.concatenate([one[i] for one in found]) for i in (1, 2))
+    return inputs, boxes, photos, len(photos)
+
+
 # the cells' ridge by all photos; soft rectangles of left-out coverage maps, and the true boxes, of some photos
 _LeftOut = tuple[ridge.CrossFit, Float[np.ndarray, "m s 4"], Float[np.ndarray, "m 4"]]
 
@@ -381,17 +394,23 @@ def _chosen(
     what the best ones left out, where anything was."""
     if candidates is not None and len(candidates) == 1:
         return candidates[0], {}, None
-    sample = [
-        (tuple(one[own] for one in inputs), boxes[own], photos[own], int(own.sum()))
-        for inputs, boxes, photos, _ in usable()
-        for own in [_keys(photos, seed) <= last]
-    ]
+    sample = [_sample(usable, seed, last)]
+    sums: dict[Cells, np.ndarray] = {}
     left_out: dict[Cells, _LeftOut] = {}
     found: dict[Cells, np.ndarray] = {}
 
+    def moments(cells: Cells) -> np.ndarray:
+        whole = replace(cells, layers=None)
+        if cells != whole and whole in sums:  # those of some arrays are among those of all
+            own = cells.numbers(known.shapes)
+            return sums[whole][:, own[:, None], own]
+        sums[cells] = _moments(lambda: iter(sample), known, cells, seed)
+        return sums[cells]
+
     def overlaps(cells: Cells) -> np.ndarray:
         if cells not in found:
-            left_out[cells] = _, boxes, true = _left_out(lambda: iter(sample), known, cells, lambdas, seed, last)
+            cross = ridge.cross_fit(moments(cells), lambdas)
+            left_out[cells] = _, boxes, true = _left_out(lambda: iter(sample), known, cells, cross, seed, last)
             by_reading = iou(boxes, true[:, None])
             found[cells] = by_reading[:, by_reading.mean(0).argmax()]
         return found[cells]
@@ -405,6 +424,8 @@ def _chosen(
             gain = overlaps(cells) - overlaps(chosen)
             if gain.mean() > gain.std() / np.sqrt(len(gain)):
                 chosen = cells
+            for other in sums.keys() - {chosen, replace(chosen, layers=None)}:
+                del sums[other]
     return chosen, {str(cells): float(own.mean()) for cells, own in found.items()}, left_out.get(chosen)
 
 
@@ -422,45 +443,49 @@ def _steps(shapes: Sequence[tuple[int, ...]]) -> list[Callable[[Cells], Sequence
     return steps
 
 
-def _left_out(
-    usable: Blocks,
-    known: _Known,
-    cells: Cells,
-    lambdas: Sequence[float],
-    seed: int,
-    last: int,
-) -> _LeftOut:
-    """The cells' ridge by all photos; soft rectangles of left-out coverage maps for the photos with a key up to `last`,
-    of all processes, and their true boxes."""
+def _moments(usable: Blocks, known: _Known, cells: Cells, seed: int) -> Float[np.ndarray, "folds z z"]:
     moments = Moments(cells, FOLDS, known.shapes)
     for inputs, boxes, photos, _ in usable():
         moments.add(inputs, boxes, _fold_of(photos, known.photos, seed))
-    cross = ridge.cross_fit(moments.merged(), lambdas)
-    found = []
+    return moments.merged()
+
+
+def _left_out(usable: Blocks, known: _Known, cells: Cells, cross: ridge.CrossFit, seed: int, last: int) -> _LeftOut:
+    """Soft rectangles of left-out coverage maps for the photos with a key up to `last`, of all processes, and their
+    true boxes."""
+    maps, rows = [np.empty((0, *cells.grid), np.float32)], [np.empty((0, 5))]
     for inputs, boxes, photos, _ in usable():
         own = np.flatnonzero(_keys(photos, seed) <= last)
-        if len(own):
-            solutions = cross.left_out[_fold_of(photos[own], known.photos, seed)]
-            _, soft = _applied(tuple(one[own] for one in inputs), solutions, cells)
-            found.append(np.concatenate([photos[own, None], boxes[own], soft.reshape(len(own), 4 * SETTINGS)], 1))
-    rows = gathered(np.concatenate([*found, np.empty((0, 5 + 4 * SETTINGS))]))
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]  # however photos are spread over processes
-    return cross, rows[:, 5:].reshape(-1, SETTINGS, 4), rows[:, 1:5]
+        solutions = cross.left_out[_fold_of(photos[own], known.photos, seed)]
+        maps.append(_applied(tuple(one[own] for one in inputs), solutions, cells))
+        rows.append(np.concatenate([photos[own, None], boxes[own]], 1))
+    soft = _read(np.concatenate(maps))
+    found = gathered(np.concatenate([np.concatenate(rows), soft.reshape(len(soft), -1)], 1))
+    found = found[np.argsort(found[:, 0], kind="stable")]  # however photos are spread over processes
+    return cross, found[:, 5:].reshape(-1, SETTINGS, 4), found[:, 1:5]
 
 
-def _applied(
-    inputs: Inputs, solutions: Float[np.ndarray, "n z"], cells: Cells, chunk: int = ridge.CHUNK
-) -> tuple[Float[np.ndarray, "n rows columns"], Float[np.ndarray, "n s 4"]]:
-    """Coverage maps by each photo's solution, and all readings' soft rectangles, in chunks of one compiled shape."""
-    n = len(solutions)
-    maps, boxes = [np.empty((0, *cells.grid), np.float32)], [np.empty((0, SETTINGS, 4), np.float32)]
-    for index in batches(n, chunk) if n else []:
-        own = ridge.coverage(
-            tuple(jnp.asarray(one[index]) for one in inputs), jnp.asarray(solutions[index], jnp.float32), cells=cells
-        )
-        maps.append(np.asarray(own))
-        boxes.append(np.asarray(soft_boxes(own)))
-    return np.concatenate(maps)[:n], np.concatenate(boxes)[:n]
+def _applied(inputs: Inputs, solutions: Float[np.ndarray, "n z"], cells: Cells) -> Float[np.ndarray, "n rows columns"]:
+    """Coverage maps by each photo's solution."""
+
+    def some(index: np.ndarray) -> Array:
+        chunk = tuple(jnp.asarray(one[index]) for one in inputs)
+        return ridge.coverage(chunk, jnp.asarray(solutions[index], jnp.float32), cells=cells)
+
+    return _in_chunks(some, len(solutions), cells.grid)
+
+
+def _read(maps: Float[np.ndarray, "n rows columns"]) -> Float[np.ndarray, "n s 4"]:
+    """All readings' soft rectangles of coverage maps."""
+    return _in_chunks(lambda index: soft_boxes(jnp.asarray(maps[index])), len(maps), (SETTINGS, 4))
+
+
+def _in_chunks(some: Callable[[np.ndarray], Array], n: int, each: Sequence[int]) -> np.ndarray:
+    """What `some` makes of the photos with these indices, for few shapes that are compiled: whole chunks, or for what
+    is less than one its next size."""
+    size = next(size for size in (1, 4, ridge.CHUNK) if n <= size or size == ridge.CHUNK)
+    padded = np.minimum(np.arange(-(-n // size) * size), n - 1)
+    return map_batches(lambda index: some(padded[index]), len(padded), size, each)[:n]
 
 
 def _keys(photos: Int[np.ndarray, "*n"], seed: int) -> Int[np.ndarray, "*n"]:

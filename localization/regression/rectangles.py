@@ -16,7 +16,7 @@ from localization.boxes import iou
 
 SHARPNESS = 40.0  # how much a rectangle's weight grows with its soft IoU
 LARGEST = 0.04  # share of the cells whose mean is the top of a relative map
-AT_ONCE = 4  # maps; their rectangles fit into a CPU's cache
+AT_ONCE = 2  # maps; their rectangles fit into a CPU's cache
 # clip((map - offset) * gain, 0, 1): of the map itself, and of its positive part over its largest cells
 ABSOLUTE = ((1.0, 0.0), (1.5, 0.1), (1.5, 0.2), (2.5, 0.3))
 RELATIVE = ((1.0, 0.0), (1.0, 0.2), (1.4, 0.3), (2.0, 0.5))
@@ -45,23 +45,29 @@ def soft_boxes(coverage: Float[Array, "n rows columns"]) -> Float[Array, "n s 4"
 
 @partial(jax.jit, static_argnames="sharpness")
 def rectangles(soft: Float[Array, "n rows columns"], sharpness: float = SHARPNESS) -> Float[Array, "n 4"]:
-    """The mean of all rectangles of the grid, weighted by exp(sharpness * soft IoU) with masks of values in 0..1.
+    """The mean of all rectangles of the grid, weighted by exp(sharpness * soft IoU) with masks of values in 0..1;
+    sharpness must be below 80, or float32 has no room for the weights.
 
-    The soft IoU is inside / (area + sum - inside): two matrix products give the mask's sum inside all rectangles.
+    The soft IoU is inside / (area + sum - inside), where inside is the difference of what lies left of two edges. All
+    rectangles of a mask are gone through once, to write their weights, and once more, by a matrix product that sums
+    those: a soft IoU is at most 1, so the largest need not be known to keep weights in range; and as no cell is above
+    1, area + sum - inside is at least 1.
     """
-    rows, columns = (spans(size) for size in soft.shape[1:])
-    in_rows, in_columns = (jnp.asarray(covers(size), jnp.float32) for size in soft.shape[1:])
-    area = jnp.outer(in_rows.sum(1), in_columns.sum(1))
+    height, width = soft.shape[1:]
+    rows, columns = spans(height), spans(width)
+    in_rows, left_of = jnp.asarray(covers(height)), jnp.asarray(np.tri(width + 1, width, -1), jnp.float32)
+    area = jnp.asarray(np.diff(columns) * np.diff(rows)[:, 0], jnp.float32)
+    x, y = (jnp.asarray(one / size, jnp.float32) for one, size in ((columns, width), (rows, height)))
+    edges = jnp.concatenate([jnp.ones((len(rows), 1)), y], 1)
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
     def mean_rectangle(mask: Float[Array, "rows columns"]) -> Float[Array, " 4"]:
-        inside = product(product(in_rows, mask), in_columns.T)
-        overlap = inside / jnp.maximum(area + mask.sum() - inside, 1e-6)
-        weight = jnp.exp(sharpness * (overlap - overlap.max()))
-        by_row, by_column = weight.sum(1), weight.sum(0)
-        y = product(by_row, jnp.asarray(rows, jnp.float32)) / by_row.sum() / mask.shape[0]
-        x = product(by_column, jnp.asarray(columns, jnp.float32)) / by_column.sum() / mask.shape[1]
-        return jnp.stack([x[0], y[0], x[1], y[1]])
+        left = product(product(left_of, mask.T), in_rows.T)
+        inside = left[columns[:, 1]] - left[columns[:, 0]]  # by interval of columns, then of rows
+        weights = jnp.exp(sharpness * (inside / (area + mask.sum() - inside) - 1))
+        summed = product(weights, edges)
+        x0, x1 = product(summed[:, 0], x)
+        return jnp.stack([x0, summed[:, 1].sum(), x1, summed[:, 2].sum()]) / summed[:, 0].sum()
 
     return jax.lax.map(mean_rectangle, soft.astype(jnp.float32), batch_size=AT_ONCE)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency._batches import default_batch, map_batches, shard_batch
+from saliency._batches import default_batch, map_batches, one_core, shard_batch, side_by_side
 from saliency._checks import ImagesLike, function, kind_of, one_of, whole
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
@@ -70,22 +70,26 @@ def gradient_maps(
     x = check_input(net, x, score.layer_in(net.architecture))
     targets = targets_for(net, len(x), score, target)
     weights = net.weights
-    fit = default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
+    size = batch or default_batch(net.architecture, x.shape, score.layer_in(net.architecture))
+    program = _on_one_core if side_by_side(len(x), size) else input_gradient
 
     def maps(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
-        return reduce_channels(input_gradient(weights, *inputs, architecture=net.architecture, score=score), aggregate)
+        return reduce_channels(program(weights, *inputs, architecture=net.architecture, score=score), aggregate)
 
     each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]
-    return map_batches(maps, len(x), batch or fit, each, progress).astype(np.float32, copy=False)
+    return map_batches(maps, len(x), size, each, progress).astype(np.float32, copy=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
-def input_gradient(
+def _input_gradient(
     weights: Weights, x: Float[Array, "n h w c"], targets: Array, *, architecture: Architecture, score: Score
 ) -> Float[Array, "n h w c"]:
     """d score / d x, each image's own: images do not touch one another, so the sum's gradient is all of theirs."""
     return jax.grad(lambda x: score(architecture, weights, x, targets).sum())(x)
+
+
+input_gradient = jax.jit(_input_gradient, static_argnames=("architecture", "score"))
+_on_one_core = one_core(_input_gradient, static_argnames=("architecture", "score"))
 
 
 @partial(jax.jit, static_argnames="aggregate")

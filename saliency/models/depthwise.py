@@ -29,8 +29,8 @@ def depthwise(
     return _shifted(_padded(x, padding), kernel, stride, dilation)
 
 
-@partial(jax.jit, static_argnames=("stride", "dilation"))  # traced once for all layers of one shape
-def _shifted(x: Array, kernel: Array, stride: Pair, dilation: Pair) -> Array:
+@partial(jax.jit, static_argnames=("stride", "dilation", "turned"))  # traced once for all layers of one shape
+def _shifted(x: Array, kernel: Array, stride: Pair, dilation: Pair, turned: bool = False) -> Array:
     batch, *size, channels = x.shape
     spans = [
         (side - (taps - 1) * every - 1) // step for side, taps, every, step in zip(size, kernel.shape, dilation, stride)
@@ -41,17 +41,17 @@ def _shifted(x: Array, kernel: Array, stride: Pair, dilation: Pair) -> Array:
             top, left = i * dilation[0], j * dilation[1]
             end = top + spans[0] * stride[0] + 1, left + spans[1] * stride[1] + 1
             shifted = lax.slice(x, (0, top, left, 0), (batch, *end, channels), (1, *stride, 1))
-            product = shifted * kernel[i, j, 0]
+            product = shifted * (kernel[-1 - i, -1 - j, 0] if turned else kernel[i, j, 0])
             total = product if total is None else total + product
     assert total is not None
     return total
 
 
-def _once(x: Array, kernel: Array, stride: Pair, dilation: Pair) -> Array:
+def _once(x: Array, kernel: Array, stride: Pair, dilation: Pair, turned: bool = False) -> Array:
     """The same, whose value is kept: where a gradient reads it as well as the next layer, XLA would write the whole sum
     into the loops of both, and take half as long again to compile them."""
     with set_xla_metadata(inlineable="false"):
-        return _shifted(x, kernel, stride, dilation)
+        return _shifted(x, kernel, stride, dilation, turned)
 
 
 def _forward(x: Any, kernel: Any, stride: Pair, padding: Padding, dilation: Pair) -> tuple[Array, Any]:
@@ -67,7 +67,7 @@ def _backward(
         return None, None
     if stride == (1, 1):
         spread = _spread(up, kernel, size, padding, dilation)
-        before_x = _once(spread, jnp.flip(kernel, (0, 1)), stride, dilation)
+        before_x = _once(spread, kernel, stride, dilation, turned=True)
     else:
         with set_xla_metadata(inlineable="false"):
             before_x = _by_phases(up, kernel, size, stride, padding, dilation)

@@ -1,4 +1,5 @@
-"""The way back through a stride on a CPU, without the zeros that lie between the outputs' places.
+"""The way back through a stride on a CPU, without the zeros that lie between the outputs' places; and through kernels
+that are large beside the image.
 
 Lines stride * q + r of a padded image, for each remainder r, are met by those places of a window alone that leave the
 same remainder: the image's gradient is made for each remainder by itself, densely, and laid together line by line.
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from saliency._checks import Pair
 
 Padding = tuple[Pair, Pair]
+FEW = 2  # places for each feature of a kernel, up to which it is large beside the image
 Places = list[Pair]  # of a window along one axis: (place, by how many outputs it is shifted)
 
 
@@ -28,14 +30,16 @@ def to_image(
     stride: Pair,
     padding: Padding,
     dilation: Pair = (1, 1),
+    channels: int | None = None,
 ) -> Float[Array, "n h w c"]:
     """An image of `size` from its lines by their remainders, for each two the sum of `term(i, j, *values)` over the
     window's places that meet them. `outputs` are arrays of the outputs by what lies around them, the first what comes
-    back; `values` are theirs of the windows in which an input lies at that place."""
+    back; `values` are theirs of the windows in which an input lies at that place. A term has `channels` (default: as
+    many as what comes back)."""
     count = lines(size, stride, padding)
     before = reach(window, stride, dilation)
     wide = [widened(one, before, count, fill) for fill, one in outputs.items()]
-    n, channels, dtype = wide[0].shape[0], wide[0].shape[-1], wide[0].dtype
+    n, channels, dtype = wide[0].shape[0], channels or wide[0].shape[-1], wide[0].dtype
 
     def part(rows: Places, columns: Places) -> Array:
         total = jnp.zeros((n, *count, channels), dtype)
@@ -81,16 +85,18 @@ def widened(up: Array, before: Pair, count: Pair, fill: float = 0) -> Array:
     return jnp.pad(up, ((0, 0), *zip(before, after), (0, 0)), constant_values=fill)
 
 
-def worthwhile(kernel: Pair, stride: Pair) -> bool:
-    """Whether `convolution` is faster than XLA's own: its few zeros are fewer than XLA's."""
-    return stride[0] * stride[1] > 4 or kernel == stride != (1, 1)
+def worthwhile(kernel: Sequence[int], stride: Pair, places: int) -> bool:
+    """Whether the way back of `convolution`, by a kernel `[kh, kw, c, f]` from so many places of the output, is faster
+    than XLA's own, which multiplies by zeros where there is a stride, and first turns the kernel round: that takes long
+    where it is large beside the image."""
+    return stride != (1, 1) or places <= FEW * kernel[3]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def convolution(
     stride: Pair, padding: Padding, x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"]
 ) -> Float[Array, "n rows cols f"]:
-    """XLA's own convolution, whose gradient in `x` is one convolution to the channels of all remainders."""
+    """XLA's own convolution, whose gradient in `x` is one product by the kernel as it lies."""
     return _by_definition(stride, padding, x, kernel)
 
 
@@ -104,7 +110,7 @@ def _forward(stride: Pair, padding: Padding, x: Array, kernel: Array) -> tuple[A
 
 def _backward(stride: Pair, padding: Padding, saved: tuple[Array, Array], up: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    before_x = _to_image(up, kernel, x.shape[1:3], stride, padding)
+    before_x = _sent(up, kernel, x.shape[1:3], stride, padding)
     (before_kernel,) = jax.linear_transpose(partial(_by_definition, stride, padding, x), kernel)(up)
     return before_x, before_kernel  # the second is not computed where nobody asks for it
 
@@ -113,18 +119,17 @@ convolution.defvjp(_forward, _backward)
 
 
 @partial(jax.jit, static_argnames=("size", "stride", "padding"))
-def _to_image(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
-    count, channels, features = lines(size, stride, padding), *kernel.shape[2:]
-    before = reach(kernel.shape, stride)
-    most = [shift + 1 for shift in before]  # places that meet one remainder
-    wide = widened(up, before, count)
-    full = [(0, many * step - taps) for taps, many, step in zip(kernel.shape, most, stride)]
-    placed = jnp.pad(kernel, (*full, (0, 0), (0, 0)))
-    placed = placed.reshape(most[0], stride[0], most[1], stride[1], channels, features)[::-1, :, ::-1]
-    placed = placed.transpose(0, 2, 5, 1, 3, 4).reshape(*most, features, -1)
-    rows = each_place(wide, placed[0, 0]) if most == [1, 1] else _by_definition((1, 1), "VALID", wide, placed)
-    rows = rows[:, : count[0], : count[1]].reshape(up.shape[0], *count, stride[0], -1).swapaxes(2, 3)
-    return inside(rows.reshape(up.shape[0], count[0] * stride[0], count[1] * stride[1], channels), size, padding)
+def _sent(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
+    """One product, by the kernel as it lies, of what each output sends to each place of its window; then each input's
+    sum."""
+    tall, wide, channels, features = kernel.shape
+    sent = lax.dot_general(up.reshape(-1, features), kernel.reshape(-1, features), (((1,), (1,)), ((), ())))
+    sent = sent.reshape(*up.shape[:3], -1)
+
+    def of_place(i: int, j: int, sent: Array) -> Array:
+        return lax.slice_in_dim(sent, (i * wide + j) * channels, (i * wide + j + 1) * channels, axis=-1)
+
+    return to_image(of_place, {0: sent}, size, (tall, wide), stride, padding, channels=channels)
 
 
 def each_place(x: Float[Array, "n h w c"], kernel: Float[Array, "c f"]) -> Float[Array, "n h w f"]:

@@ -41,3 +41,35 @@ def corrected_loss(boxes: np.ndarray, true: np.ndarray) -> float:
         overlap = inside / union
         losses.append(-(overlap - 0.2 * (hull - union) / hull) - 0.5 / (1 + np.exp(-12 * (overlap - 0.5))))
     return float(np.mean(losses))
+
+
+def minimised(function, start: np.ndarray, steps: int, memory: int) -> np.ndarray:
+    """L-BFGS of one descent, with a backtracking line search; `function` gives value and gradient."""
+    at, (value, gradient) = start, function(start)
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(steps):
+        vector, shares = gradient, []
+        for step, change in reversed(pairs):
+            shares.append(step @ vector / (step @ change))
+            vector = vector - shares[-1] * change
+        if pairs:
+            vector = vector * (pairs[-1][0] @ pairs[-1][1] / (pairs[-1][1] @ pairs[-1][1]))
+        for (step, change), share in zip(pairs, reversed(shares)):
+            vector = vector + (share - change @ vector / (step @ change)) * step
+        slope = -vector @ gradient
+        if slope >= -1e-12:
+            break
+        rate = 1.0 if pairs else min(1.0, 1 / np.abs(gradient).sum())
+        for _ in range(20):
+            step = -rate * vector
+            new_value, new_gradient = function(at + step)
+            if new_value <= value + 1e-4 * rate * slope:
+                break
+            rate /= 2
+        else:
+            break
+        change = new_gradient - gradient
+        if step @ change > 1e-10 * np.sqrt((step @ step) * (change @ change)):
+            pairs = [*pairs, (step, change)][-memory:]
+        at, value, gradient = at + step, new_value, new_gradient
+    return at

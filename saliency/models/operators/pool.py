@@ -95,16 +95,25 @@ def _max_pool(layer: MaxPool, x: Array) -> Array:
 
 def _max_pool_forward(layer: MaxPool, x: Array) -> tuple[Array, tuple[Array, Array]]:
     """Besides the maxima, the place in its window that each came from, the first among equals."""
-    views = _views(layer, x, -jnp.inf)
     if not layer.overlaps:  # `argmax` is a reduction: XLA does not compute it again for every reader
-        stacked = jnp.stack(views)
+        stacked = jnp.stack(_views(layer, x, -jnp.inf))
         return stacked.max(0), (stacked.argmax(0).astype(jnp.int16), x)
-    most, winner = views[0], jnp.zeros(views[0].shape, jnp.int16)
-    with set_xla_metadata(inlineable="false"):  # nor these comparisons, which copy none of their many windows
-        for place, view in enumerate(views[1:], 1):
-            winner = jnp.where(view > most, jnp.int16(place), winner)
-            most = jnp.maximum(most, view)
-        return most, (winner, x)
+    with set_xla_metadata(inlineable="false"):  # nor these, a loop each, which copy none of their many windows
+        most = _most(layer, x)
+        return most, (_winner(layer, x, most), x)
+
+
+@partial(jax.jit, static_argnames="layer")
+def _most(layer: MaxPool, x: Array) -> Array:
+    return reduce(jnp.maximum, _views(layer, x, -jnp.inf))
+
+
+@partial(jax.jit, static_argnames="layer")
+def _winner(layer: MaxPool, x: Array, most: Array) -> Array:
+    winner = jnp.zeros(most.shape, jnp.int16)
+    for place, view in reversed(list(enumerate(_views(layer, x, -jnp.inf)))):
+        winner = lax.select(view == most, jnp.full_like(winner, place), winner)
+    return winner
 
 
 def _max_pool_backward(layer: MaxPool, saved: tuple[Array, Array], up: Array) -> tuple[Array]:

@@ -7,9 +7,11 @@ multiplications twice: those of the derivative to each layer's input. Winograd's
 counted here, so that its share may pass 1.
 """
 
+import multiprocessing
+import os
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,15 +34,51 @@ WORTHWHILE = 2.0  # times fewer multiplications, for the incremental engine to b
 @lru_cache(maxsize=1)
 def peak() -> dict[str, float]:
     """Multiplications and bytes a second, the best of several tries: bytes read and bytes written both count."""
-    import jax
-
-    a = jax.numpy.asarray(np.random.default_rng(0).normal(size=(SIDE, SIDE)), dtype=np.float32)
-    product = jax.jit(lambda a: a @ a)
+    product, a = _product()
     source, target = np.ones(COPIED // 4, np.float32), np.ones(COPIED // 4, np.float32)
     return {
         "multiplications_a_second": SIDE**3 / least(lambda: product(a).block_until_ready(), 5),
         "bytes_a_second": 2 * COPIED / least(lambda: np.copyto(target, source), 5),
     }
+
+
+def machine(cores: Sequence[int], seconds: float = 2.0) -> dict[str, float]:
+    """Multiplications a second of a large product by the clock, on one core alone and on all at once, a process each:
+    cores that are threads of one share its units, and all together do little more than one."""
+    alone, together = (_rates(chosen, seconds) for chosen in (cores[-1:], cores))
+    return {"multiplications_a_second, one core": alone[0], "multiplications_a_second, all cores": sum(together)}
+
+
+def _rates(cores: Sequence[int], seconds: float) -> list[float]:
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(len(cores), _begin, (spawn.Barrier(len(cores)),)) as pool:
+        return pool.map(partial(_rate, seconds), cores, 1)
+
+
+_together: list[Any] = []  # a process's barrier
+
+
+def _begin(barrier: Any) -> None:
+    _together.append(barrier)
+
+
+def _rate(seconds: float, core: int) -> float:
+    os.sched_setaffinity(0, [core])  # before JAX starts
+    product, a = _product()
+    product(a).block_until_ready()
+    _together[0].wait()  # so that each process has one core
+    begun, done = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        product(a).block_until_ready()
+        done += 1
+    return done * SIDE**3 / (time.perf_counter() - begun)
+
+
+def _product() -> tuple[Any, Any]:
+    import jax
+
+    a = jax.numpy.asarray(np.random.default_rng(0).normal(size=(SIDE, SIDE)), dtype=np.float32)
+    return jax.jit(lambda a: a @ a), a
 
 
 def least(call: Callable[[], object], times: int) -> float:
@@ -60,14 +98,19 @@ def bytes_of(architecture: Architecture) -> int:
     return 4 * (weights + 2 * sum(int(np.prod(shape)) for shape in shapes.values()))
 
 
+def of_a_pass(architecture: Architecture) -> int:
+    """Multiplications of a forward pass at the size that the network was trained at."""
+    shapes = architecture.shapes(*architecture.size)
+    return sum(macs(node, shapes, None) for node in architecture.nodes if node.inputs)
+
+
 def measured(name: str, tries: int, seed: int) -> dict[str, Any]:
     """CPU seconds of a forward pass, a class map and, where windows are worth it, an occlusion map at 32/16, each
     beside what the roof allows."""
     keep_freed()
     net = random_network(ARCHITECTURES[name](), seed)
     architecture, limit = net.architecture, peak()
-    shapes = architecture.shapes(*architecture.size)
-    forward = sum(macs(node, shapes, None) for node in architecture.nodes if node.inputs)
+    forward = of_a_pass(architecture)
     moved = bytes_of(architecture)
     x = np.random.default_rng(seed).normal(size=(4, *architecture.size, 3)).astype(np.float32)
     found = {
