@@ -10,6 +10,10 @@
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 HOW = --numprocesses 2 --dist worksteal --durations 10
+# Each worker imports what it collects from: not what other targets run.
+ELSEWHERE = --ignore tests/real --ignore tests/parity --ignore tests/gpu --ignore tests/docs --ignore tests/campaigns
+# What Python compiles is kept for the next stage, and for the processes that tests start, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE =
 ARGS ?=
 
 .PHONY: compare explain test parity real slow docs benchmark clean
@@ -24,7 +28,7 @@ test: .venv/.tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest $(HOW) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
+	.venv/bin/pytest $(HOW) $(ELSEWHERE) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready .venv-pair/.ready
 	PAIR_PYTHON=$(CURDIR)/.venv-pair/bin/python .venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
@@ -33,7 +37,7 @@ real: .venv/.tested
 	XLA_FLAGS= .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
-	.venv/bin/pytest $(HOW) -m slow $(ARGS)
+	.venv/bin/pytest $(HOW) $(ELSEWHERE) -m slow $(ARGS)
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet

@@ -290,7 +290,7 @@ def test_the_page_of_a_budget_says_what_it_left_out(tmp_path, prices):
     made = {row["method"] for row in results["methods"]}
     assert made == set(budget.choose(one_of(tmp_path), options).taken)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Forecast and time" in page and page.count("timed on a few photos") >= len(made)
+    assert "Forecast and time" in page and "all together" in page and page.count("timed on a few photos") >= len(made)
 
 
 def one_of(folder):

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -16,9 +17,14 @@ FILES = {
     for package in (saliency, localization)
     for path in sorted(Path(package.__file__).parent.rglob("*.py"))
 }
-TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
 NAMES = ("__all__", "__version__", "(__getattr__, __dir__)")
 FACES = [module for module, path in FILES.items() if path.name == "__init__.py"]
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Parsed when it is asked for: every worker of a run imports this file, and few run its tests."""
+    return ast.parse(FILES[module].read_text())
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -45,7 +51,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 def test_no_circle_among_modules():
     """Imports within functions count too: a circle that is only put off is one."""
-    graph = {module: {name for name in imported(tree) if name in FILES} - {module} for module, tree in TREES.items()}
+    graph = {module: {name for name in imported(tree_of(module)) if name in FILES} - {module} for module in FILES}
     assert "saliency.scores" in graph["saliency.occlusion.plan"] and sum(map(len, graph.values())) > len(graph)
     try:
         tuple(TopologicalSorter(graph).static_order())
@@ -53,17 +59,17 @@ def test_no_circle_among_modules():
         pytest.fail(" -> ".join(reversed(error.args[1])))
 
 
-@pytest.mark.parametrize("module", TREES)
+@pytest.mark.parametrize("module", FILES)
 def test_lower_floors_know_nothing_of_higher_ones(module):
     higher = {"scripts", "tests"} | ({"localization"} if module.partition(".")[0] == "saliency" else set())
-    assert not {name for name in imported(TREES[module]) if name.partition(".")[0] in higher}
+    assert not {name for name in imported(tree_of(module)) if name.partition(".")[0] in higher}
 
 
 @pytest.mark.parametrize("module", FACES)
 def test_a_package_face_holds_names_only(module):
     others = [
         node
-        for node in TREES[module].body
+        for node in tree_of(module).body
         if not isinstance(node, ast.Import | ast.ImportFrom)
         and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in NAMES)

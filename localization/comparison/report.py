@@ -356,7 +356,7 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     if not (budget := results.get("budget")):
         return
     after, took = budget["after"], budget["took"]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for row in results["methods"]:
         if row["method"] in budget["seconds"]:
             foretold = 1000 * (budget["seconds"][row["method"]] - after)
@@ -364,7 +364,9 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
             how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
             rows.append((row["method"], how, foretold, row["ms_per_image"], share))
     share = took / after if after else None
+    totals = [sum(row[k] for row in rows) + 1000 * len(rows) * each for k, each in ((2, after), (3, took))]
     rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
+    rows.append(("all together", "", *totals, totals[1] / totals[0] if totals[0] else None))
     columns = ("method", "forecast", "foretold", "taken", "taken / foretold")
     yield Section(
         "Forecast and time",

@@ -40,6 +40,18 @@ class Image(Operator):
         return torch_modules.Function(lambda x: x)
 
 
+@jax.custom_jvp
+def rectified(x: Array) -> Array:
+    """No less than 0, where nothing comes back. The gradient is told by the result as of `capped`."""
+    return jnp.maximum(x, 0)
+
+
+@rectified.defjvp
+def _(values: tuple[Array], along: tuple[Array]) -> tuple[Array, Array]:
+    y = rectified(values[0])
+    return y, jnp.where(y > 0, along[0], 0)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def capped(x: Array, most: float) -> Array:
     """Between 0 and `most`. At both ends nothing comes back, as of torch's ReLU6.
@@ -71,7 +83,7 @@ class Relu(Operator):
     feature: ClassVar[bool] = True
 
     def __call__(self, parameters: Parameters, *xs: Array) -> Array:
-        return jax.nn.relu(xs[0]) if self.most is None else capped(xs[0], self.most)
+        return rectified(xs[0]) if self.most is None else capped(xs[0], self.most)
 
     def in_torch(self, parameters: Parameters) -> Any:
         from saliency.models.operators import torch_modules

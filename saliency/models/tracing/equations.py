@@ -9,6 +9,7 @@ from jax import Array
 from jax.extend import core
 
 from saliency.models import strided
+from saliency.models.operators import pointwise
 from saliency.models.operators.program import Step
 
 INLINED = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", "custom_jvp_call"}
@@ -73,8 +74,10 @@ def _kept(eqn: Any) -> bool:
 
 
 def function_name(eqn: Any) -> str:
-    """The name of a function with a derivative of its own, where it is JAX's."""
+    """The name of a function with a derivative of its own, where it is JAX's; of our own ReLU that of JAX's."""
     name, file = _origin(eqn)
+    if (name, file) == ("rectified", pointwise.__file__):
+        return "relu"
     return name if "jax" in file.replace("\\", "/").split("/") else ""
 
 

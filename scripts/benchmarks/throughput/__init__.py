@@ -25,6 +25,7 @@ from scripts.benchmarks.throughput import folder, memory, picture, roof
 from scripts.benchmarks.throughput.folder import Task
 
 PHOTOS = {"squeezenet1_1": 500, "efficientnet_lite0": 500, "resnet50": 96, "vgg16": 32}
+OCCLUDED = 96  # photos, for which `auto` compiles the programs that it compiles for any larger set
 PARTS = ("data_set", "in_memory", "roof")
 
 
@@ -62,7 +63,7 @@ def main(options: Options) -> int:
         raise InputError("the rival is torch, which is not installed: pip install 'salbox[torch]'")
     cores = len(os.sched_getaffinity(0))
     tasks = [Task(name, _some(PHOTOS.get(name, 100), options)) for name in options.networks]
-    tasks += [Task(name, _some(24, options), 32, 16, rival_photos=2) for name in options.occlusion]
+    tasks += [Task(name, _some(OCCLUDED, options), 32, 16, rival_photos=2) for name in options.occlusion]
     begun = time.perf_counter()
     results: dict[str, Any] = {
         **report.record(options, options.seed, "random weights; parts of scikit-learn's sample photos", cli.command()),
