@@ -292,15 +292,6 @@ def test_minimised_goes_as_far_down_as_scipy(readings):
     assert alone(found[0])[0] < known.fun + 0.01
 
 
-def test_descents_that_do_not_fit_together_are_the_same(readings, monkeypatch):
-    boxes, true = readings
-    together = correction.fit_correction(boxes, true)
-    monkeypatch.setattr(correction, "CACHED", 4 * len(true))
-    apart = correction.fit_correction(boxes, true)
-    assert apart.penalty == together.penalty
-    np.testing.assert_allclose(apart(boxes), together(boxes), atol=1e-6)
-
-
 def test_a_biased_rectangle_is_corrected_and_a_good_one_left_alone(readings):
     _, true = readings
     biased = np.repeat(true[:, None], 8, 1) + np.array([0.08, 0.08, -0.08, -0.08])

@@ -20,7 +20,6 @@ LEAST_SIDE = 0.02  # of a box, in shares of the photo
 LEAST_DEVIATION = 0.01  # of what varies less among the boxes learned from, little must not become much elsewhere
 LOG_SIDES = (-4.0, 0.1)
 REACH = (-0.2, 1.2)
-CACHED = 8000  # boxes of all descents that are computed at once: their arrays stay in a CPU's cache
 HULL, HITS, STEEPNESS = 0.2, 0.5, 12.0  # of the loss
 
 
@@ -178,18 +177,8 @@ def losses(
 def _fit(
     even: np.ndarray, odd: np.ndarray, start: np.ndarray, true: np.ndarray, penalties: np.ndarray, counted: np.ndarray
 ) -> Float[np.ndarray, "r p"]:
-    together = max(1, CACHED // len(even))
-
-    def function(at: np.ndarray, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = [
-            losses(at[i : i + together], even, odd, start, true, penalties[some], counted[some])
-            for i in range(0, len(runs), together)
-            for some in [runs[i : i + together]]
-        ]
-        values, gradients = zip(*found)
-        return np.concatenate(values), np.concatenate(gradients)
-
-    return minimised(function, np.zeros((len(penalties), 4 * even.shape[1] + 3)))
+    zero = np.zeros((len(penalties), 4 * even.shape[1] + 3))
+    return minimised(lambda at, runs: losses(at, even, odd, start, true, penalties[runs], counted[runs]), zero)
 
 
 def minimised(

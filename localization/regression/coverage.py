@@ -9,6 +9,7 @@ the same photos, of unlike sizes if need be. Boxes are `x0 y0 x1 y1` in pixels o
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -536,7 +537,7 @@ def status(features: Features) -> np.ndarray:
 
 def _finite(array: Float[np.ndarray, "n ..."]) -> np.ndarray:
     """Whether all of a photo's numbers are finite. If their sum is, they are."""
-    rows = array.reshape(len(array), -1)
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(rows.sum(1)) if array.dtype == np.float32 else np.zeros(len(rows), bool)
     left = np.flatnonzero(~finite)
