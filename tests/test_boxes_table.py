@@ -144,6 +144,24 @@ def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
     assert compared(photos(data), arrays, routes, tmp_path, say=said.append) == found and not calls  # kept
 
 
+def test_a_route_of_very_many_arrays_has_a_name_that_fits_into_the_cache(tmp_path):
+    """Of two whose names begin alike each finds its own boxes again."""
+    data, names = samples(12), [f"network:layer{'x' * 40}{i}" for i in range(9)]
+
+    def fixed(value: float):
+        return lambda some: (lambda other: np.full((len(other), 4), value), "")
+
+    routes = [Route("coverage", tuple(names[: 8 + i]), fixed(0.1 * i), "") for i in range(2)]
+    arrays = lambda name, rows: data.arrays[1][rows]  # noqa: E731
+    for _ in range(2):
+        found = compared(photos(data), arrays, routes, tmp_path, say=lambda line: None)
+        assert [row["mean_iou"] for row in found["rows"]] == [0, 0]
+    kept = sorted(path.name for path in tmp_path.glob("*/*.npz"))
+    assert len(kept) == 4 and max(map(len, kept)) < 255
+    values = sorted(float(np.load(path)["boxes"].max()) for path in tmp_path.glob("*/*.npz"))
+    assert values == [0, 0, 0.1, 0.1]
+
+
 def test_the_docs_tables_are_those_of_the_figures():
     root = Path(__file__).resolve().parents[1]
     text = (root / "docs" / "boxes.md").read_text()
