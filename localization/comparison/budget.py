@@ -6,20 +6,18 @@ What follows the maps (boxes and measures) is timed with maps of noise, and is t
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from localization.comparison.boxes import localize
-from localization.comparison.maps import for_shards, noise, task_of, trials, warmed
+from localization.comparison.maps import Noise, for_shards, task_of, trials, warmed
 from localization.comparison.options import CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.samples import Samples
@@ -178,7 +176,7 @@ def after_maps(samples: Samples, options: CompareOptions) -> float:
     """Seconds an image of what follows one method's maps: its boxes by every route, and the measures. With maps of
     noise, of as many methods at once as are fitted at once."""
     count = min(4, os.cpu_count() or 1)
-    folder = Path(mkdtemp(prefix="salbox-budget-"))
+    made = {f"noise {seed}": Noise((), samples.net.preprocess, seed=seed) for seed in range(count)}
     targets = np.zeros(len(samples), int)
 
     def boxes(name: str) -> None:
@@ -190,14 +188,10 @@ def after_maps(samples: Samples, options: CompareOptions) -> float:
                 list(pool.map(boxes, names))
         quality(samples, {name: made[name] for name in names}, targets, options)
 
-    try:
-        made = {f"noise {k}": noise(samples, folder, f"noise {k}", k) for k in range(count)}
-        everything(list(made)[:1])  # compiles
-        start = perf_counter()
-        everything(list(made))
-        return (perf_counter() - start) / count / len(np.unique(samples.images))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    everything(list(made)[:1])  # compiles
+    start = perf_counter()
+    everything(list(made))
+    return (perf_counter() - start) / count / len(np.unique(samples.images))
 
 
 def measured(net: Network) -> tuple[float, float]:
