@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from localization import datasets
+from localization import datasets, map_making
 from localization.datasets.dataset import Photos
 from localization.map_making import MapOptions, make_maps
 from localization.store import Store, open_store
@@ -16,6 +16,7 @@ from saliency import gradient_maps, load_network
 from saliency.errors import InputError
 from saliency.models.weights import random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
+from saliency.options.methods import Options as Settings
 from scripts import cli
 from scripts.make_maps import Options
 from scripts.make_maps import main as script
@@ -61,6 +62,18 @@ def test_the_store_holds_the_methods_maps(network, tmp_path):
     records = [record for shard in store for record in shard.records]
     assert [record.source for record in records] == [annotation.source for annotation in data.annotations]
     np.testing.assert_array_equal([record.boxes[0] for record in records], [a.boxes[0] for a in data.annotations])
+
+
+@pytest.mark.parametrize("expected", [None, 9])
+def test_one_engine_for_all_shards(network, tmp_path, monkeypatch, expected):
+    """The last shard, of fewer images, is computed as the others are: the engine is chosen for the whole data set."""
+    seen, plain = [], map_making._computed
+    noted = lambda net, decoded, options: seen.append(options.settings.expected) or plain(net, decoded, options)  # noqa: E731
+    monkeypatch.setattr(map_making, "_computed", noted)
+    asked = MapOptions(settings=Settings(expected=expected), shard_size=2, size=(12, 16))
+    made = make_maps(load_network("scenes_cnn", network), datasets.load("scenes", limit=5), tmp_path, options=asked)
+    assert seen == [expected or 5] * 3
+    assert made.store.description["options"]["expected"] == expected  # what the store says is what was asked for
 
 
 def test_pooling_is_the_mean_over_areas(rng):

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from saliency._checks import Pair
 
 Padding = tuple[Pair, Pair]
-FEW = 2  # places for each feature of a kernel, up to which it is large beside the image
+FEW = 4  # features of a kernel for each place of an image, from which on it is large beside that
 Places = list[Pair]  # of a window along one axis: (place, by how many outputs it is shifted)
 
 
@@ -86,10 +86,10 @@ def widened(up: Array, before: Pair, count: Pair, fill: float = 0) -> Array:
 
 
 def worthwhile(kernel: Sequence[int], stride: Pair, places: int) -> bool:
-    """Whether the way back of `convolution`, by a kernel `[kh, kw, c, f]` from so many places of the output, is faster
-    than XLA's own, which multiplies by zeros where there is a stride, and first turns the kernel round: that takes long
-    where it is large beside the image."""
-    return stride != (1, 1) or places <= FEW * kernel[3]
+    """Whether the way back of `convolution`, by a kernel `[kh, kw, c, f]` from so many places of an image's output, is
+    faster than XLA's own, which multiplies by zeros where there is a stride, and first turns the kernel round: that
+    takes long where it is large beside the image. A map does not hang on how many images are computed at once."""
+    return stride != (1, 1) or FEW * places <= kernel[3]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -90,7 +90,7 @@ class Conv(Operator):
         if self.groups == 1 and on_cpu():
             if self.kernel == (1, 1) and self.padding == NO_PADDING:
                 return strided.each_place(x[:, :: self.stride[0], :: self.stride[1]], kernel[0, 0])
-            places = x.shape[0] * int(np.prod(self.shape(x.shape[1:])[:2]))
+            places = int(np.prod(self.shape(x.shape[1:])[:2]))
             if self.dilation == (1, 1) and strided.worthwhile(kernel.shape, self.stride, places):
                 return strided.convolution(self.stride, self.padding, x, kernel)
         return lax.conv_general_dilated(
