@@ -31,7 +31,7 @@ from saliency.report import content_hash, write_json
 from saliency.scores import logits
 
 FILE = "budget.json"
-IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the quickest counts
+IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the middle one counts
 LONG = 0.5  # s from which once is enough
 SLACK = 1.5  # times the budget: so far the forecasts by passes alone are not trusted
 
@@ -169,7 +169,7 @@ def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str
     warmed(made, samples)
     images = trials(made, samples)
     runs = {name: partial(made[name].run, net, x, np.zeros(len(x), int)) for name, x in images.items()}
-    return {name: own / len(images[name]) for name, own in quickest(runs).items()}
+    return {name: own / len(images[name]) for name, own in typical(runs).items()}
 
 
 def after_maps(samples: Samples, options: CompareOptions) -> float:
@@ -203,21 +203,22 @@ def measured(net: Network) -> tuple[float, float]:
     runs = {"forward": lambda: logits(net, x), "both": lambda: gradient_maps(net, x, target=target)}
     for run in runs.values():
         run()  # compiles
-    found = quickest(runs)
+    found = typical(runs)
     return found["forward"] / len(x), found["both"] / len(x)
 
 
-def quickest(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """The least seconds of a few tries of each, in turn, so that what slows the machine down for a while decides
-    nothing; of something long, those of one."""
-    found: dict[str, float] = {}
+def typical(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """The middle one of a few tries of each, in seconds. They are made in turn, so that what slows the machine down
+    for a while decides nothing, and the quickest does not count, for what else runs here goes on running. Of something
+    long, that of one."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(TRIES):
         for name, run in runs.items():
-            if found.get(name, 0.0) < LONG:
+            if not found[name] or found[name][-1] < LONG:
                 start = perf_counter()
                 run()
-                found[name] = min(perf_counter() - start, found.get(name, np.inf))
-    return found
+                found[name].append(perf_counter() - start)
+    return {name: float(np.median(own)) for name, own in found.items()}
 
 
 def remembered(folder: Path | None, key: str, budget: float, ways: Sequence[Options]) -> Choice | None:
