@@ -38,7 +38,7 @@ def test_an_unknown_network_and_a_machine_without_torch_are_refused(monkeypatch,
         throughput.main(throughput.Options(networks=("nothing",), out=tmp_path / "a.json"))
     with pytest.raises(InputError, match="unknown part 'rest'; choose from data_set, in_memory, roof"):
         throughput.main(throughput.Options(parts=("rest",), out=tmp_path / "a.json"))
-    with pytest.raises(InputError, match="none.md: has no lines '<!-- from a.json -->' and '<!-- end -->'"):
+    with pytest.raises(InputError, match=r"none\.md: has no lines '<!-- from a\.json -->' and '<!-- end -->'"):
         throughput.main(throughput.Options(page=tmp_path / "none.md", out=tmp_path / "a.json"))
     monkeypatch.setattr(throughput, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install"):
