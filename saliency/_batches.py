@@ -30,6 +30,8 @@ TOUCHED = 4  # times an activation is written or read: made, used, used backward
 CALL = 3e-4  # s to start a batch
 HELD = 2**29  # bytes of activations that a backward pass may keep
 ROUNDS = 2  # batches for each core, from which on each has a core to itself
+# XLA's options for that: programs wait less for one another than if each of them shared all cores for each of its loops
+ONE_CORE = {"xla_cpu_multi_thread_eigen": False}
 SIZES = (1, 2, 4, 8, 16)  # no more: what the last batch lacks is computed in vain
 ENOUGH = 1.01  # times the least time: of batches that take no longer the smallest is best
 
@@ -90,14 +92,13 @@ def cpu_batch(architecture: Architecture, height: int, width: int, to: str) -> i
 
 def side_by_side(n: int, size: int) -> bool:
     """Whether batches of `n` images have a core of a CPU each, for there are so many of them that all cores are busy
-    with programs of `one_core`."""
+    with programs compiled as ONE_CORE says."""
     return on_cpu() and jax.local_device_count() == 1 and -(-n // size) >= ROUNDS * cores() > ROUNDS
 
 
-def one_core(function: Callable, **options: Any) -> Callable:
-    """`jax.jit` of a program that runs on one core of a CPU: several of them at a time wait less for one another than
-    those do that all share all cores for each of their loops."""
-    return jax.jit(function, compiler_options={"xla_cpu_multi_thread_eigen": False}, **options)
+def first_few(n: int, size: int) -> int:
+    """As few of `n` images, `size` at a time, as are computed by the same programs as all of them."""
+    return min(n, size * ROUNDS * cores() if side_by_side(n, size) else size)
 
 
 def _parameters(layer: Operator, inputs: Sequence[tuple[int, ...]]) -> Iterable[tuple[int, ...]]:

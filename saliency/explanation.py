@@ -6,6 +6,8 @@ Maps and pictures are of what the network sees: the whole photo, or the part tha
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from saliency import report
-from saliency._batches import workers
+from saliency._batches import default_batch, workers
 from saliency._checks import as_array, check_forwards, function, kind_of, texts
 from saliency._cores import cores
 from saliency._files import check_writable, require_all, write_arrays
@@ -162,6 +164,7 @@ class Explanation:
             for one in self.photos:
                 report.write_bytes(folder / f"{one.name}.png", _png(one.picture))
                 sections += _sections(one)
+            sections.append(_said(self.photos[0].looks))
             report.write_csv(folder / "rows.csv", self.rows, list(self.rows[0]))
             maps = {f"{one.name}/{look.method}": look.map for one in self.photos for look in one.looks}
             write_arrays(folder / "maps.npz", maps)
@@ -176,7 +179,8 @@ class Explanation:
         return f"Where did {self.results['network']['name']} look?"
 
     def _repr_html_(self) -> str:
-        return report.fragment([section for one in self.photos for section in _sections(one)])
+        sections = [section for one in self.photos for section in _sections(one)]
+        return report.fragment([*sections, _said(self.photos[0].looks)])
 
 
 def explain(
@@ -236,11 +240,14 @@ def explain(
     if not len(several):
         raise InputError("photos must hold at least one photo")
     pixels = [as_photo(photo) for photo in several]
-    x = net.preprocess(pixels)
-    said = class_probabilities(net.architecture, logits(net, x))
-    targets = resolve_targets(net, x, as_score("logit"), said.argmax(-1) if target is None else target)
     called = unique_names(_names(several, names))
-    looks = _looks(net, x, targets, methods, boxes, given, ProgressCounter(progress, len(x) * len(methods)))
+    x = net.preprocess(pixels)
+    with workers(min(len(methods), cores(), MOST) if on_cpu() else 1) as pool:
+        ahead = _compiled_ahead(net, x, methods, given, pool)
+        said = class_probabilities(net.architecture, logits(net, x))
+        targets = resolve_targets(net, x, as_score("logit"), said.argmax(-1) if target is None else target)
+        counter = ProgressCounter(progress, len(x) * len(methods))
+        looks = _looks(net, x, targets, methods, boxes, given, counter, pool, ahead)
     top = [np.argsort(-one, kind="stable")[:TOP] for one in said]
     explained = [
         Explained(
@@ -279,27 +286,48 @@ def _looks(
     boxes: Boxes | None,
     options: Options,
     counter: ProgressCounter,
+    pool: ThreadPoolExecutor,
+    ahead: Mapping[str, Future[float]],
 ) -> list[list[Look]]:
     """Every method on every photo; all photos of a method together, as it then plans and compiles once. A CPU's cores
     take a method each: most of a first map is compilation, which keeps one core busy."""
 
     def made(name: str) -> tuple[np.ndarray, float]:
+        compiling = ahead[name].result() if name in ahead else 0.0
         start = time.perf_counter()
-        return METHODS[name].maps(net, x, target=targets, options=options), time.perf_counter() - start
+        maps = METHODS[name].maps(net, x, target=targets, options=options)
+        return maps, compiling + time.perf_counter() - start
 
     by_method = []
-    with workers(min(len(methods), cores(), MOST) if on_cpu() else 1) as pool:
-        for name, (maps, seconds) in zip(methods, pool.map(made, methods)):
-            cost = METHODS[name].cost(net, x.shape[1:3], options)
-            found = np.full((len(x), 4), np.nan) if boxes is None else _one_each(boxes(maps), len(x))
-            by_method.append(
-                [
-                    Look(name, *one, cost, seconds / len(x))
-                    for one in zip(maps, map(str, status(maps)), found, strict=True)
-                ]
-            )
-            counter.advance(len(x))
+    for name, (maps, seconds) in zip(methods, pool.map(made, methods)):
+        cost = METHODS[name].cost(net, x.shape[1:3], options)
+        found = np.full((len(x), 4), np.nan) if boxes is None else _one_each(boxes(maps), len(x))
+        by_method.append(
+            [Look(name, *one, cost, seconds / len(x)) for one in zip(maps, map(str, status(maps)), found, strict=True)]
+        )
+        counter.advance(len(x))
     return [list(looks) for looks in zip(*by_method)]
+
+
+def _compiled_ahead(
+    net: Network, x: Float[np.ndarray, "n h w c"], methods: Sequence[str], options: Options, pool: ThreadPoolExecutor
+) -> dict[str, Future[float]]:
+    """The method of one pass forwards and back, whose program is the longest to compile, makes maps of any class while
+    the classifier's own program is compiled: seconds, by its name. Nothing where there is no other core."""
+    size = x.shape[1], x.shape[2]
+    batch = default_batch(net.architecture, x.shape, net.architecture.last)
+
+    def compiled(name: str) -> float:
+        start = time.perf_counter()
+        with suppress(InputError):  # which the method itself raises again
+            METHODS[name].maps(net, x[:batch], target=0, options=options)
+        return time.perf_counter() - start
+
+    for name in dict.fromkeys(methods) if on_cpu() and cores() > 1 else ():
+        with suppress(InputError):
+            if METHODS[name].family == "gradient" and METHODS[name].cost(net, size, options) == Cost(1, 1):
+                return {name: pool.submit(compiled, name)}
+    return {}
 
 
 def _one_each(boxes: object, count: int) -> Float[np.ndarray, "n 4"]:
@@ -364,9 +392,14 @@ def _sections(one: Explained) -> list[report.Section]:
         )
         for (panel, picture), words in zip(drawn, [["what the network sees"], *(panel.lines for panel, _ in drawn[1:])])
     ]
-    how = [f"{look.method}: {METHODS[look.method].summary.replace(chr(10), ' ')}" for look in one.looks]
     explained = f"Explained: {one.target_name}, probability {one.probability:.1%}."
     return [
         report.Section(one.name, explained, (), figures, wide=False),
-        report.Section(f"{one.name}: in figures", "\n".join(how), [said, costs]),
+        report.Section(f"{one.name}: in figures", "", [said, costs]),
     ]
+
+
+def _said(looks: Sequence[Look]) -> report.Section:
+    """What the methods do, which is the same for all photos."""
+    how = [f"{look.method}: {METHODS[look.method].summary.replace(chr(10), ' ')}" for look in looks]
+    return report.Section("What the methods do", "\n".join(how))

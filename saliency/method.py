@@ -1,5 +1,6 @@
 """What a method of the menu is: its name, family, sign, source and summary, how it makes maps and what they cost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saliency._checks import ImagesLike, Pair
-from saliency.maps.gradient import Progress
+from saliency.maps.gradient import Aggregate, Progress
 from saliency.models.black_box import Classifier
 from saliency.options.methods import Options
 from saliency.scores import Target
@@ -69,6 +70,8 @@ class Method:
     positive pixel supports the score. `source`: the paper. `random`: whether `Options.seed` matters whatever the other
     options; `layered`: whether `Options.layer` does; `by_image`: whether images are done one after another, so that
     their number changes nothing of what is compiled.
+    `gradient(options)` says of which score a map is the gradient by the pixels, and how the channels were reduced,
+    where it is just that (None: it is not): methods that differ in this alone can be made of one pass.
     `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
 
     >>> import numpy as np, saliency
@@ -89,3 +92,4 @@ class Method:
     random: bool = False
     layered: bool = False
     by_image: bool = False
+    gradient: Callable[[Options], tuple[str, Aggregate]] | None = None

@@ -17,7 +17,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -30,10 +29,11 @@ from jaxtyping import Float, Int
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency._names import near_names
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
-from saliency.models.network import Network, check_input, upto
+from saliency.models.network import Network, after, check_input, upto
 
 Kind = Literal[
     "logit", "logit_before_relu", "log_probability", "probability", "contrast", "finer", "gestalt", "function"
@@ -297,11 +297,18 @@ def logits(net: Network, x: ImagesLike, batch: int | None = None) -> Float[np.nd
     net.architecture.require_logits()
     whole("batch", batch, least=1, optional=True)
     batch = batch or default_batch(net.architecture, x.shape, net.architecture.last)
-    weights = net.weights
-    classes = net.architecture.shapes(*net.architecture.size)[net.architecture.last][-1]
-    return map_batches(
-        lambda i: upto(weights, shard_batch(x, i), architecture=net.architecture), len(x), batch, (classes,)
-    )
+    architecture, weights = net.architecture, net.weights
+    classes = architecture.shapes(*architecture.size)[architecture.last][-1]
+    layer = architecture.gestalt_layer
+
+    def batch_logits(i: np.ndarray) -> Array:
+        """In two programs, of which Grad-CAM takes the first, and the long one, too."""
+        if layer not in architecture.passages:
+            return upto(weights, shard_batch(x, i), architecture=architecture)
+        features = upto(weights, shard_batch(x, i), layer=layer, architecture=architecture)
+        return after(weights, features, layer=layer, architecture=architecture)
+
+    return map_batches(batch_logits, len(x), batch, (classes,))
 
 
 def predicted(net: Network, x: ImagesLike) -> Int[np.ndarray, " n"]:
@@ -338,18 +345,6 @@ def score_values(
     return map_batches(values, len(x), default_batch(architecture, x.shape, score.layer_in(architecture)), ())
 
 
-def targets_and_values(
-    net: Network, x: Float[np.ndarray, "n h w c"], score: Score, target: Target
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """`resolve_targets`, and the `score_values` of these; by one forward pass where logits are all that both need."""
-    if not _of_logits_alone(net, score):
-        targets = resolve_targets(net, x, score, target)
-        return targets, score_values(net, x, score, targets)
-    targets, found = targets_for(net, len(x), score, target), logits(net, x)
-    targets = np.where(targets < 0, _largest(net, found), targets)
-    return targets, _of_all_logits(net, found, score, targets)
-
-
 def _of_logits_alone(net: Network, score: Score) -> bool:
     return score.kind != "gestalt" and score.explained(net.architecture) is net.architecture
 
@@ -362,7 +357,7 @@ def _of_all_logits(
     return np.asarray(_of_logits(found, targets, architecture=net.architecture, score=score))
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def _of_logits(logits: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score.of_logits(architecture, logits, settled_targets(architecture, logits, targets))
 
@@ -374,6 +369,6 @@ def settled_targets(
     return jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def score_of_batch(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score(architecture, weights, x, targets)

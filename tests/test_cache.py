@@ -25,18 +25,6 @@ print(sum(event.endswith("cache_hits") for event in hits), "hits")
 """
 
 
-@pytest.fixture
-def settings():
-    """JAX's settings as they were; the tests' own cache is not asked for."""
-    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
-    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
-    jax.config.update("jax_compilation_cache_dir", None)
-    yield
-    jax_cache.reset_cache()
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 def run(**environment: str) -> list[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "SALBOX_", "XDG_"))}
     found = subprocess.run(
@@ -152,3 +140,34 @@ def test_a_folder_taken_away(tmp_path):
     entries.put("k", b"v")
     assert entries.get("k") is None
     entries.clear()
+
+
+EXPLAIN = """
+import jax, numpy as np, saliency
+missed = []
+jax.monitoring.register_event_listener(lambda event, **_: missed.append(event) if event.endswith("cache_misses") else 0)
+net = saliency.load_network("scenes_cnn")
+x = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype(np.float32)
+for engine in ("dense", "incremental"):
+    saliency.occlusion_maps(net, x, patch=32, stride=32, execution=saliency.Execution(engine))
+for method in ("gradient-max", "gestalt-max", "grad-cam", "layer-cam-fused"):
+    saliency.METHODS[method].maps(net, x)
+print(len(missed), "missed")
+"""
+
+
+@pytest.mark.slow
+def test_a_network_is_the_same_program_in_every_process(tmp_path):
+    """Whatever order Python's sets have there."""
+    told = []
+    for seed in ("1", "2"):
+        found = subprocess.run(
+            [sys.executable, "-c", EXPLAIN],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told.append(int(found.stdout.split()[0]))
+    assert told[0] > 5 and told[1] == 0

@@ -189,17 +189,17 @@ def test_a_folder_removed_under_the_run_is_told_and_the_next_run_ends_the_same(s
 
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     options, made = changed(small, out=tmp_path), []
-    whole = made_maps.make_shard
+    whole = made_maps.make_shards
     (tmp_path / "maps").mkdir()  # another run's shard, whose key a kill took away: not to be taken for ours
     np.savez(tmp_path / "maps" / "gradient-max-000000.npz", maps=np.zeros((26, 96, 96)), seconds=0, peak=0)
 
-    def killed(path, *rest):
-        made.append(path.name)
+    def killed(left, *rest):
+        made.extend(path.name for path in left)
         if made == ["gradient-max-000000.npz", "occlusion-24px-000000.npz"]:
             raise KeyboardInterrupt
-        return whole(path, *rest)
+        return whole(left, *rest)
 
-    monkeypatch.setattr(made_maps, "make_shard", killed)
+    monkeypatch.setattr(made_maps, "make_shards", killed)
     with pytest.raises(KeyboardInterrupt):
         compare.main(options)
     monkeypatch.undo()

@@ -11,6 +11,7 @@ import pytest
 from localization.boxes import map_to_photo
 from localization.channels import read_channels
 from localization.comparison import CompareOptions, Comparison, compare
+from localization.comparison import maps as made_maps
 from localization.comparison.maps import Task, make
 from localization.comparison.samples import gathered
 from localization.datasets import load
@@ -18,6 +19,7 @@ from localization.external import external_maps
 from localization.features import Features
 from localization.regression import fit_coverage, fit_linear_map
 from saliency import InputError
+from saliency.maps.gradient import gradients_reduced
 from saliency.maps.status import status
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
@@ -105,6 +107,25 @@ def test_classes_of_one_photo_share_the_map_that_explains_the_same(tmp_path):
         told = np.load(made.shards[0])
         assert made.ms == pytest.approx(1000 * float(told["seconds"]) / asked[-1])
     assert len(samples) == 7 and asked == [5, 7]
+
+
+def test_gradients_of_one_score_are_of_one_pass_and_the_same_maps(tmp_path, monkeypatch):
+    samples = gathered(network(), voc(tmp_path / "VOC", n=7), folds=2)
+    targets, net, settings = np.arange(7), samples.net, OPTIONS.settings
+    names = ("gradient-max", "gestalt-mean", "edges", "gradient-mean", "gestalt-max", "flip(gradient-max)")
+    asked = []
+    monkeypatch.setattr(made_maps, "gradients_reduced", lambda *a, **k: asked.append(k) or gradients_reduced(*a, **k))
+    wanted = made_maps.tasks(net, names, settings, ())
+    made = make(wanted, samples, targets, tmp_path / "maps", lambda done, total: None)
+    assert [one["score"] for one in asked] == ["logit", "gestalt"]
+    alone = {name: METHODS[name].maps(net, samples.input(range(7)), target=targets, options=settings) for name in names}
+    for name, one in made.items():
+        np.testing.assert_array_equal(one.maps(np.arange(7)), alone[name])
+    assert made["gradient-max"].ms == made["gradient-mean"].ms > 0 and METHODS["flip(gradient-max)"].gradient is None
+    made["gestalt-max"].shards[0].unlink()  # as a kill would leave it: that one alone is made again
+    again = make(wanted, samples, targets, tmp_path / "maps", lambda done, total: None)
+    assert len(asked) == 2
+    np.testing.assert_array_equal(again["gestalt-max"].maps(np.arange(7)), alone["gestalt-max"])
 
 
 def test_kept_maps_of_a_crop_say_where_they_lie(tmp_path):

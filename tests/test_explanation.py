@@ -56,7 +56,7 @@ def test_methods_run_side_by_side_on_a_cpu(net, photos, monkeypatch):
         met.wait()  # alone it would wait for ever
         return np.tile(np.arange(x.shape[2], dtype=np.float32), (len(x), x.shape[1], 1))
 
-    one = SimpleNamespace(maps=maps, cost=saliency.METHODS["edges"].cost)
+    one = SimpleNamespace(family="control", maps=maps, cost=saliency.METHODS["edges"].cost)
     monkeypatch.setattr(explanation, "METHODS", {"first": one, "second": one})
     monkeypatch.setattr(explanation, "cores", lambda: 2)
     found = explain(net, photos[:1], methods=["first", "second"])
@@ -116,7 +116,8 @@ def test_it_is_saved_and_shown(net, photos, tmp_path):
     assert known["rows"] == json.loads(json.dumps(found.rows)) and known["command"] == "explain a.jpg"
     with Image.open(tmp_path / "out" / "a.png") as picture:
         assert picture.size == found.photos[0].picture.size
-    assert "data:image/jpeg" in found._repr_html_() and "data:image/jpeg" in page.read_text()
+    for text in (found._repr_html_(), page.read_text()):
+        assert "data:image/jpeg" in text and text.count("weighted by how the class logit answers to each") == 1
     assert repr(found) == "Explanation(2 photos, gradient-max, grad-cam)"
 
 

@@ -96,6 +96,18 @@ def test_images_have_their_own_targets_and_progress_counts_positions(rng):
     assert done[-1] == total[-1] == 2 * len(both.windows.positions) and list(done) == sorted(done)
 
 
+@pytest.mark.parametrize("engine", ["dense", "incremental"])
+def test_what_hides_nothing_changes_nothing_not_even_by_rounding(rng, engine):
+    net = random_network(scenes_cnn(((3,), (4,)), classes=4, size=(12, 10)))
+    x = rng.normal(size=(2, 12, 10, 3)).astype(np.float32)
+    fill = x.copy()
+    fill[:, :6] = 0  # of the lower half nothing is hidden
+    found = occlusion_maps(net, x, patch=4, stride=3, fill=fill, target=1, execution=Execution(engine))
+    below = found.windows.starts[0] >= 6
+    assert (found.drops[:, below] == 0).all() and (found.drops[:, ~below] != 0).all()
+    assert_allclose(found.base, np.asarray(net(x))[:, 1], rtol=1e-5)
+
+
 def test_fills_are_stated_in_pixels(rng):
     x = rng.normal(size=(2, 12, 10, 3)).astype(np.float32)
     preprocess = Preprocessing((12, 10), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))

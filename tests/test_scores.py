@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saliency import scores
 from saliency._batches import balanced_size, batches, in_batches
 from saliency.errors import InputError
 from saliency.models.weights import random_network
@@ -23,7 +22,6 @@ from saliency.scores import (
     predicted,
     resolve_targets,
     score_values,
-    targets_and_values,
 )
 
 
@@ -57,19 +55,6 @@ def test_score_values(net, x):
         np.testing.assert_allclose(
             score_values(net, x, Score("gestalt", layer), targets), activation.mean(-1), rtol=1e-4, atol=1e-6
         )
-
-
-@pytest.mark.parametrize("score", ["logit", "log_probability", "gestalt", "contrast:1"])
-@pytest.mark.parametrize("target", [None, 2, [4, -1, 0]])
-def test_targets_and_values_are_found_by_one_pass(net, x, score, target, monkeypatch):
-    score, passes, plain = as_score(score), [], scores.logits
-    monkeypatch.setattr(scores, "logits", lambda *given: passes.append(1) or plain(*given))
-    targets, values = targets_and_values(net, x, score, None if score.kind == "gestalt" else target)
-    assert len(passes) == (score.kind != "gestalt")
-    expected = resolve_targets(net, x, score, None if score.kind == "gestalt" else target)
-    np.testing.assert_array_equal(targets, expected)
-    np.testing.assert_array_equal(values, score_values(net, x, score, expected))
-    assert [len(one) for one in targets_and_values(net, x[:0], score, None)] == [0, 0]
 
 
 def test_contexts_hold_for_all_threads(net, x):

@@ -16,12 +16,13 @@ from localization.channels import READERS, Reader, read_channels
 from localization.comparison.samples import Samples
 from localization.datasets.names import inside
 from localization.external import ExternalMaps, moved, write_placement
-from saliency._batches import default_batch
+from saliency._batches import default_batch, first_few
 from saliency._cores import cores
 from saliency._files import atomic_write, write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_back
 from saliency.errors import InputError
+from saliency.maps.gradient import Aggregate, gradients_reduced
 from saliency.methods import METHODS, Cost, Method, Options
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement, Preprocessing
@@ -35,12 +36,14 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 class Task:
     """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
     `base` is the name in the menu, `cost()` that of one image; `by_image`: images are done one after another, so that
-    their number changes nothing of what is compiled."""
+    their number changes nothing of what is compiled. `gradient` is the score whose gradient the maps are, and how its
+    channels are reduced, where they are just that."""
 
     base: str
     run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     cost: Callable[[], Cost]
     by_image: bool = False
+    gradient: tuple[str, Aggregate] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def task_of(method: Method, net: Network, settings: Options) -> Task:
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 
-    return Task(method.name, run, partial(method.cost, net, net.preprocess.size, settings), method.by_image)
+    cost, gradient = partial(method.cost, net, net.preprocess.size, settings), method.gradient
+    return Task(method.name, run, cost, method.by_image, gradient(settings) if gradient else None)
 
 
 def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
@@ -156,7 +160,8 @@ def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.n
     """For each task as few images as compile all that it needs and keep this machine as busy as more would."""
     architecture = samples.net.architecture
     batch = default_batch(architecture, (SHARD, *samples.net.preprocess.size), architecture.last)
-    counts = {name: min(cores() if task.by_image else batch, len(samples)) for name, task in wanted.items()}
+    few = first_few(min(SHARD, len(samples)), batch)
+    counts = {name: min(cores() if task.by_image else few, len(samples)) for name, task in wanted.items()}
     x = samples.input(range(max(counts.values(), default=0)))
     return {name: x[:count] for name, count in counts.items()}
 
@@ -165,7 +170,12 @@ def warmed(wanted: Mapping[str, Task], samples: Samples) -> None:
     """Compile what these tasks need, several at a time."""
     x = trials(wanted, samples) if wanted else {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda name: wanted[name].run(samples.net, x[name], np.zeros(len(x[name]), int)), wanted))
+
+        def run(names: Sequence[str]) -> None:
+            some = x[names[0]]
+            run_of_one_pass([wanted[name] for name in names], samples.net, some, np.zeros(len(some), int))
+
+        list(pool.map(run, of_one_pass(wanted)))
 
 
 def make(
@@ -179,27 +189,49 @@ def make(
         x = None  # read once for all tasks, if there is anything to do
         pairs = np.stack([samples.images[indices], targets[indices]], 1)
         _, chosen, row = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-        for name, task in wanted.items():
-            path = _path(folder, name, indices)
-            if not path.exists():
+        for names in of_one_pass(wanted):
+            left = {_path(folder, name, indices): wanted[name] for name in names}
+            left = {path: task for path, task in left.items() if not path.exists()}
+            if left:
                 x = samples.input(indices[chosen]) if x is None else x
-                make_shard(path, task, samples.net, x, targets[indices[chosen]], row.reshape(-1))
-            done += len(indices)
+                make_shards(left, samples.net, x, targets[indices[chosen]], row.reshape(-1))
+            done += len(names) * len(indices)
             progress(done, total)
     return {name: _made(name, task, samples, folder) for name, task in wanted.items()}
 
 
-def make_shard(
-    path: Path, task: Task, net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
+def of_one_pass(wanted: Mapping[str, Task]) -> list[list[str]]:
+    """The tasks in their order, those together whose maps are one gradient, its channels reduced in several ways."""
+    found: dict[str, list[str]] = {}
+    for name, task in wanted.items():
+        found.setdefault(f"gradient of {task.gradient[0]}" if task.gradient else name, []).append(name)
+    return list(found.values())
+
+
+def run_of_one_pass(
+    tasks: Sequence[Task], net: Network, x: np.ndarray, targets: np.ndarray
+) -> list[Mapping[str, np.ndarray]]:
+    """What each of the tasks that `of_one_pass` puts together makes."""
+    if len(tasks) == 1:
+        return [tasks[0].run(net, x, targets)]
+    scores, ways = zip(*(task.gradient for task in tasks if task.gradient), strict=True)
+    maps = gradients_reduced(net, x, ways, score=scores[0], target=targets)
+    return [{"maps": maps[:, number]} for number in range(len(ways))]
+
+
+def make_shards(
+    left: Mapping[Path, Task], net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
 ) -> None:
-    """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took."""
+    """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took:
+    of tasks made together what each would take alone, but for reducing the others' channels."""
     reset_peak_memory()
     start = perf_counter()
-    made = task.run(net, x, targets)
+    made = run_of_one_pass(list(left.values()), net, x, targets)
     spent = perf_counter() - start
-    arrays = {name: values[row] for name, values in made.items()}
     told = {"seconds": spent, "peak": peak_memory() or 0, "count": len(x)}
-    write_arrays(path, arrays | {name: np.array(value) for name, value in told.items()})
+    for path, own in zip(left, made, strict=True):
+        arrays = {name: values[row] for name, values in own.items()}
+        write_arrays(path, arrays | {name: np.array(value) for name, value in told.items()})
 
 
 def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:

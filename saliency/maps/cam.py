@@ -16,12 +16,22 @@ from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, described, function, kind_of, one_of
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.maps.cam_rules import CLASSLESS, RULES, CamRule
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input, upto
-from saliency.scores import Score, Target, as_score, as_targets, class_count, class_logits, resolve_targets
+from saliency.scores import (
+    Score,
+    Target,
+    as_score,
+    as_targets,
+    class_count,
+    class_logits,
+    resolve_targets,
+    settled_targets,
+)
 
 Fuse = Literal["mean", "max", "product"]
 
@@ -95,10 +105,10 @@ def grad_cam(
     def maps(i: np.ndarray) -> Array:
         images, classes = shard_batch(x, i), shard_batch(targets, i)
         if rule in CLASSLESS:
-            activations = {one: upto(weights, images, one, architecture=architecture) for one in layers}
+            activations = {one: upto(weights, images, layer=one, architecture=architecture) for one in layers}
             derivatives = activations  # which these rules do not look at
         else:
-            activations, derivatives = _at_layers(
+            activations, derivatives = _activations_and_derivatives(
                 weights, images, classes, architecture=architecture, layers=tuple(layers), score=explained
             )
         found = [
@@ -132,7 +142,32 @@ def stage_layers(architecture: Architecture) -> tuple[str, ...]:
     return tuple(reversed(found.values()))
 
 
-@partial(jax.jit, static_argnames=("architecture", "layers", "score"))
+def _activations_and_derivatives(
+    weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layers: tuple[str, ...], score: Score
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`_at_layers`; where all passes through the one layer, in two programs, the first of which `logits` needs too."""
+    (layer, *others) = layers
+    if others or layer not in architecture.passages or score.explained(architecture) is not architecture:
+        return _at_layers(weights, x, targets, architecture=architecture, layers=layers, score=score)
+    activation = upto(weights, x, layer=layer, architecture=architecture)
+    slope = _slope(weights, activation, targets, architecture=architecture, layer=layer, score=score)
+    return {layer: activation}, {layer: slope}
+
+
+@kept("architecture", "layer", "score")
+def _slope(
+    weights: Weights, activation: Array, targets: Array, *, architecture: Architecture, layer: str, score: Score
+) -> Array:
+    """The score's derivatives by the activations of a layer through which the whole computation passes."""
+
+    def total(activation: Array) -> Array:
+        logits = architecture.after(weights, activation, layer)
+        return score.of_logits(architecture, logits, settled_targets(architecture, logits, targets)).sum()
+
+    return jax.grad(total)(activation)
+
+
+@kept("architecture", "layers", "score")
 def _at_layers(
     weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layers: tuple[str, ...], score: Score
 ) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -147,7 +182,7 @@ def _at_layers(
     return activations, derivatives
 
 
-@partial(jax.jit, static_argnames=("architecture", "layer", "size", "rule"))
+@kept("architecture", "layer", "size", "rule")
 def _drawn(
     activation: Array, derivative: Array, *,
     architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule,

@@ -4,7 +4,7 @@ Images are float `[n, h, w, 3]` in the network's normalised space, so the deriva
 Maps are float32 `[n, h, w]`, at least 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -14,8 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency._batches import default_batch, map_batches, one_core, shard_batch, side_by_side
+from saliency._batches import ONE_CORE, default_batch, map_batches, shard_batch, side_by_side
 from saliency._checks import ImagesLike, function, kind_of, one_of, whole
+from saliency._programs import kept
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.scores import Score, Target, as_score, targets_for
@@ -63,6 +64,22 @@ def gradient_maps(
     (1, 96, 96, 3)
     """
     one_of("aggregate", aggregate, get_args(Aggregate))
+    maps = gradients_reduced(net, x, (aggregate,), score=score, target=target, batch=batch, progress=progress)
+    return maps[:, 0]
+
+
+def gradients_reduced(
+    net: Network,
+    x: ImagesLike,
+    aggregates: Sequence[Aggregate],
+    *,
+    score: str | Score = "logit",
+    target: Target = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """`gradient_maps` for each of several `aggregates`, of one pass: float32 `[n, aggregates, h, w]`; of "signed" ones
+    `[n, 1, h, w, 3]`, alone. Other arguments and errors are its own."""
     whole("batch", batch, least=1, optional=True)
     function("progress", progress, "(done, total)")
     kind_of("net", net, Network, "as load_network gives it")
@@ -75,9 +92,10 @@ def gradient_maps(
 
     def maps(i: np.ndarray) -> Array:
         inputs = shard_batch(x, i), shard_batch(targets, i)
-        return reduce_channels(program(weights, *inputs, architecture=net.architecture, score=score), aggregate)
+        gradient = program(weights, *inputs, architecture=net.architecture, score=score)
+        return _each_reduced(gradient, aggregates=tuple(aggregates))
 
-    each = x.shape[1:] if aggregate == "signed" else x.shape[1:3]
+    each = len(aggregates), *(x.shape[1:] if aggregates[0] == "signed" else x.shape[1:3])
     return map_batches(maps, len(x), size, each, progress).astype(np.float32, copy=False)
 
 
@@ -88,8 +106,8 @@ def _input_gradient(
     return jax.grad(lambda x: score(architecture, weights, x, targets).sum())(x)
 
 
-input_gradient = jax.jit(_input_gradient, static_argnames=("architecture", "score"))
-_on_one_core = one_core(_input_gradient, static_argnames=("architecture", "score"))
+input_gradient = kept("architecture", "score")(_input_gradient)
+_on_one_core = kept("architecture", "score", compiled=ONE_CORE)(_input_gradient)
 
 
 @partial(jax.jit, static_argnames="aggregate")
@@ -104,3 +122,8 @@ def reduce_channels(gradient: Float[Array, "n h w c"], aggregate: Aggregate) -> 
             return jnp.sqrt((gradient**2).sum(-1))
         case "signed":
             return gradient
+
+
+@partial(jax.jit, static_argnames="aggregates")
+def _each_reduced(gradient: Float[Array, "n h w c"], aggregates: tuple[Aggregate, ...]) -> Array:
+    return jnp.stack([reduce_channels(gradient, aggregate) for aggregate in aggregates], 1)

@@ -58,6 +58,7 @@ METHODS = (
         "one backward pass, the largest absolute derivative of the three channels.",
         _gradient("max"),
         passes(1, 1),
+        gradient=lambda o: (o.score, "max"),
     ),
     Entry(
         "gradient-mean",
@@ -68,6 +69,7 @@ METHODS = (
         "one backward pass, the mean absolute derivative of the three channels.",
         _gradient("mean"),
         passes(1, 1),
+        gradient=lambda o: (o.score, "mean"),
     ),
     Entry(
         "gestalt-max",
@@ -78,6 +80,7 @@ METHODS = (
         "one backward pass from the last convolution, the largest of the three channels.",
         _gestalt("max"),
         passes(1, 1),
+        gradient=lambda o: (o.gestalt, "max"),
         layered=True,
     ),
     Entry(
@@ -89,6 +92,7 @@ METHODS = (
         "one backward pass from the last convolution, the mean of the three channels.",
         _gestalt("mean"),
         passes(1, 1),
+        gradient=lambda o: (o.gestalt, "mean"),
         layered=True,
     ),
     Entry(

@@ -21,6 +21,7 @@ from saliency.models.preprocessing import Preprocessing
 Tensors = Mapping[str, np.ndarray]
 FLOAT = np.dtype(np.float32)
 _FEW = 3  # tensors named in an error
+PIECE = 2**20  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,8 @@ def _check(
                 f"{file}: {name} holds {tensors[name].dtype}: quantised weights mean nothing without their scales; save"
                 " the network's weights as floats"
             )
-        pieces = tensors[name] if tensors[name].ndim > 1 else (tensors[name],)  # no booleans for all of it at once
+        large = tensors[name].ndim > 1 and tensors[name].size > PIECE
+        pieces = tensors[name] if large else (tensors[name],)  # no booleans for all of a large one at once
         if not all(np.isfinite(piece).all() for piece in pieces):
             raise InputError(f"{file}: {name} holds NaN or infinite values; fetch the checkpoint again")
         let_go(maps)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from saliency._checks import ImagesLike, as_images, kind_of
 from saliency._memory import aligned
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.operators import Operator
@@ -82,7 +83,7 @@ class Network:
         return upto(self.weights, self._cast(x), architecture=self.architecture)
 
     def upto(self, x: ImagesLike, layer: str) -> jax.Array:
-        return upto(self.weights, self._cast(x), self.architecture.require(layer), architecture=self.architecture)
+        return upto(self.weights, self._cast(x), layer=self.architecture.require(layer), architecture=self.architecture)
 
     def _cast(self, x: object) -> jax.Array:
         """Images in the weights' precision; InputError for whole numbers, which no preprocessing has seen."""
@@ -92,7 +93,7 @@ class Network:
         return images.astype(self.dtype)
 
     def after(self, activation: jax.Array, layer: str) -> jax.Array:
-        return _after(self.weights, activation, self.architecture.require(layer), architecture=self.architecture)
+        return after(self.weights, activation, layer=self.architecture.require(layer), architecture=self.architecture)
 
     def __repr__(self) -> str:
         count = sum(value.size for value in jax.tree.leaves(self.weights))
@@ -108,13 +109,13 @@ class Network:
 # As one program each: by itself, every operator of a network would be compiled anew for every shape it meets.
 
 
-@partial(jax.jit, static_argnames=("layer", "architecture"))
-def upto(weights: Weights, x: jax.Array, layer: str | None = None, *, architecture: Architecture) -> jax.Array:
+@kept("layer", "architecture")
+def upto(weights: Weights, x: jax.Array, *, layer: str | None = None, architecture: Architecture) -> jax.Array:
     return architecture.upto(weights, x, layer)
 
 
-@partial(jax.jit, static_argnames=("layer", "architecture"))
-def _after(weights: Weights, activation: jax.Array, layer: str, *, architecture: Architecture) -> jax.Array:
+@kept("layer", "architecture")
+def after(weights: Weights, activation: jax.Array, *, layer: str, architecture: Architecture) -> jax.Array:
     return architecture.after(weights, activation, layer)
 
 

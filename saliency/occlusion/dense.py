@@ -1,7 +1,6 @@
 """Occlusion by full re-inference: every position is a forward pass. The slow, obvious path, for any score."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from saliency._batches import balanced_size
+from saliency._programs import kept
 from saliency.devices import in_turn, on_cpu
 from saliency.models.black_box import ScoreFunction
 from saliency.models.graph import Architecture, Weights
@@ -36,7 +36,7 @@ def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> 
     return jax.vmap(hidden)(starts)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def network_scores(
     weights: Weights,
     image: Array,
@@ -69,18 +69,46 @@ def dense_scores(
     step: Step,
 ) -> Float[np.ndarray, " p"]:
     """The score of one image under every window, `chunk` windows at a time."""
-    template = jnp.asarray(windows.template, image.dtype)
-    return chunked(
+    return dense_scores_and_base(
+        architecture, weights, image, fill, windows, score=score, target=target, chunk=chunk, step=step
+    )[0]
+
+
+def dense_scores_and_base(
+    architecture: Architecture,
+    weights: Weights,
+    image: Float[np.ndarray, "h w c"],
+    fill: Float[np.ndarray, "h w c"],
+    windows: Windows,
+    *,
+    score: Score,
+    target: int,
+    chunk: int,
+    step: Step,
+) -> tuple[Float[np.ndarray, " p"], float]:
+    """The same, and the untouched image's: one position more, whose window lies beyond the image. By the same program,
+    what hides nothing changes nothing, not even by rounding, and no other has to be compiled."""
+    template, count = jnp.asarray(windows.template, image.dtype), len(windows.positions)
+    starts = np.concatenate([windows.positions, np.array([windows.image], windows.positions.dtype)])
+    left = count
+
+    def counted(done: int) -> None:
+        nonlocal left
+        step(min(done, left))  # the one beyond is no position
+        left -= min(done, left)
+
+    scores = chunked(
         lambda i: network_scores(
-            weights, image, fill, template, windows.positions[i], target, architecture=architecture, score=score
+            weights, image, fill, template, starts[i], target, architecture=architecture, score=score
         ),
-        len(windows.positions),
+        count + 1,
         chunk,
-        step,
+        counted,
     )
+    return scores[:count], float(scores[count])
 
 
-@partial(jax.jit, static_argnames="architecture")
+@kept("architecture")
 def network_logits(
     weights: Weights,
     image: Array,

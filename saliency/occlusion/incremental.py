@@ -11,7 +11,6 @@ Changes are `[k, h, w, c]` for the k positions of a chunk; clean activations are
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from saliency._batches import balanced_size
+from saliency._programs import kept
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.operators import Region, is_map
@@ -73,22 +73,24 @@ class Seen(NamedTuple):
     clean: Mapping[str, Array]
 
 
-@partial(jax.jit, static_argnames=("asked",))
+@kept("asked")
 def clean_activations(
     weights: Weights, image: Float[Array, "h w c"], target: Array | int | None, *, asked: Asked
-) -> dict[str, Array]:
-    """Those activations of the untouched image that changes are computed from."""
+) -> tuple[dict[str, Array], Array]:
+    """Those activations of the untouched image that changes are computed from; and its score, or its logits where
+    there is no target."""
     architecture, to, score = asked
     weights = _of_target(architecture, score, weights, target)
     activations = architecture.activations(weights, image[None], to)
-    wanted = {to}
+    wanted = [to]  # in an order: that of a set differs from one process to the next, and so would the program
     for node in architecture.ancestors(to)[1:]:
         if not node.layer.linear:
-            wanted.update(node.inputs if node.layer.recomputed else (node.name, *node.inputs))
-    return {name: activations[name][0] for name in {_kept(architecture, name) for name in wanted}}
+            wanted += node.inputs if node.layer.recomputed else (node.name, *node.inputs)
+    kept = {name: activations[name][0] for name in dict.fromkeys(_kept(architecture, name) for name in wanted)}
+    return kept, _scored(asked, activations[to], target)[0]
 
 
-@partial(jax.jit, static_argnames=("asked", "layout"))
+@kept("asked", "layout")
 def class_scores(
     ready: Prepared, seen: Seen, starts: Mapping[str, Int[Array, "chunks k 2"]], *, asked: Asked, layout: Layout
 ) -> Float[Array, "p ..."]:
@@ -138,12 +140,19 @@ def class_scores(
     before = regions.before(to)
     if score.kind == "gestalt":
         return before.mean() + changes[to]
-    logits = before[None] + changes[to]
+    return _scored(asked, before[None] + changes[to], target)
+
+
+def _scored(asked: Asked, outputs: Float[Array, "k ..."], target: Array | int | None) -> Float[Array, "k ..."]:
+    """The scores, from what the network gives; without a target its logits."""
+    architecture, _, score = asked
+    if score.kind == "gestalt":
+        return outputs.mean(range(1, outputs.ndim))
     if target is None:
-        return logits
+        return outputs
     if column_layer(architecture, score):
-        return logits[:, 0]
-    return score.of_logits(architecture, logits, jnp.full(len(logits), target))
+        return outputs[:, 0]
+    return score.of_logits(architecture, outputs, jnp.full(len(outputs), target))
 
 
 def _inside(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
@@ -317,15 +326,29 @@ def incremental_scores(
     pool: ThreadPoolExecutor | None = None,
 ) -> Float[np.ndarray, "p ..."]:
     """The score of one image under every window, with what `prepared` gave; jobs go to `pool`'s threads."""
-    call = launcher(plan, ready, masked, score)
+    return scores_and_base(plan, ready, masked, score=score, work=work, step=step, pool=pool)[0]
+
+
+def scores_and_base(
+    plan: Plan,
+    ready: Prepared,
+    masked: Masked,
+    *,
+    score: Score,
+    work: Sequence[Job],
+    step: Step,
+    pool: ThreadPoolExecutor | None = None,
+) -> tuple[Float[np.ndarray, "p ..."], Array]:
+    """The same, and the untouched image's score, or its logits."""
+    call, base = launcher(plan, ready, masked, score)
     if pool is None and not on_cpu():  # all are under way before the first is read
         values: Iterable[Array] = list(map(call, work))
     else:
         values = (pool.map if pool else map)(lambda job: call(job).block_until_ready(), work)
-    return collected(plan, work, values, masked.image.dtype, step)
+    return collected(plan, work, values, masked.image.dtype, step), base
 
 
-Launched = list[Float[Array, "p ..."]]  # a job each: what `collected` makes scores of
+Launched = list[Float[Array, "p ..."]]  # a job each: what `collected` makes scores of; and last the base
 
 
 def collected(
@@ -350,10 +373,12 @@ def at_once(work: Sequence[Job]) -> int:
     return max(job.starts[WINDOW].shape[1] for job in work)
 
 
-def launcher(plan: Plan, ready: Prepared, masked: Masked, score: Score) -> Callable[[Job], Float[Array, "p ..."]]:
-    """What starts a job and does not wait for it, the untouched image's own pass done."""
+def launcher(
+    plan: Plan, ready: Prepared, masked: Masked, score: Score
+) -> tuple[Callable[[Job], Float[Array, "p ..."]], Array]:
+    """What starts a job and does not wait for it, the untouched image's own pass done; and the score that this gave."""
     image, fill, target = jnp.asarray(masked.image), jnp.asarray(masked.fill), masked.target  # on the device once
     asked = Asked(plan.architecture, plan.to, score)
-    seen = Seen(image, fill, jnp.asarray(plan.windows.template, image.dtype), target,
-                clean_activations(ready.weights, image, target, asked=asked))  # fmt: skip
-    return lambda job: class_scores(ready, seen, job.starts, asked=asked, layout=job.layout)
+    clean, base = clean_activations(ready.weights, image, target, asked=asked)
+    seen = Seen(image, fill, jnp.asarray(plan.windows.template, image.dtype), target, clean)
+    return lambda job: class_scores(ready, seen, job.starts, asked=asked, layout=job.layout), base

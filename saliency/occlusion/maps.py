@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +36,7 @@ from saliency.occlusion.dense import (
     Step,
     black_box_scores,
     dense_logits,
-    dense_scores,
+    dense_scores_and_base,
     positions_for,
 )
 from saliency.occlusion.execution import Engine, Execution
@@ -50,10 +51,11 @@ from saliency.occlusion.incremental import (
     jobs,
     launcher,
     prepared,
+    scores_and_base,
 )
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Fill, Windows, fill_images
-from saliency.scores import Score, Target, as_score, last_layer, targets_and_values
+from saliency.scores import Score, Target, as_score, last_layer, resolve_targets
 
 Progress = Callable[[int, int], None]  # done, total
 PATCH, STRIDE = 32, 16  # pixels
@@ -156,8 +158,8 @@ def occlusion_maps(
     fills = fill_images(x, fill, preprocess, seed)
     step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
-        targets, base = targets_and_values(net, x, score, target)
-        hidden, engine = scores_under(
+        targets = resolve_targets(net, x, score, target)
+        hidden, base, engine = scores_and_bases(
             net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
         )
     else:
@@ -214,23 +216,41 @@ def scores_under(
     step: Step,
 ) -> tuple[list[np.ndarray], Engine]:
     """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
+    scores, _, engine = scores_and_bases(
+        net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
+    )
+    return scores, engine
+
+
+def scores_and_bases(
+    net: Network,
+    x: Float[np.ndarray, "n h w c"],
+    fills: Float[np.ndarray, "n h w c"],
+    windows: Windows,
+    *,
+    score: Score,
+    targets: Int[np.ndarray, " n"],
+    execution: Execution,
+    step: Step,
+) -> tuple[list[np.ndarray], Float[np.ndarray, " n"], Engine]:
+    """The same, and between them the score of each untouched image."""
     architecture, weights, budget = net.architecture, net.weights, execution.bytes
     choice = _choice(architecture, windows, score, execution, len(x))
     plan = choice.plan
     if plan is not None:
         work = jobs(plan, budget, execution.chunk)
-        scores = _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step)
+        scores, bases = _incremental(plan, weights, x, fills, score, targets, budget=budget, work=work, step=step)
         PAST.note(choice, len(x))
-        return scores, "incremental"
+        return scores, np.array(bases, x.dtype), "incremental"
     chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
-    scores = [
-        dense_scores(
+    found = [
+        dense_scores_and_base(
             architecture, weights, image, filled, windows, score=score, target=int(target), chunk=chunk, step=step
         )
         for image, filled, target in zip(x, fills, targets)
     ]
     PAST.note(choice, len(x))
-    return scores, "dense"
+    return [scores for scores, _ in found], np.array([base for _, base in found], x.dtype), "dense"
 
 
 def _choice(architecture: Architecture, windows: Windows, score: Score, execution: Execution, images: int) -> Choice:
@@ -267,19 +287,22 @@ def _incremental(
     budget: int,
     work: Sequence[Job],
     step: Step,
-) -> list[np.ndarray]:
-    """The first image's groups of positions side by side, as each has to be compiled; then whole images. An
-    accelerator is sent one image's groups after another's, and the next image's before the last one's are read."""
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Scores, and the untouched images'. The first image's groups of positions go side by side, as each has to be
+    compiled; then whole images. An accelerator is sent one image's groups after another's, and the next image's before
+    the last one's are read."""
     ready = prepared(plan, weights)
     if not on_cpu():
         return _in_flight(plan, ready, x, fills, score, targets.tolist(), budget=budget, work=work, step=step)
     with workers(_threads()) as pool:
 
-        def scores(i: int, inner: ThreadPoolExecutor | None = None) -> np.ndarray:
+        def scores(i: int, inner: ThreadPoolExecutor | None = None) -> tuple[np.ndarray, float]:
             masked = Masked(x[i], fills[i], int(targets[i]))
-            return incremental_scores(plan, ready, masked, score=score, work=work, step=step, pool=inner)
+            found, base = scores_and_base(plan, ready, masked, score=score, work=work, step=step, pool=inner)
+            return found, float(base)
 
-        return [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+        found = [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+    return [one for one, _ in found], [base for _, base in found]
 
 
 def _in_flight(
@@ -293,23 +316,26 @@ def _in_flight(
     budget: int,
     work: Sequence[Job],
     step: Step,
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], list[Any]]:
     """Nothing waits for what an accelerator has under way; where its memory is too small, fewer positions at once."""
     scores: list[np.ndarray] = []
+    bases: list[Any] = []
     while len(scores) < len(x):
 
         def launch(i: int, work: Sequence[Job] = work) -> Launched:
-            return list(map(launcher(plan, ready, Masked(x[i], fills[i], targets[i]), score), work))
+            call, base = launcher(plan, ready, Masked(x[i], fills[i], targets[i]), score)
+            return [*map(call, work), base]
 
         try:
-            for values in under_way(launch, range(len(scores), len(x))):
+            for *values, base in under_way(launch, range(len(scores), len(x))):
                 scores.append(collected(plan, work, values, x.dtype))
+                bases.append(np.asarray(base))
                 step(len(plan.windows.positions))
         except JaxRuntimeError as error:
             chunk = halved(at_once(work), error, "positions")
             budget = min(budget, chunk * max(plan.edge_bytes, *map(plan.position_bytes, plan.groups)))
             work = jobs(plan, budget, chunk)
-    return scores
+    return scores, bases
 
 
 def counter(total: int, progress: Progress | None) -> Step:
@@ -360,7 +386,7 @@ def occluded_logits(
             _in_flight(
                 plan, prepared(plan, weights), image[None], filled[None], score, [None],
                 budget=budget, work=jobs(plan, budget, execution.chunk), step=step,
-            )[0]
+            )[0][0]
             for plan in plans
         ]  # fmt: skip
     elif engine == "incremental":
