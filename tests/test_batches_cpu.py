@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from saliency import _batches
-from saliency._batches import cpu_batch, default_batch, side_by_side
+from saliency._batches import cpu_batch, default_batch, first_few, side_by_side
 from saliency.maps import gradient
 from saliency.maps.gradient import gradient_maps
 from saliency.models.graph import Architecture, Node
@@ -82,6 +82,15 @@ def test_many_batches_have_a_core_each(rng, monkeypatch):
     assert used == ["input_gradient"] * 4 + ["_on_one_core"] * 4 + ["input_gradient"] * 4
     assert_allclose(found[2], found[1], atol=1e-6 * found[1].max())
     assert not side_by_side(0, 1)
+
+
+def test_the_first_few_are_computed_as_all_are(monkeypatch):
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(_batches, "cores", lambda cores=cores: cores)
+        for n, size in ((100, 8), (100, 40), (5, 8), (16, 4), (15, 4), (12, 4)):
+            few = first_few(n, size)
+            assert min(n, size) <= few <= n and side_by_side(few, size) == side_by_side(n, size)
+    assert first_few(100, 8) == 48 and first_few(5, 8) == 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from saliency import InputError, Score, occlusion_maps
+from saliency import InputError, Score, _batches, occlusion_maps
 from saliency.models.graph import Architecture, Builder
 from saliency.models.operators import (
     Add,
@@ -32,7 +32,7 @@ from saliency.models.zoo.squeezenet import squeezenet1_1
 from saliency.models.zoo.vgg import vgg16
 from saliency.occlusion import Execution, Windows, choice, maps
 from saliency.occlusion.dense import dense_scores
-from saliency.occlusion.incremental import Masked, incremental_scores, jobs, prepared
+from saliency.occlusion.incremental import Masked, Programs, incremental_scores, jobs, prepared
 from saliency.occlusion.plan import plan_for, plan_with
 from tests import small_networks
 
@@ -224,6 +224,24 @@ def test_auto_takes_what_the_plan_finds_cheaper(rng, monkeypatch):
     dense = occlusion_maps(net, x, patch=4, stride=4, execution=Execution("dense"))
     assert dense.engine == "dense"
     assert_allclose(small.maps, dense.maps, atol=1e-5)
+
+
+def test_many_images_have_a_core_each(rng, monkeypatch):
+    monkeypatch.setattr(_batches, "cores", lambda: 2)
+    used = []
+    for name in ("ALL_CORES", "EACH_CORE"):
+        own = getattr(maps, name)
+        noted = lambda *given, name=name, own=own, **named: used.append(name) or own.scores(*given, **named)  # noqa: E731
+        monkeypatch.setattr(maps, name, Programs(own.clean, noted))
+    net = random_network(scenes_cnn(((4,), (4,)), classes=3, size=(18, 24)))
+    x = rng.normal(size=(5, 18, 24, 3)).astype(np.float32)
+    given = {"patch": 5, "stride": 4, "target": [0, 1, 2, 0, 1], "execution": Execution("incremental")}
+    several = occlusion_maps(net, x, **given)
+    assert set(used) == {"EACH_CORE"} and len(used) % 5 == 0
+    for i in range(5):
+        alone = occlusion_maps(net, x[i : i + 1], **{**given, "target": given["target"][i]})
+        assert_allclose(several.maps[i], alone.maps[0], atol=1e-6 * np.abs(alone.scores).max())
+    assert set(used) == {"ALL_CORES", "EACH_CORE"}
 
 
 def test_maximum_outside_a_pane(rng):

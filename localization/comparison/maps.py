@@ -152,8 +152,8 @@ def _suits(method: Method, net: Network) -> bool:
 
 
 def for_shards(settings: Options, samples: Samples) -> Options:
-    """The same way to compute for every shard, the last and smaller one too."""
-    return settings if settings.expected else replace(settings, expected=min(SHARD, len(samples)))
+    """The same way to compute for every shard, the last and smaller one too: what is done first with all of them."""
+    return settings if settings.expected else replace(settings, expected=len(samples))
 
 
 def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.ndarray, "n H W 3"]]:

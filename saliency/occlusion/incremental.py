@@ -19,8 +19,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from saliency._batches import balanced_size
-from saliency._programs import kept
+from saliency._batches import ONE_CORE, balanced_size
+from saliency._programs import Kept, kept
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.operators import Region, is_map
@@ -73,8 +73,7 @@ class Seen(NamedTuple):
     clean: Mapping[str, Array]
 
 
-@kept("asked")
-def clean_activations(
+def _clean_activations(
     weights: Weights, image: Float[Array, "h w c"], target: Array | int | None, *, asked: Asked
 ) -> tuple[dict[str, Array], Array]:
     """Those activations of the untouched image that changes are computed from; and its score, or its logits where
@@ -86,12 +85,11 @@ def clean_activations(
     for node in architecture.ancestors(to)[1:]:
         if not node.layer.linear:
             wanted += node.inputs if node.layer.recomputed else (node.name, *node.inputs)
-    kept = {name: activations[name][0] for name in dict.fromkeys(_kept(architecture, name) for name in wanted)}
-    return kept, _scored(asked, activations[to], target)[0]
+    found = {name: activations[name][0] for name in dict.fromkeys(_kept(architecture, name) for name in wanted)}
+    return found, _scored(asked, activations[to], target)[0]
 
 
-@kept("asked", "layout")
-def class_scores(
+def _class_scores(
     ready: Prepared, seen: Seen, starts: Mapping[str, Int[Array, "chunks k 2"]], *, asked: Asked, layout: Layout
 ) -> Float[Array, "p ..."]:
     """Scores of one image under windows of one group, a chunk after another; without a target every class's logit.
@@ -141,6 +139,20 @@ def class_scores(
     if score.kind == "gestalt":
         return before.mean() + changes[to]
     return _scored(asked, before[None] + changes[to], target)
+
+
+class Programs(NamedTuple):
+    """`clean` are the untouched image's activations, `scores` those of one group of positions."""
+
+    clean: Kept
+    scores: Kept
+
+
+class_scores = kept("asked", "layout")(_class_scores)
+ALL_CORES = Programs(kept("asked")(_clean_activations), class_scores)
+EACH_CORE = Programs(  # several images at a time, one on each
+    kept("asked", compiled=ONE_CORE)(_clean_activations), kept("asked", "layout", compiled=ONE_CORE)(_class_scores)
+)
 
 
 def _scored(asked: Asked, outputs: Float[Array, "k ..."], target: Array | int | None) -> Float[Array, "k ..."]:
@@ -338,9 +350,10 @@ def scores_and_base(
     work: Sequence[Job],
     step: Step,
     pool: ThreadPoolExecutor | None = None,
+    programs: Programs = ALL_CORES,
 ) -> tuple[Float[np.ndarray, "p ..."], Array]:
     """The same, and the untouched image's score, or its logits."""
-    call, base = launcher(plan, ready, masked, score)
+    call, base = launcher(plan, ready, masked, score, programs)
     if pool is None and not on_cpu():  # all are under way before the first is read
         values: Iterable[Array] = list(map(call, work))
     else:
@@ -374,11 +387,11 @@ def at_once(work: Sequence[Job]) -> int:
 
 
 def launcher(
-    plan: Plan, ready: Prepared, masked: Masked, score: Score
+    plan: Plan, ready: Prepared, masked: Masked, score: Score, programs: Programs = ALL_CORES
 ) -> tuple[Callable[[Job], Float[Array, "p ..."]], Array]:
     """What starts a job and does not wait for it, the untouched image's own pass done; and the score that this gave."""
     image, fill, target = jnp.asarray(masked.image), jnp.asarray(masked.fill), masked.target  # on the device once
     asked = Asked(plan.architecture, plan.to, score)
-    clean, base = clean_activations(ready.weights, image, target, asked=asked)
+    clean, base = programs.clean(ready.weights, image, target, asked=asked)
     seen = Seen(image, fill, jnp.asarray(plan.windows.template, image.dtype), target, clean)
-    return lambda job: class_scores(ready, seen, job.starts, asked=asked, layout=job.layout), base
+    return lambda job: programs.scores(ready, seen, job.starts, asked=asked, layout=job.layout), base

@@ -14,7 +14,7 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 from jaxtyping import Float, Int
 
-from saliency._batches import balanced_size, batches, cores, workers
+from saliency._batches import balanced_size, batches, cores, side_by_side, workers
 from saliency._checks import ImagesLike, Pair, function, kind_of, pair, whole
 from saliency.devices import halved, on_cpu, under_way
 from saliency.errors import InputError
@@ -41,6 +41,8 @@ from saliency.occlusion.dense import (
 )
 from saliency.occlusion.execution import Engine, Execution
 from saliency.occlusion.incremental import (
+    ALL_CORES,
+    EACH_CORE,
     Job,
     Launched,
     Masked,
@@ -291,14 +293,16 @@ def _incremental(
     """Scores, and the untouched images'. The first image's groups of positions go side by side, as each has to be
     compiled; then whole images. An accelerator is sent one image's groups after another's, and the next image's before
     the last one's are read."""
-    ready = prepared(plan, weights)
+    ready, programs = prepared(plan, weights), EACH_CORE if side_by_side(len(x), 1) else ALL_CORES
     if not on_cpu():
         return _in_flight(plan, ready, x, fills, score, targets.tolist(), budget=budget, work=work, step=step)
     with workers(_threads()) as pool:
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> tuple[np.ndarray, float]:
             masked = Masked(x[i], fills[i], int(targets[i]))
-            found, base = scores_and_base(plan, ready, masked, score=score, work=work, step=step, pool=inner)
+            found, base = scores_and_base(
+                plan, ready, masked, score=score, work=work, step=step, pool=inner, programs=programs
+            )
             return found, float(base)
 
         found = [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
