@@ -7,6 +7,7 @@ A page that is already written is brought up to a file by `brought_up(page, file
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,7 @@ def tables(results: dict[str, Any]) -> list[str]:
         by_name = {row["network"]: row for row in results["roof"]}
         engines = {"forward pass": "dense", "gradient map": "gradient", "occlusion 32/16, incremental": "incremental"}
         rows = [
-            (label, _cells(list(by_name), by_name, lambda row, engine=engine: _share(row, engine)))
-            for label, engine in engines.items()
+            (label, _cells(list(by_name), by_name, partial(_share, engine=engine))) for label, engine in engines.items()
         ]
         found.append(_table("share of one core's limit", list(by_name), rows))
     return found
