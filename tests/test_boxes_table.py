@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from localization.boxes import iou
+from localization.published import VOC as CLASSES
 from localization.regression.cells import Cells, covered
 from scripts.benchmarks.boxes.chooser import chosen, small_network
+from scripts.benchmarks.boxes.classes import ASKED, IMAGENET, TINY_CLASSES
 from scripts.benchmarks.boxes.crossed import crossed
 from scripts.benchmarks.boxes.markdown import table, tables
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, lad, of_map
-from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
+from scripts.benchmarks.boxes.sources import _members, _places
 from scripts.benchmarks.boxes.store import Store
 from scripts.benchmarks.boxes.table import compared
 
@@ -60,6 +62,17 @@ def test_a_class_that_imagenet_has_none_of_is_all_of_them():
     members = _members([CLASSES.index("cat"), CLASSES.index("person"), -1])
     assert np.flatnonzero(members[0]).tolist() == list(IMAGENET["cat"])
     assert (members[1:] == 1).all()
+
+
+def test_tiny_imagenets_labels_are_single_classes_of_imagenet():
+    """Classes lie in the order of their WordNet ids, which is how ImageNet numbers them."""
+    names = list(TINY_CLASSES)
+    assert len(names) == 200 and names == sorted(names) and names[0] == "n01443537"
+    indices = list(TINY_CLASSES.values())
+    assert indices == sorted(set(indices)) and (indices[0], indices[-1]) == (1, 988)
+    members = _members([ASKED.index("n01443537"), ASKED.index("cat")])
+    assert np.flatnonzero(members[0]).tolist() == [1]
+    assert np.flatnonzero(members[1]).tolist() == list(IMAGENET["cat"])
 
 
 def test_the_odds_of_a_place_are_those_of_its_softmax():
