@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from localization.boxes import iou
+from localization.published import VOC as CLASSES
 from localization.regression.cells import Cells, covered
 from scripts.benchmarks.boxes.chooser import chosen, small_network
+from scripts.benchmarks.boxes.classes import ASKED, IMAGENET, TINY_CLASSES
 from scripts.benchmarks.boxes.crossed import crossed
 from scripts.benchmarks.boxes.markdown import table, tables
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import NO_PHOTO, Route, Samples, a_class, by_coverage, equation_4, lad, of_map
-from scripts.benchmarks.boxes.sources import CLASSES, IMAGENET, _members, _places
+from scripts.benchmarks.boxes.sources import _members, _places
 from scripts.benchmarks.boxes.store import Store
 from scripts.benchmarks.boxes.table import compared
 
@@ -60,6 +62,17 @@ def test_a_class_that_imagenet_has_none_of_is_all_of_them():
     members = _members([CLASSES.index("cat"), CLASSES.index("person"), -1])
     assert np.flatnonzero(members[0]).tolist() == list(IMAGENET["cat"])
     assert (members[1:] == 1).all()
+
+
+def test_tiny_imagenets_labels_are_single_classes_of_imagenet():
+    """Classes lie in the order of their WordNet ids, which is how ImageNet numbers them."""
+    names = list(TINY_CLASSES)
+    assert len(names) == 200 and names == sorted(names) and names[0] == "n01443537"
+    indices = list(TINY_CLASSES.values())
+    assert indices == sorted(set(indices)) and (indices[0], indices[-1]) == (1, 988)
+    members = _members([ASKED.index("n01443537"), ASKED.index("cat")])
+    assert np.flatnonzero(members[0]).tolist() == [1]
+    assert np.flatnonzero(members[1]).tolist() == list(IMAGENET["cat"])
 
 
 def test_the_odds_of_a_place_are_those_of_its_softmax():
@@ -129,6 +142,24 @@ def test_a_row_for_each_route_paired_with_the_heuristic_of_its_map(tmp_path):
     assert rows["layer", "coverage, a class"]["by_class"].keys() == {"cat", "dog"}
     calls.clear()
     assert compared(photos(data), arrays, routes, tmp_path, say=said.append) == found and not calls  # kept
+
+
+def test_a_route_of_very_many_arrays_has_a_name_that_fits_into_the_cache(tmp_path):
+    """Of two whose names begin alike each finds its own boxes again."""
+    data, names = samples(12), [f"network:layer{'x' * 40}{i}" for i in range(9)]
+
+    def fixed(value: float):
+        return lambda some: (lambda other: np.full((len(other), 4), value), "")
+
+    routes = [Route("coverage", tuple(names[: 8 + i]), fixed(0.1 * i), "") for i in range(2)]
+    arrays = lambda name, rows: data.arrays[1][rows]  # noqa: E731
+    for _ in range(2):
+        found = compared(photos(data), arrays, routes, tmp_path, say=lambda line: None)
+        assert [row["mean_iou"] for row in found["rows"]] == [0, 0]
+    kept = sorted(path.name for path in tmp_path.glob("*/*.npz"))
+    assert len(kept) == 4 and max(map(len, kept)) < 255
+    values = sorted(float(np.load(path)["boxes"].max()) for path in tmp_path.glob("*/*.npz"))
+    assert values == [0, 0, 0.1, 0.1]
 
 
 def test_the_docs_tables_are_those_of_the_figures():

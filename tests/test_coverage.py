@@ -448,6 +448,23 @@ def test_a_file_that_is_no_coverage_map_is_refused(rng, tmp_path):
             load_coverage_map(path)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.uint8])
+def test_a_status_is_that_of_every_number(rng, dtype):
+    """NaN that meets no other, infinities that cancel each other out, a sum beyond float32, one odd pixel."""
+    maps = (200 * rng.random((9, 3, 4, 2))).astype(dtype)
+    maps[1], maps[2, :, :, 1] = 7, 3
+    maps[3] = 7
+    maps[3, 2, 3, 1] = 8
+    maps[4] = np.finfo(dtype).max if np.dtype(dtype).kind == "f" else 255
+    maps[4, 0, 1] = 0
+    if np.dtype(dtype).kind == "f":
+        maps[5, 2, 3, 0] = np.nan
+        maps[6, 0, 0, 0], maps[6, 1, 1, 1] = np.inf, -np.inf
+        maps[7] = np.inf
+    broken = "not finite" if np.dtype(dtype).kind == "f" else "ok"
+    assert status(maps).tolist() == ["ok", "constant", "ok", "ok", "ok", broken, broken, broken, "ok"]
+
+
 def test_constant_and_broken_maps_get_a_status_and_no_box(rng):
     maps, boxes = blobs(rng, 40)
     fit = fit_coverage(maps, boxes, candidates=SMALL)

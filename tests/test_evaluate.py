@@ -689,7 +689,7 @@ def test_channels_and_several_boxes_in_folds(tmp_path):
             "--protocol maxboxacc scores maps, and --method channels has",
         ),
         ({"method": "channels+class channels"}, "--method channels\\+class channels: class channels hold the channels"),
-        ({"method": "channels + maps"}, "unknown method 'channels \\+ maps'; choose from .*, class channels"),
+        ({"method": "channels + maps"}, "method 'channels \\+ maps'; near it are channels; choose from .*, class"),
         ({"several": 3, "protocol": "paper-voc07"}, "--several boxes are for protocols whose samples are a photo and"),
         ({"several": 3, "route": "heuristic"}, "--several boxes are found by --route 'linear map', not by 'heuristic'"),
     ],

@@ -6,20 +6,18 @@ What follows the maps (boxes and measures) is timed with maps of noise, and is t
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from localization.comparison.boxes import localize
-from localization.comparison.maps import for_shards, noise, task_of, trials, warmed
+from localization.comparison.maps import Noise, for_shards, task_of, trials, warmed
 from localization.comparison.options import CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.samples import Samples
@@ -33,7 +31,7 @@ from saliency.report import content_hash, write_json
 from saliency.scores import logits
 
 FILE = "budget.json"
-IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the quickest counts
+IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the middle one counts
 LONG = 0.5  # s from which once is enough
 SLACK = 1.5  # times the budget: so far the forecasts by passes alone are not trusted
 
@@ -171,14 +169,14 @@ def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str
     warmed(made, samples)
     images = trials(made, samples)
     runs = {name: partial(made[name].run, net, x, np.zeros(len(x), int)) for name, x in images.items()}
-    return {name: own / len(images[name]) for name, own in quickest(runs).items()}
+    return {name: own / len(images[name]) for name, own in typical(runs).items()}
 
 
 def after_maps(samples: Samples, options: CompareOptions) -> float:
     """Seconds an image of what follows one method's maps: its boxes by every route, and the measures. With maps of
     noise, of as many methods at once as are fitted at once."""
     count = min(4, os.cpu_count() or 1)
-    folder = Path(mkdtemp(prefix="salbox-budget-"))
+    made = {f"noise {seed}": Noise((), samples.net.preprocess, seed=seed) for seed in range(count)}
     targets = np.zeros(len(samples), int)
 
     def boxes(name: str) -> None:
@@ -190,14 +188,10 @@ def after_maps(samples: Samples, options: CompareOptions) -> float:
                 list(pool.map(boxes, names))
         quality(samples, {name: made[name] for name in names}, targets, options)
 
-    try:
-        made = {f"noise {k}": noise(samples, folder, f"noise {k}", k) for k in range(count)}
-        everything(list(made)[:1])  # compiles
-        start = perf_counter()
-        everything(list(made))
-        return (perf_counter() - start) / count / len(np.unique(samples.images))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    everything(list(made)[:1])  # compiles
+    start = perf_counter()
+    everything(list(made))
+    return (perf_counter() - start) / count / len(np.unique(samples.images))
 
 
 def measured(net: Network) -> tuple[float, float]:
@@ -209,21 +203,22 @@ def measured(net: Network) -> tuple[float, float]:
     runs = {"forward": lambda: logits(net, x), "both": lambda: gradient_maps(net, x, target=target)}
     for run in runs.values():
         run()  # compiles
-    found = quickest(runs)
+    found = typical(runs)
     return found["forward"] / len(x), found["both"] / len(x)
 
 
-def quickest(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """The least seconds of a few tries of each, in turn, so that what slows the machine down for a while decides
-    nothing; of something long, those of one."""
-    found: dict[str, float] = {}
+def typical(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """The middle one of a few tries of each, in seconds. They are made in turn, so that what slows the machine down
+    for a while decides nothing, and the quickest does not count, for what else runs here goes on running. Of something
+    long, that of one."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(TRIES):
         for name, run in runs.items():
-            if found.get(name, 0.0) < LONG:
+            if not found[name] or found[name][-1] < LONG:
                 start = perf_counter()
                 run()
-                found[name] = min(perf_counter() - start, found.get(name, np.inf))
-    return found
+                found[name].append(perf_counter() - start)
+    return {name: float(np.median(own)) for name, own in found.items()}
 
 
 def remembered(folder: Path | None, key: str, budget: float, ways: Sequence[Options]) -> Choice | None:

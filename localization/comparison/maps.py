@@ -100,6 +100,17 @@ class Made:
         }
 
 
+@dataclass(frozen=True)
+class Noise(Made):
+    """Maps of noise in the place of a method's, drawn when they are asked for."""
+
+    seed: int = 0
+
+    def maps(self, indices: np.ndarray) -> Float[np.ndarray, "n h w"]:
+        drawn = (np.random.default_rng((self.seed, int(i))) for i in indices)
+        return np.stack([rng.random(self.entry.size, np.float32) for rng in drawn])
+
+
 def shards(n: int) -> Iterator[np.ndarray]:
     return (np.arange(first, min(first + SHARD, n)) for first in range(0, n, SHARD))
 
@@ -241,15 +252,6 @@ def _made(name: str, task: Task, samples: Samples, folder: Path) -> Made:
     peak = max(float(one["peak"]) for one in told)
     entry = samples.net.preprocess
     return Made(paths, entry, task.base, task.cost(), 1000 * seconds / count, peak / 2**20 if peak else None)
-
-
-def noise(samples: Samples, folder: Path, name: str, seed: int) -> Made:
-    """Maps of noise in the place of a method's."""
-    rng, paths = np.random.default_rng(seed), [_path(folder, name, indices) for indices in shards(len(samples))]
-    for path, indices in zip(paths, shards(len(samples))):
-        maps = rng.random((len(indices), *samples.net.preprocess.size), np.float32)
-        write_arrays(path, {"maps": maps})
-    return Made(paths, samples.net.preprocess)
 
 
 def complete(folder: Path, name: str, n: int) -> bool:

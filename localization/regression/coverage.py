@@ -9,6 +9,7 @@ the same photos, of unlike sizes if need be. Boxes are `x0 y0 x1 y1` in pixels o
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -322,11 +323,11 @@ def _usable(
     for features, boxes, photos in blocks():
         inputs, boxes, photos = as_inputs(features), as_boxes(boxes), np.asarray(photos)
         _check_lengths(inputs, boxes, photos)
-        for name, arrays in (("features", inputs), ("boxes", (boxes,))):
-            bad = np.unique(np.concatenate([photos[~np.isfinite(a).all(tuple(range(1, a.ndim)))] for a in arrays]))
-            if len(bad):
-                raise InputError(f"{name} hold NaN or infinite values in photo {bad[0]}: drop it")
-        ok = status(inputs) == "ok"
+        said = status(inputs)
+        for name, bad in (("features", said == "not finite"), ("boxes", ~np.isfinite(boxes).all(1))):
+            if bad.any():
+                raise InputError(f"{name} hold NaN or infinite values in photo {photos[bad].min()}: drop it")
+        ok = said == "ok"
         yield (
             tuple(one if ok.all() else one[ok] for one in inputs),
             boxes[ok] / np.tile(size[::-1], 2),
@@ -455,10 +456,11 @@ def _left_out(usable: Blocks, known: _Known, cells: Cells, cross: ridge.CrossFit
     true boxes."""
     maps, rows = [np.empty((0, *cells.grid), np.float32)], [np.empty((0, 5))]
     for inputs, boxes, photos, _ in usable():
-        own = np.flatnonzero(_keys(photos, seed) <= last)
-        solutions = cross.left_out[_fold_of(photos[own], known.photos, seed)]
-        maps.append(_applied(tuple(one[own] for one in inputs), solutions, cells))
-        rows.append(np.concatenate([photos[own, None], boxes[own]], 1))
+        own = _keys(photos, seed) <= last
+        if not own.all():
+            inputs, boxes, photos = tuple(one[own] for one in inputs), boxes[own], photos[own]
+        maps.append(_applied(inputs, cross.left_out[_fold_of(photos, known.photos, seed)], cells))
+        rows.append(np.concatenate([photos[:, None], boxes], 1))
     soft = _read(np.concatenate(maps))
     found = gathered(np.concatenate([np.concatenate(rows), soft.reshape(len(soft), -1)], 1))
     found = found[np.argsort(found[:, 0], kind="stable")]  # however photos are spread over processes
@@ -469,7 +471,9 @@ def _applied(inputs: Inputs, solutions: Float[np.ndarray, "n z"], cells: Cells) 
     """Coverage maps by each photo's solution."""
 
     def some(index: np.ndarray) -> Array:
-        chunk = tuple(jnp.asarray(one[index]) for one in inputs)
+        whole = index[-1] - index[0] + 1 == len(index)  # then nothing is copied
+        rows = slice(index[0], index[-1] + 1) if whole else index
+        chunk = tuple(jnp.asarray(one[rows]) for one in inputs)
         return ridge.coverage(chunk, jnp.asarray(solutions[index], jnp.float32), cells=cells)
 
     return _in_chunks(some, len(solutions), cells.grid)
@@ -526,9 +530,28 @@ def as_inputs(features: Features) -> Inputs:
 def status(features: Features) -> np.ndarray:
     """Whether features say anything, per photo: "ok", "not finite" or "constant", which is all arrays being so."""
     inputs = as_inputs(features)
-    finite = np.all([np.isfinite(one).all(tuple(range(1, one.ndim))) for one in inputs], 0)
-    constant = np.all([(one == one[:, :1, :1]).all(tuple(range(1, one.ndim))) for one in inputs], 0)
+    finite = np.all([_finite(one) for one in inputs], 0)
+    constant = np.all([_constant(one) for one in inputs], 0)
     return np.select([~finite, constant], ["not finite", "constant"], "ok")
+
+
+def _finite(array: Float[np.ndarray, "n ..."]) -> np.ndarray:
+    """Whether all of a photo's numbers are finite. If their sum is, they are."""
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(rows.sum(1)) if array.dtype == np.float32 else np.zeros(len(rows), bool)
+    left = np.flatnonzero(~finite)
+    finite[left] = np.isfinite(rows[left]).all(1)
+    return finite
+
+
+def _constant(array: Float[np.ndarray, "n h w ..."]) -> np.ndarray:
+    """Whether each channel of a photo is the same at all places; of most photos the first row says that it is not."""
+    axes = tuple(range(1, array.ndim))
+    constant = (array[:, :1] == array[:, :1, :1]).all(axes)
+    left = np.flatnonzero(constant)
+    constant[left] = (array[left] == array[left, :1, :1]).all(axes)
+    return constant
 
 
 def _frame(inputs: Inputs, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from localization.boxes import area
 from localization.datasets import load, scenes
-from localization.published import VOC as CLASSES
+from scripts.benchmarks.boxes.classes import ASKED
 
 ANIMALS = ("cat", "cow", "dog", "horse", "sheep")
 
@@ -38,8 +38,8 @@ class Photos:
 
     @property
     def asked(self) -> np.ndarray:
-        """The labels as numbers of CLASSES, -1 for others."""
-        return np.array([CLASSES.index(label) if label in CLASSES else -1 for label in self.label])
+        """The labels as numbers of ASKED, -1 for others."""
+        return np.array([ASKED.index(label) if label in ASKED else -1 for label in self.label])
 
 
 def scenes_photos(n_train: int = 1000, n_test: int = 500) -> Photos:

@@ -160,6 +160,10 @@ SETS = {
             by_coverage(*_scale(224, 4, 10, 15, "cam"), cells=FINER[1:]),
             by_coverage(*_scale(320, 4, 10, 15, "cam"), cells=FINER[1:]),
             by_coverage(*_scale(224, 10, 15, "cam"), cells=(Cells(context=(0.06, 0.15)),), key="context"),
+            by_coverage(*_scale(224, 10, 15, "cam"), *_scale(320, 10, 15, "cam")),
+            *_maps(E_ASKED[2:], lad, FINER[:1]),
+            by_coverage(*_scale(224, 10, 15, "cam"), *E_ASKED),
+            by_coverage(*_scale(224, 10, 15, "cam"), *_scale(320, 10, 15, "cam"), *E_ASKED),
         ],
     ),
     "voc_vgg": Set(

@@ -1,7 +1,7 @@
 """What the benchmark reads of photos: activations, maps of the predicted class, and maps of a class that is asked for.
 
 Each function takes weights and gives `make(images, asked)`: arrays by name, a row a photo. `asked` are numbers of
-CLASSES, -1 for a photo that is not asked about.
+`classes.ASKED`, -1 for a photo that is not asked about.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
-from localization.published import VOC as CLASSES
 from localization.transforms import pooled
 from saliency._batches import batches
 from saliency.methods import METHODS
 from saliency.models.network import Network
 from saliency.models.weights import load_network
+from scripts.benchmarks.boxes.classes import MEMBERS
 
 Make = Callable[[Sequence[np.ndarray], Sequence[int]], dict[str, np.ndarray]]
 SIDE = 56  # pixels of the maps that are kept
@@ -28,16 +28,6 @@ BATCH = 8
 MAPS = ("gradient-max", "guided-backprop", "grad-cam")
 SCENES_MAPS = (*MAPS, "occlusion", "activation", "gestalt-max")
 LAYERS = {"squeezenet1_1": ("fire7", "fire9"), "scenes_cnn": ("relu3_2", "relu4_2")}
-# ImageNet's classes that are one of VOC's, by index; of a person and a potted plant's like there are none, or hardly
-IMAGENET = {
-    "aeroplane": (404, 895), "bicycle": (444, 671), "bird": (*range(7, 25), *range(80, 101), *range(127, 147)),
-    "boat": (472, 484, 554, 576, 625, 724, 780, 814, 833, 871, 914), "bottle": (440, 720, 737, 898, 899, 907),
-    "bus": (654, 779, 874), "car": (436, 468, 511, 609, 627, 656, 661, 717, 751, 817, 864),
-    "cat": tuple(range(281, 286)),
-    "chair": (423, 559, 765, 857), "cow": (345, 346), "diningtable": (532,), "dog": tuple(range(151, 269)),
-    "horse": (339,), "motorbike": (665, 670), "person": (), "pottedplant": (738,), "sheep": (348, 349), "sofa": (831,),
-    "train": (466, 547, 705, 820, 829), "tvmonitor": (664, 782, 851),
-}  # fmt: skip
 
 
 def zoo(network: str, weights: Path | None) -> Make:
@@ -178,7 +168,7 @@ def _members(asked: Sequence[int]) -> Float[np.ndarray, "n 1000"]:
     """Which of ImageNet's classes are the one that is asked for; all where ImageNet has none of it."""
     members = np.zeros((len(asked), 1000), np.float32)
     for row, one in zip(members, asked):
-        row[list(IMAGENET[CLASSES[one]]) if one >= 0 else []] = 1
+        row[list(MEMBERS[one]) if one >= 0 else []] = 1
         row[:] = row if row.any() else 1
     return members
 

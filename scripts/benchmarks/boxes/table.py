@@ -18,6 +18,7 @@ from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import Route, Samples
 
 SOLVERS = 3  # of the boxes in the cache: another number where other ones would be found
+LONGEST = 200  # letters of a name in the cache
 OTHERS = {  # routes of the same features that a route is paired with
     "coverage": ("heuristic", "lad", "flip-equivariant", "Eq. 4"),
     "lad": ("heuristic",),
@@ -140,6 +141,8 @@ def _cached(
     fold is kept by itself, so that a run that was stopped goes on."""
     boxes, chosen, fitting, predicting = np.full((len(photos), 4), np.nan), [], 0.0, 0.0
     name = f"{SOLVERS}-{route.name}-{'-'.join(route.features)}-{route.key}".replace(" ", "_").replace("/", "_")
+    if len(name) > LONGEST:  # than a file system takes, with the fold and its ending
+        name = f"{name[: LONGEST - 17]}-{report.content_hash(name)[:16]}"
     counted = 0
     for fold in photos.scored:
         test = np.flatnonzero(scored & (photos.folds == fold))

@@ -21,7 +21,7 @@ from saliency import report
 from saliency.errors import InputError
 from saliency.models.weights import ARCHITECTURES
 from scripts import cli
-from scripts.benchmarks.throughput import folder, memory, picture, roof
+from scripts.benchmarks.throughput import folder, memory, page, picture, roof
 from scripts.benchmarks.throughput.folder import Task
 
 PHOTOS = {"squeezenet1_1": 500, "efficientnet_lite0": 500, "resnet50": 96, "vgg16": 32}
@@ -46,6 +46,8 @@ class Options:
     seconds: float = 660.0
     """What all may take: a part that would begin later is left out, and the file says so."""
     out: Path = Path("runs/benchmark/throughput.json")
+    page: Path | None = None
+    """A page in which the tables of this file's name are written anew."""
     seed: int = 0
     quiet: bool = False
 
@@ -57,6 +59,8 @@ def main(options: Options) -> int:
     for part in options.parts:
         if part not in PARTS:
             raise InputError(f"unknown part {part!r}; choose from {', '.join(PARTS)}")
+    if options.page is not None:
+        page.around(options.page, options.out.name)  # before anything is measured
     if options.rounds < 1 or not 0 < options.share <= 1:
         raise InputError("rounds must be at least 1, share within 0..1")
     if not find_spec("torch"):
@@ -102,6 +106,9 @@ def main(options: Options) -> int:
     report.write_bytes(options.out.with_suffix(".png"), report.png(picture.drawn(results)))
     print("\n".join(_lines(results)))
     print(f"wrote {options.out}")
+    if options.page is not None:
+        page.brought_up(options.page, options.out)
+        print(f"wrote {options.page}")
     return 0
 
 
