@@ -1,5 +1,7 @@
 """What follows from the device, and the paths that an accelerator takes, here walked on a CPU that calls itself one."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -152,18 +154,19 @@ def test_a_dense_budget_that_is_too_large_is_met_by_a_smaller_one(net, x, accele
 
 
 def test_so_is_an_incremental_one(net, x, accelerator, monkeypatch):
-    from saliency.occlusion import incremental
+    from saliency.occlusion import incremental, maps
 
     plain = occlusion_maps(net, x, patch=6, stride=3, execution=Execution("incremental")).scores
-    real, sizes = incremental.class_scores, []
+    sizes: list = []
 
     def limited(*arguments, **options):
         sizes.append(arguments[2]["window"].shape[1])
         if sizes[-1] > 8:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return real(*arguments, **options)
+        return incremental.class_scores(*arguments, **options)
 
-    monkeypatch.setattr(incremental, "class_scores", limited)
+    programs = incremental.ALL_CORES._replace(scores=limited)
+    monkeypatch.setattr(maps, "launcher", partial(incremental.launcher, programs=programs))
     counts: list = []
     with pytest.warns(RuntimeWarning, match="positions at once; going on with"):
         scores = occlusion_maps(

@@ -34,9 +34,10 @@ import tyro
 
 from localization import datasets, load_linear_map
 from localization.boxes_file import read_boxes
-from localization.comparison.budget import Choice, remembered
+from localization.comparison.budget import Choice, remembered, save
 from localization.comparison.reading import read_bundle
 from localization.comparison.result import saved
+from localization.comparison.thrift import thinner
 from localization.datasets import Dataset
 from localization.external import external_maps, moved, write_placement
 from localization.external import placement as where
@@ -47,6 +48,7 @@ from localization.store import Record, Shard, create_store, open_store
 from saliency import InputError, load_network
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_arrays, read_map
+from saliency.methods import METHODS, Options
 from saliency.models.checkpoints import exported
 from saliency.models.classes import read_classes
 from saliency.models.from_onnx import from_onnx
@@ -241,6 +243,7 @@ def read_linear_map(folder: Path) -> None:
     assert linear.predict(np.ones((1, *linear.typical.shape))).shape == (1, 4)
 
 
+WAYS = list(thinner(Options(), SIZE))
 COVERED = np.random.default_rng(0).random((5, 8, 12)).astype(np.float32)
 
 
@@ -264,13 +267,18 @@ def read_placed(folder: Path) -> None:
 
 
 def budget(folder: Path) -> None:
-    Choice(1.0, 0.01, 0.03, {"cam": 0.01}, "abc").save(folder)
+    seconds = {"grad-cam": 0.01, "gradient-max": 0.04, "rise": 2.5}
+    save(Choice(1.0, 0.01, 0.03, 0.002, 1, seconds, ("grad-cam",), WAYS[1], "", "abc"), folder)
 
 
 def read_budget(folder: Path) -> bool:
-    found = remembered(folder, "abc")
-    assert found is None or all(0 < one < np.inf for one in found)
-    return found is not None
+    found = remembered(folder, "abc", 1.0, WAYS)
+    if found is None:
+        return False
+    times = found.forward, found.both, found.after, *found.seconds.values()
+    assert all(0 <= one < np.inf for one in times) and found.settings in WAYS and set(found.taken) <= set(METHODS)
+    found.sentence()
+    return True
 
 
 def store(folder: Path) -> None:
