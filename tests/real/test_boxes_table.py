@@ -8,6 +8,7 @@ from PIL import Image
 
 from saliency import gradient_maps, load_network
 from scripts.benchmarks.boxes import sets, sources
+from scripts.benchmarks.boxes.classes import ASKED, IMAGENET
 from scripts.benchmarks.boxes.photos import ANIMALS
 
 pytestmark = pytest.mark.real
@@ -17,12 +18,12 @@ def test_cams_are_the_librarys(shared: Path):
     """A class's score at each place is its CAM (Zhou et al. 2016), and block 10's gradient that of the whole way."""
     weights = shared / "weights" / "efficientnet_lite0.safetensors"
     photo = np.asarray(Image.open(next((shared / "data" / "imagenet_photos").glob("n02105056*"))).convert("RGB"))
-    made = sources.efficient_asked(weights)([photo], [sources.CLASSES.index("horse")])
+    made = sources.efficient_asked(weights)([photo], [ASKED.index("horse")])
     net = sources._efficient(weights)
     x = net.preprocess([photo])
     head = np.asarray(net.upto(x, "relu_head"))
     fc = net.weights["fc"]
-    (horse,) = sources.IMAGENET["horse"]
+    (horse,) = IMAGENET["horse"]
     local = head @ np.asarray(fc["kernel"])[:, horse] + np.asarray(fc["bias"])[horse]
     np.testing.assert_allclose(made["asked-cam"], np.maximum(local, 0), atol=1e-3)
     assert made["asked-gxa"].shape == (1, 14, 14)
