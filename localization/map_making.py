@@ -110,11 +110,11 @@ def make_maps(
     rows = list(store.description["left_out"])
     own = [number for number in store.shards if number % parts == part]
     total = sum(len(store.images(number)) for number in own)
-    settings = options.settings if options.settings.expected else replace(options.settings, expected=len(data) or None)
+    asked = replace(options, settings=options.settings.expecting(len(data)))
     for number, decoded in _prefetched(data, targets, net, store, own):
         shard = _reusable(store, number, decoded)
         if shard is None:
-            shard = _computed(net, decoded, replace(options, settings=settings))
+            shard = _computed(net, decoded, asked)
             if strict:
                 refuse([f"{record.source}: {record.problem}" for record in shard.records if record.problem])
             store.write(number, shard)

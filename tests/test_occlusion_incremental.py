@@ -62,11 +62,11 @@ def differences(architecture, windows, score=LOGIT, *, most=1, chunk=3, seed=0, 
         image, fill = rng.normal(size=(2, *windows.image, 3))
         weights = random_network(architecture, seed, np.float64).weights
         plan = plan_with(architecture, windows, score, most)
-        mine = incremental_scores(
+        mine, _ = incremental_scores(
             plan, prepared(plan, weights), Masked(image, fill, target), score=score,
             work=jobs(plan, 2**20, chunk), step=lambda count: None,
         )  # fmt: skip
-        dense = dense_scores(
+        dense, _ = dense_scores(
             architecture, weights, image, fill, windows, score=score, target=target, chunk=64, step=lambda count: None
         )
     assert mine.dtype == dense.dtype == np.float64

@@ -1,5 +1,6 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
     "full photo": "full image",
 }
 Label = tuple[str, str]  # method, route
+AT_ONCE = min(4, os.cpu_count() or 1)  # methods whose boxes are made side by side
 SIDE = 96  # pixels of the maps that boxes are made from
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),

@@ -5,7 +5,6 @@ compiled anyhow, a few of the photos are then timed: what beside its passes a me
 What follows the maps (boxes and measures) is timed with maps of noise, and is the same for every method.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from localization.comparison.boxes import localize
-from localization.comparison.maps import Noise, for_shards, task_of, trials, warmed
+from localization.comparison.boxes import AT_ONCE, localize
+from localization.comparison.maps import Noise, task_of, trials, warmed
 from localization.comparison.options import CompareOptions
 from localization.comparison.quality import quality
 from localization.comparison.samples import Samples
@@ -164,7 +163,7 @@ def predicted(net: Network, settings: Options, forward: float, both: float) -> d
 def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str, float]:
     """Seconds an image of these methods' maps on a few of the photos, compilation not counted."""
     net = samples.net
-    settings = for_shards(settings, samples)
+    settings = settings.expecting(len(samples))
     made = {name: task_of(METHODS[name], net, settings) for name in names}
     warmed(made, samples)
     images = trials(made, samples)
@@ -175,8 +174,7 @@ def timed(samples: Samples, names: Iterable[str], settings: Options) -> dict[str
 def after_maps(samples: Samples, options: CompareOptions) -> float:
     """Seconds an image of what follows one method's maps: its boxes by every route, and the measures. With maps of
     noise, of as many methods at once as are fitted at once."""
-    count = min(4, os.cpu_count() or 1)
-    made = {f"noise {seed}": Noise((), samples.net.preprocess, seed=seed) for seed in range(count)}
+    made = {f"noise {seed}": Noise((), samples.net.preprocess, seed=seed) for seed in range(AT_ONCE)}
     targets = np.zeros(len(samples), int)
 
     def boxes(name: str) -> None:
@@ -184,14 +182,14 @@ def after_maps(samples: Samples, options: CompareOptions) -> float:
 
     def everything(names: Sequence[str]) -> None:
         if samples.true:
-            with ThreadPoolExecutor(count) as pool:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(boxes, names))
         quality(samples, {name: made[name] for name in names}, targets, options)
 
     everything(list(made)[:1])  # compiles
     start = perf_counter()
     everything(list(made))
-    return (perf_counter() - start) / count / len(np.unique(samples.images))
+    return (perf_counter() - start) / AT_ONCE / len(np.unique(samples.images))
 
 
 def measured(net: Network) -> tuple[float, float]:

@@ -162,11 +162,6 @@ def _suits(method: Method, net: Network) -> bool:
     return True
 
 
-def for_shards(settings: Options, samples: Samples) -> Options:
-    """The same way to compute for every shard, the last and smaller one too: what is done first with all of them."""
-    return settings if settings.expected else replace(settings, expected=len(samples))
-
-
 def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.ndarray, "n H W 3"]]:
     """For each task as few images as compile all that it needs and keep this machine as busy as more would."""
     architecture = samples.net.architecture

@@ -1,6 +1,5 @@
 """The main job: the same photos through every method, its boxes, figures and cost."""
 
-import os
 import re
 import shutil
 import time
@@ -19,6 +18,7 @@ import numpy as np
 from localization.boxes_file import FORMATS, FoundBoxes
 from localization.channels import READERS, layers_of
 from localization.comparison.boxes import (
+    AT_ONCE,
     BASELINES,
     STACKED,
     Fit,
@@ -38,7 +38,6 @@ from localization.comparison.maps import (
     Task,
     complete,
     external,
-    for_shards,
     keep,
     make,
     readings,
@@ -144,7 +143,7 @@ def compare(
     )
     if options.budget is not None and "all" not in methods:
         raise InputError("budget chooses from the whole menu: name all in methods, or leave it out")
-    choice, settings = None, for_shards(options.settings, samples)
+    choice, settings = None, options.settings.expecting(len(samples))
     wanted = tasks(net, methods, settings, options.occlusion_strides)
     readers = [name for name in dict.fromkeys(methods) if name in READERS]
     _check_names([*wanted, *readers], their_maps, their_boxes)
@@ -155,7 +154,7 @@ def compare(
         choice = choose(samples, options, folder)
         methods = [*choice.taken, *(name for name in methods if name != "all")]
         options = replace(options, settings=choice.settings)
-        settings = for_shards(options.settings, samples)
+        settings = options.settings.expecting(len(samples))
         wanted = tasks(net, methods, settings, options.occlusion_strides)
         elsewhere = _bundles(bundles, [*wanted, *their_maps])  # of what is left out nothing can be carried over
     job = _job(net, samples, wanted, readers, options, their_maps, their_boxes, box_format, elsewhere, command)
@@ -459,7 +458,7 @@ def _fits(job: _Job, made: Mapping[str, Made], read: Mapping[str, Made]) -> dict
         return localize(names, made, samples, options.fit, options.routes, source(STACKED, names))
 
     stacked = len(options.stack) > 1 and set(options.stack) <= set(made) and set(options.routes) != {HEURISTIC}
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         longest = pool.submit(of_stack, options.stack) if stacked else None  # first, or it would run alone at the end
         own, theirs = pool.map(of_method, made), pool.map(of_reader, job.readers)
         found = dict(zip((*made, *job.readers), (*own, *theirs)))

@@ -181,6 +181,6 @@ def _moved_scores(
     for channel, sign in np.ndindex(x.shape[-1], 2):
         fills = x.copy()
         fills[..., channel] += np.where(sign, -by, by)[:, None, None]
-        found, _ = scores_under(net, x, fills, cells, score=score, targets=targets, execution=execution, step=step)
+        found, *_ = scores_under(net, x, fills, cells, score=score, targets=targets, execution=execution, step=step)
         scores[..., channel, sign] = np.reshape(found, (len(x), -1)) if found else 0
     return scores

@@ -197,7 +197,7 @@ def channel_occlusion(
         fills = x.copy()
         fills[..., channel] = start.fills[..., channel]
         if isinstance(net, Network):
-            hidden, _ = scores_under(
+            hidden, *_ = scores_under(
                 net, x, fills, windows, score=start.score, targets=start.targets, execution=execution, step=step
             )
         else:

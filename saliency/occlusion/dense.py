@@ -67,27 +67,10 @@ def dense_scores(
     target: int,
     chunk: int,
     step: Step,
-) -> Float[np.ndarray, " p"]:
-    """The score of one image under every window, `chunk` windows at a time."""
-    return dense_scores_and_base(
-        architecture, weights, image, fill, windows, score=score, target=target, chunk=chunk, step=step
-    )[0]
-
-
-def dense_scores_and_base(
-    architecture: Architecture,
-    weights: Weights,
-    image: Float[np.ndarray, "h w c"],
-    fill: Float[np.ndarray, "h w c"],
-    windows: Windows,
-    *,
-    score: Score,
-    target: int,
-    chunk: int,
-    step: Step,
 ) -> tuple[Float[np.ndarray, " p"], float]:
-    """The same, and the untouched image's: one position more, whose window lies beyond the image. By the same program,
-    what hides nothing changes nothing, not even by rounding, and no other has to be compiled."""
+    """The score of one image under every window, `chunk` windows at a time; and the untouched image's: one position
+    more, whose window lies beyond the image. By the same program, what hides nothing changes nothing, not even by
+    rounding, and no other has to be compiled."""
     template, count = jnp.asarray(windows.template, image.dtype), len(windows.positions)
     starts = np.concatenate([windows.positions, np.array([windows.image], windows.positions.dtype)])
     left = count

@@ -336,23 +336,10 @@ def incremental_scores(
     work: Sequence[Job],
     step: Step,
     pool: ThreadPoolExecutor | None = None,
-) -> Float[np.ndarray, "p ..."]:
-    """The score of one image under every window, with what `prepared` gave; jobs go to `pool`'s threads."""
-    return scores_and_base(plan, ready, masked, score=score, work=work, step=step, pool=pool)[0]
-
-
-def scores_and_base(
-    plan: Plan,
-    ready: Prepared,
-    masked: Masked,
-    *,
-    score: Score,
-    work: Sequence[Job],
-    step: Step,
-    pool: ThreadPoolExecutor | None = None,
     programs: Programs = ALL_CORES,
 ) -> tuple[Float[np.ndarray, "p ..."], Array]:
-    """The same, and the untouched image's score, or its logits."""
+    """The score of one image under every window, with what `prepared` gave, and the untouched image's; without a
+    target all logits. Jobs go to `pool`'s threads."""
     call, base = launcher(plan, ready, masked, score, programs)
     if pool is None and not on_cpu():  # all are under way before the first is read
         values: Iterable[Array] = list(map(call, work))

@@ -36,7 +36,7 @@ from saliency.occlusion.dense import (
     Step,
     black_box_scores,
     dense_logits,
-    dense_scores_and_base,
+    dense_scores,
     positions_for,
 )
 from saliency.occlusion.execution import Engine, Execution
@@ -53,7 +53,6 @@ from saliency.occlusion.incremental import (
     jobs,
     launcher,
     prepared,
-    scores_and_base,
 )
 from saliency.occlusion.plan import Plan, plan_for
 from saliency.occlusion.windows import Fill, Windows, fill_images
@@ -161,7 +160,7 @@ def occlusion_maps(
     step = counter(len(x) * len(windows.positions), progress)
     if isinstance(net, Network):
         targets = resolve_targets(net, x, score, target)
-        hidden, base, engine = scores_and_bases(
+        hidden, base, engine = scores_under(
             net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
         )
     else:
@@ -214,28 +213,11 @@ def scores_under(
     *,
     score: Score,
     targets: Int[np.ndarray, " n"],
-    execution: Execution = DEFAULT,
-    step: Step,
-) -> tuple[list[np.ndarray], Engine]:
-    """The score of each image with each window's pixels taken from `fills`, `[p]` an image; and the engine that ran."""
-    scores, _, engine = scores_and_bases(
-        net, x, fills, windows, score=score, targets=targets, execution=execution, step=step
-    )
-    return scores, engine
-
-
-def scores_and_bases(
-    net: Network,
-    x: Float[np.ndarray, "n h w c"],
-    fills: Float[np.ndarray, "n h w c"],
-    windows: Windows,
-    *,
-    score: Score,
-    targets: Int[np.ndarray, " n"],
     execution: Execution,
     step: Step,
 ) -> tuple[list[np.ndarray], Float[np.ndarray, " n"], Engine]:
-    """The same, and between them the score of each untouched image."""
+    """The score of each image with each window's pixels taken from `fills`, `[p]` an image; that of each untouched
+    image; and the engine that ran."""
     architecture, weights, budget = net.architecture, net.weights, execution.bytes
     choice = _choice(architecture, windows, score, execution, len(x))
     plan = choice.plan
@@ -246,7 +228,7 @@ def scores_and_bases(
         return scores, np.array(bases, x.dtype), "incremental"
     chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
     found = [
-        dense_scores_and_base(
+        dense_scores(
             architecture, weights, image, filled, windows, score=score, target=int(target), chunk=chunk, step=step
         )
         for image, filled, target in zip(x, fills, targets)
@@ -300,7 +282,7 @@ def _incremental(
 
         def scores(i: int, inner: ThreadPoolExecutor | None = None) -> tuple[np.ndarray, float]:
             masked = Masked(x[i], fills[i], int(targets[i]))
-            found, base = scores_and_base(
+            found, base = incremental_scores(
                 plan, ready, masked, score=score, work=work, step=step, pool=inner, programs=programs
             )
             return found, float(base)
@@ -400,7 +382,7 @@ def occluded_logits(
                     lambda plan: incremental_scores(
                         plan, prepared(plan, weights), Masked(image, filled, None), score=score,
                         work=jobs(plan, budget, execution.chunk), step=step,
-                    ),
+                    )[0],
                     plans,
                 )
             )  # fmt: skip

@@ -210,7 +210,7 @@ def _incremental(
             incremental_scores(
                 plan, ready, Masked(image, fill, int(target)), score=score,
                 work=set_jobs(plan, execution.bytes, execution.chunk), step=step, pool=pool if on_cpu() else None,
-            )
+            )[0]
             for plan, image, fill, target in zip(plans, x, fills, targets)
         ]  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What the methods of the menu share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -91,6 +91,11 @@ class Options:
         """How what the incremental engine can do is computed: in the same last bits at any time, so that a run that was
         killed goes on as it began."""
         return Execution(self.engine, images=self.expected, steady=True)
+
+    def expecting(self, images: int) -> "Options":
+        """For so many images in all, where nothing else is stated: the same way to compute for every call, the last and
+        smaller one too."""
+        return self if self.expected or not images else replace(self, expected=images)
 
     def windows(self, size: Pair) -> Windows:
         """Occlusion's windows on an image of (height, width)."""

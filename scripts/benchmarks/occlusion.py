@@ -195,7 +195,7 @@ def incremental(net: Network, image: np.ndarray, windows: Windows, score: Score)
         weights = prepared(plan, net.weights)  # counted: a caller with one image pays for it
         return incremental_scores(
             plan, weights, Masked(image, np.zeros_like(image), TARGET), score=score, work=work, step=lambda count: None
-        )
+        )[0]
 
     return maps
 
@@ -205,7 +205,7 @@ def dense(net: Network, image: np.ndarray, windows: Windows, score: Score, every
     return lambda: dense_scores(
         net.architecture, net.weights, image, np.zeros_like(image), sampled(windows, every),
         score=score, target=TARGET, chunk=chunk, step=lambda count: None,
-    )  # fmt: skip
+    )[0]  # fmt: skip
 
 
 def captum(

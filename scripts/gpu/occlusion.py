@@ -144,7 +144,7 @@ def incremental(net: Network, plan: Plan, chunk: int, right: dict[int, np.ndarra
         seen[:] = [
             incremental_scores(
                 plan, weights, Masked(image, np.zeros_like(image), TARGET), score=SCORE, work=work, step=lambda n: None
-            )
+            )[0]
         ]
 
     found = timed(call)
@@ -163,7 +163,7 @@ def dense(net: Network, windows: Windows, chunk: int, right: dict[int, np.ndarra
             dense_scores(
                 net.architecture, net.weights, image, np.zeros_like(image), windows,
                 score=SCORE, target=TARGET, chunk=min(chunk, most), step=lambda n: None,
-            )
+            )[0]
         ]  # fmt: skip
 
     found = timed(call)
