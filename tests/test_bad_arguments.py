@@ -203,6 +203,7 @@ BAD = {
         "net": NETWORK,
         "x": INPUT,
         "steps": (1001, "steps must be at most 1000"),
+        "scales": (7, "scales must be at most 6"),
         "score": ("loss", r"score must be one of logit"),
         "target": TARGET,
         "progress": PROGRESS,

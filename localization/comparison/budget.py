@@ -83,7 +83,10 @@ class Choice:
             " pass of this machine"
         )
         if self.thinned:
-            said += f"; for more of the menu to fit, the methods have {self.thinned}"
+            said += (
+                f"; for more of the menu to fit, the methods have {self.thinned}: fewer than people use, so that their"
+                " figures are what they give for this time, and not for theirs"
+            )
         if not self.left_out:
             return f"{said}; none is left out"
         rest = ", ".join(f"{name} ({own:.2g} s)" for name, own in self.left_out.items())

@@ -7,7 +7,8 @@ from saliency._checks import Pair
 from saliency.options.methods import Options
 
 STEP = 0.7  # of the numbers is kept from one setting to the next
-FLOORS = {"samples": 2, "steps": 3, "masks": 16, "iterations": 8, "segments": 9}  # fewer say nothing any more
+# fewer say nothing any more
+FLOORS = {"samples": 2, "steps": 3, "masks": 16, "iterations": 8, "segments": 9, "scales": 2}
 CHANNELS, FEWEST = 128, 16  # of Score-CAM, once not all are taken
 SIDE = 3  # windows of occlusion and cells of finite differences, at least so many a side
 

@@ -265,7 +265,7 @@ METHODS = (
         "Integrated gradients from black and from white, given to whole regions of the image, best first:\n"
         "two backward passes a step, and six segmentations (extra segments).",
         lambda net, x, target, o, progress: xrai(
-            net, x, steps=o.steps, score=o.score, target=target, progress=progress
+            net, x, steps=o.steps, scales=o.scales, score=o.score, target=target, progress=progress
         ),
         _steps_cost(2),
     ),
