@@ -72,7 +72,7 @@ install_import_hook(HOOKED, "tests.typechecking.checked")
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")
 
 # Where coverage is one part of many: its search for the best cells, tried in tests/test_coverage.py, takes compiling.
-GIVEN_CELLS = ("comparison", "evaluate", "fit_boxes", "doors", "bad_arguments")
+GIVEN_CELLS = ("comparison", "comparison_networks", "evaluate", "fit_boxes", "doors", "bad_arguments")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,6 +107,25 @@ def composed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         from matplotlib.figure import Figure
 
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: Image.new("RGB", (40, 30)).save(file, "PNG"))
+
+
+@pytest.fixture(scope="module")
+def regions_once() -> Iterator[None]:
+    """XRAI asks for the regions of the same photo at every call: they are found once, as nothing here hangs on it."""
+    from saliency.maps import xrai
+
+    found: dict[tuple, np.ndarray] = {}
+
+    def once(image: np.ndarray, *settings: float) -> np.ndarray:
+        key = image.tobytes(), image.shape, *settings
+        if key not in found:
+            found[key] = real(image, *settings)
+        return found[key]
+
+    real = xrai.felzenszwalb
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xrai, "felzenszwalb", once)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
