@@ -1,5 +1,6 @@
 """What tests share: folders of real data, random numbers, and arithmetic that promotes nothing unasked."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,11 +69,20 @@ HOOKED = (
 )
 install_import_hook(HOOKED, "tests.typechecking.checked")
 
+# Python's collector goes through a heap of a million objects again and again: a tenth of the suite's time.
+gc.set_threshold(50_000, 20, 50)
+
 # The maps' arithmetic: no float64 where float32 was meant.
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")
 
 # Where coverage is one part of many: its search for the best cells, tried in tests/test_coverage.py, takes compiling.
 GIVEN_CELLS = ("comparison", "comparison_networks", "evaluate", "fit_boxes", "doors", "bad_arguments")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: the collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

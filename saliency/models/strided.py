@@ -133,6 +133,6 @@ def _sent(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) 
     return to_image(of_place, {0: sent}, size, (tall, wide), stride, padding, channels=channels)
 
 
-def each_place(x: Float[Array, "n h w c"], kernel: Float[Array, "c f"]) -> Float[Array, "n h w f"]:
+def each_place(x: Float[Array, "n h w c"], kernel: Float[Array | np.ndarray, "c f"]) -> Float[Array, "n h w f"]:
     """A convolution whose kernel is one place: a product, whose way back copies no kernel as a convolution's does."""
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
