@@ -17,6 +17,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1")
 
 import jax
+from jax._src import compilation_cache as jax_cache
 from jaxtyping import install_import_hook
 from PIL import Image
 
@@ -152,5 +153,17 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
     for name, value in wanted.items():
         jax.config.update(name, value)
     yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def settings() -> Iterator[None]:
+    """JAX's settings as they were; the tests' own cache is not asked for."""
+    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
+    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    jax_cache.reset_cache()
     for name, value in before.items():
         jax.config.update(name, value)

@@ -537,6 +537,7 @@ def test_inputs_that_do_not_fit_are_refused_by_name(rng):
         (lambda: fit_coverage(maps, nan), "boxes hold NaN or infinite values in photo 4"),
         (lambda: fit_coverage(hole, boxes), "features hold NaN or infinite values in photo 5"),
         (lambda: fit_coverage(maps[0], boxes), "features must be numbers"),
+        (lambda: fit_coverage(maps[:, None], boxes), "activations .* of a single row: give maps"),
         (lambda: fit_coverage([maps, maps[:3]], boxes), "features must be of the same photos"),
         (lambda: fit_coverage(maps, boxes, photos=boxes[:, 0]), "photos must be whole numbers"),
         (lambda: fit_coverage(maps, boxes, lambdas=()), "lambdas must be"),

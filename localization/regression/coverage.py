@@ -522,6 +522,11 @@ def as_inputs(features: Features) -> Inputs:
                 "features must be numbers [n, h, w] (a map) or [n, h, w, c] (activations), or a list of such arrays,"
                 f" not {one.dtype} {list(one.shape)}"
             )
+        if one.ndim == 4 and one.shape[1] == 1 < one.shape[2]:
+            raise InputError(
+                f"features {list(one.shape)} are activations [n, h, w, c] of a single row: give maps [n, k, h, w] of k"
+                " methods as a list of k arrays [n, h, w]"
+            )
     if len({len(one) for one in inputs}) != 1:
         raise InputError(f"features must be of the same photos, not of {[len(one) for one in inputs]} photos")
     return inputs
