@@ -1,5 +1,6 @@
 """What tests share: folders of real data, random numbers, and arithmetic that promotes nothing unasked."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,11 +70,20 @@ HOOKED = (
 )
 install_import_hook(HOOKED, "tests.typechecking.checked")
 
+# Python's collector goes through a heap of a million objects again and again: a tenth of the suite's time.
+gc.set_threshold(50_000, 20, 50)
+
 # The maps' arithmetic: no float64 where float32 was meant.
 STRICT = ("attribution", "cam", "controls", "gradient", "inputs", "methods", "occlusion", "perturbation", "scores")
 
 # Where coverage is one part of many: its search for the best cells, tried in tests/test_coverage.py, takes compiling.
-GIVEN_CELLS = ("comparison", "evaluate", "fit_boxes", "doors", "bad_arguments")
+GIVEN_CELLS = ("comparison", "comparison_networks", "evaluate", "fit_boxes", "doors", "bad_arguments")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: the collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,6 +118,25 @@ def composed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         from matplotlib.figure import Figure
 
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: Image.new("RGB", (40, 30)).save(file, "PNG"))
+
+
+@pytest.fixture(scope="module")
+def regions_once() -> Iterator[None]:
+    """XRAI asks for the regions of the same photo at every call: they are found once, as nothing here hangs on it."""
+    from saliency.maps import xrai
+
+    found: dict[tuple, np.ndarray] = {}
+
+    def once(image: np.ndarray, *settings: float) -> np.ndarray:
+        key = image.tobytes(), image.shape, *settings
+        if key not in found:
+            found[key] = real(image, *settings)
+        return found[key]
+
+    real = xrai.felzenszwalb
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xrai, "felzenszwalb", once)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
