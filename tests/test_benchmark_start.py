@@ -21,8 +21,8 @@ def test_auto_is_set_beside_the_best_engine_and_the_best_that_its_cache_allows(
     monkeypatch.setattr(start, "planned", lambda *_: "one way")
     table = [
         {
-            "network": "net", "state": own, "engine": engine, "planned_for": 1, "ran": ran, "ready": 0.2, "first": first,
-            "tenth": 0.5, "totals": {"1": first},
+            "network": "net", "state": own, "engine": engine, "planned_for": 1, "ran": ran, "ready": 0.2,
+            "first": first, "tenth": 0.5, "totals": {"1": first},
         }
         for (own, engine), (first, ran) in TIMES.items()
     ]  # fmt: skip
