@@ -23,7 +23,7 @@ from PIL import Image
 
 import tests.typechecking  # the hook names it, and looks no module up  # noqa: F401
 
-# The modules and packages whose signatures are held to, at every call: hooked before the first import of either package.
+# Modules and packages whose signatures are held to, at every call: hooked before the first import of either package.
 # Of `localization` what is not here has been seen by too few tests under the hook: readers, comparison, evaluation and
 # the other reports, fitting over stores.
 HOOKED = (
