@@ -80,7 +80,7 @@ def main(options: Options) -> int:
             net, data, train, maps=maps, boxes=boxes, box_format=options.box_format, bundles=options.bundle, **shared
         )  # fmt: skip
     if found.reused:
-        print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")
+        print("this run is complete already; another --out does it again")
     print("\n".join([found.table(), "", *found.notes, f"report: {options.out / 'report.html'}"]))
     return 0
 
