@@ -337,6 +337,7 @@ BAD = {
         "segments": (0, "segments must be a whole number of at least 1"),
         "masks": (1, "masks must be a whole number of at least 2"),
         "iterations": (0, "iterations must be a whole number of at least 1"),
+        "scales": (7, "scales must be at most 6"),
         "expected": (0, "expected must be a whole number of at least 1"),
         "channels": (0, "channels must be a whole number of at least 1"),
         "cell": (0, "cell must be a whole number of at least 1"),

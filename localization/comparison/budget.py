@@ -33,6 +33,7 @@ FILE = "budget.json"
 IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the middle one counts
 LONG = 0.5  # s from which once is enough
 SLACK = 1.5  # times the budget: so far the forecasts by passes alone are not trusted
+LIKELY = 1.05  # times the budget: so far a forecast that what was timed has set right is
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,14 @@ def choose(samples: Samples, options: CompareOptions, folder: Path | None = None
 
 def _found(samples: Samples, ways: Sequence[Options], start: Choice) -> Choice:
     """The first way at which all methods fit, or the last."""
-    found, last = start, len(ways) - 1
+    found, last, slack = start, len(ways) - 1, SLACK
     for level, settings in enumerate(ways):
         rough = {
             name: own + start.after for name, own in predicted(samples.net, settings, start.forward, start.both).items()
         }
         passes = shared_passes(rough, settings)
-        if level < last and together(rough, passes, start.after) > SLACK * start.budget:
+        foretold = together(rough, passes, start.after)
+        if level < last and foretold > slack * start.budget:
             continue
         able = _within(rough, passes, start.after, SLACK * start.budget) or list(rough)[:1]
         seconds = rough | {name: own + start.after for name, own in timed(samples, able, settings).items()}
@@ -140,6 +142,7 @@ def _found(samples: Samples, ways: Sequence[Options], start: Choice) -> Choice:
         )  # fmt: skip
         if not found.left_out:
             break
+        slack = LIKELY * foretold / together(seconds, passes, start.after)  # what is timed has to be compiled first
     return found
 
 
