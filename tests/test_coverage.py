@@ -523,6 +523,15 @@ def test_folds_are_filled_whatever_the_photos_numbers(rng):
         assert np.isfinite(fit.predict(maps)).all()
 
 
+def test_a_small_sample_of_many_photos_is_of_all_folds():
+    """The cells are chosen, and boxes corrected, by samples that lie in the same five folds as all photos."""
+    everyone = np.arange(50_000)
+    keys = fitting._keys(everyone, 0, fitting.SAMPLE)
+    sample = np.flatnonzero(keys <= np.sort(keys)[fitting.SEARCHED - 1])
+    counts = np.bincount(fitting._fold_of(sample, everyone, 0), minlength=fitting.FOLDS)
+    assert counts.sum() == fitting.SEARCHED and counts.min() > 40, counts  # 60 each, give or take
+
+
 def test_inputs_that_do_not_fit_are_refused_by_name(rng):
     inputs, boxes = layers(rng, 12)
     maps = inputs[0]
