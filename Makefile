@@ -41,7 +41,7 @@ slow: .venv/.tested
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
-	.venv/bin/pytest -m docs tests/docs $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m docs tests/docs $(ARGS)
 
 benchmark: .venv-parity/.ready
 	.venv-parity/bin/python -m scripts.benchmark gradient

@@ -283,7 +283,7 @@ class Job:
     """Positions of one group that one call computes, and where their regions start, a chunk after another."""
 
     positions: Int[np.ndarray, " p"]
-    starts: Mapping[str, Int[np.ndarray, "chunks k 2"]]
+    starts: Mapping[str, Int[Array | np.ndarray, "chunks k 2"]]  # on an accelerator there already
     layout: Layout
 
 
