@@ -41,7 +41,7 @@ class Heuristic:
         boxes = np.full((len(maps), 4), np.nan)
         if ok.any():
             (bright,) = brightest(smoothed(maps[ok], self.sigma), (self.share,))
-            boxes[ok] = tight_boxes(largest_component(bright) if self.component else bright)
+            boxes[ok] = component_boxes(bright) if self.component else tight_boxes(bright)
         return boxes
 
 
@@ -99,9 +99,7 @@ def grid_search(
     for sigma in sigmas:
         for share, bright in zip(shares, brightest(smoothed(maps, sigma), shares)):
             for component in components:
-                found[Heuristic(sigma, share, component)] = tight_boxes(
-                    largest_component(bright) if component else bright
-                )
+                found[Heuristic(sigma, share, component)] = (component_boxes if component else tight_boxes)(bright)
     return found
 
 
@@ -123,16 +121,20 @@ def brightest(maps: Float[np.ndarray, "n h w"], shares: Sequence[float]) -> Iter
     return (maps >= ordered[:, rank, None, None] for rank in ranks)
 
 
-def largest_component(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
-    """Each mask's largest 8-connected component, of equals the first; an empty mask stays empty."""
+def component_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
+    """The smallest box round each mask's largest 8-connected component, of equals the first; NaN for an empty mask."""
     structure = np.zeros((3, 3, 3), int)
     structure[1] = 1  # masks do not touch one another
     labels, count = ndimage.label(masks, structure)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    flat = labels.reshape(len(masks), -1)
-    largest = np.take_along_axis(flat, sizes[flat].argmax(1)[:, None], axis=1)
-    return masks & (labels == largest[..., None])
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    found = ndimage.find_objects(labels) if count else []
+    owners = np.array([place[0].start for place in found], int)
+    order = np.lexsort((-sizes, owners))  # stable: labels are in the order of their first pixels
+    boxes = np.full((len(masks), 4), np.nan)
+    for owner, first in zip(*np.unique(owners[order], return_index=True)):
+        _, rows, columns = found[order[first]]
+        boxes[owner] = columns.start, rows.start, columns.stop, rows.stop
+    return boxes
 
 
 def tight_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:

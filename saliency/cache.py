@@ -11,10 +11,10 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import get_ident
+from threading import get_ident, local
 
 import jax
 from jax._src import compilation_cache as jax_cache
@@ -100,17 +100,22 @@ def unusable(folder: Path) -> str:
     return ""
 
 
+def in_use() -> "Entries | None":
+    """The entries of the folder in use; None without one, and where JAX has a cache of the user's own."""
+    entries = getattr(jax_cache, "_cache", None)
+    return entries if isinstance(entries, Entries) else None
+
+
 def counted(key: str) -> int:
     """What `count` added up under this key, in every process that shares the folder in use; 0 without such a folder."""
-    entries = getattr(jax_cache, "_cache", None)
-    value = entries.get(key) if isinstance(entries, Entries) else None
+    entries = in_use()
+    value = entries.get(key) if entries else None
     return int(value) if value and value.isdigit() else 0
 
 
 def count(key: str, more: int) -> None:
     """Add to what the folder in use says of a key. Of two processes that add at once, one may be forgotten."""
-    entries = getattr(jax_cache, "_cache", None)
-    if isinstance(entries, Entries):
+    if entries := in_use():
         entries.put(key, str(counted(key) + more).encode(), anew=True)
 
 
@@ -124,8 +129,20 @@ class Entries:
         self._path = folder  # the name that JAX itself asks for
         self._most = most
         self._bytes = sum(size for _, size, _ in self._found())
+        self._here = local()
+
+    @contextmanager
+    def passed_over(self) -> Iterator[None]:
+        """Within it this thread finds nothing here, and leaves nothing."""
+        self._here.passed_over = True
+        try:
+            yield
+        finally:
+            self._here.passed_over = False
 
     def get(self, key: str) -> bytes | None:
+        if getattr(self._here, "passed_over", False):
+            return None
         path = self._path / f"{key}-cache"
         try:
             content = path.read_bytes()
@@ -141,7 +158,7 @@ class Entries:
 
     def put(self, key: str, value: bytes, *, anew: bool = False) -> None:
         path = self._path / f"{key}-cache"
-        if len(value) > self._most:
+        if len(value) > self._most or getattr(self._here, "passed_over", False):
             return
         with suppress(OSError):
             if path.exists() and not anew:

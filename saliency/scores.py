@@ -17,7 +17,6 @@ A target is a class index per image; -1 stands for the class the network predict
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -30,6 +29,7 @@ from jaxtyping import Float, Int
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, as_array, described, one_of, whole
 from saliency._names import near_names
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.models.classes import match_labels
 from saliency.models.graph import Architecture, Weights
@@ -357,7 +357,7 @@ def _of_all_logits(
     return np.asarray(_of_logits(found, targets, architecture=net.architecture, score=score))
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def _of_logits(logits: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score.of_logits(architecture, logits, settled_targets(architecture, logits, targets))
 
@@ -369,6 +369,6 @@ def settled_targets(
     return jnp.where(targets < 0, class_logits(architecture, logits).argmax(-1).astype(targets.dtype), targets)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def score_of_batch(weights: Weights, x: Array, targets: Array, *, architecture: Architecture, score: Score) -> Array:
     return score(architecture, weights, x, targets)

@@ -6,7 +6,7 @@ correspondence of features. Everything lands in `--out`: report.html, results.js
 folder of pictures for each photo. Run again with the same options, it goes on where it stopped.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -59,8 +59,7 @@ def main(options: Options) -> int:
             net, photos, target=options.target, regions=regions, options=options.masks,
             folder=options.out, progress=progress, **known,
         )  # fmt: skip
-        config = replace(options, out=Path(options.out.name), compile_cache=None)
-        found.save(options.out, command=cli.command(), config=config)
+        found.save(options.out, command=cli.command(), config=cli.recorded(options))
     if not options.quiet:
         print(*found.conclusion, *listed_notes(found.notes, 5), f"report: {options.out / 'report.html'}", sep="\n")
     return 0

@@ -1,19 +1,19 @@
 """What every script shares: one vocabulary of options, clear errors with exit code 2, and when to be silent."""
 
-import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import tyro
 
 from saliency._memory import keep_freed
 from saliency.errors import InputError
+from scripts.wording import as_options, sentence
 
 if TYPE_CHECKING:  # a command line is read, and refused, before any of these is loaded
     from localization.datasets import Dataset
@@ -23,20 +23,8 @@ if TYPE_CHECKING:  # a command line is read, and refused, before any of these is
 Options = TypeVar("Options")
 Cache = str | None  # the option of every script that computes: a folder of compiled programs, or "off"
 
-ROOM = "make room and run the same command again"
-REMEDIES = {
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
-    errno.EFBIG: ROOM,
-    errno.EROFS: "choose another --out",
-    errno.ENOENT: "it or its folder was taken away meanwhile; run the same command again",
-}
-NEXT_STEPS = {  # by what the library says; only where a script has these options
-    "no such split": "--split all --folds 10 scores every photo by what the others teach",
-    "no photo has a box that counts": "boxes of a --dataset folder come from a boxes.csv in it: file,x0,y0,x1,y1,label",
-    "choose another folder": "--out names it",
-    "among those that are scored": "name another --train-split, or none and --folds 10",
-}
+
+SCENES = {"train": 1000, "test": 500}  # of the embedded data set, to learn from and to score
 
 
 @dataclass(frozen=True)
@@ -68,8 +56,9 @@ class NetworkOptions:
     index,name or index,wnid,name, or LOC_synset_mapping.txt."""
     entry: tyro.conf.OmitArgPrefixes[Entry] = field(default_factory=Entry)
 
-    def load(self) -> "Network":
-        """The network, `preprocess` and `classes` set as asked for. Raises InputError."""
+    def load(self, entry: "Preprocessing | None" = None) -> "Network":
+        """The network, `preprocess` and `classes` set as asked for; photos enter by `entry` where no option says how.
+        Raises InputError."""
         from saliency.models.weights import load_network
 
         if self.network is None:
@@ -78,7 +67,7 @@ class NetworkOptions:
         if weights is not None and weights.startswith("~"):
             weights = str(Path(weights).expanduser())
         net = load_network(self.network, weights, classes=self.classes)
-        net.preprocess = self.entry.of(net.preprocess)
+        net.preprocess = entry if entry is not None and self.entry == Entry() else self.entry.of(net.preprocess)
         return net
 
     def several(self, values: Sequence[str]) -> "dict[str, Network]":
@@ -160,6 +149,45 @@ class DataOptions:
                 box_format=self.data_box_format,
             )
 
+    def training(self, split: str | None, folds: int | None, seed: int) -> "Dataset | None":
+        """The photos of that split, to learn from; where none is named, none, but for scenes outside of folds. Raises
+        InputError."""
+        split = split or ("train" if self.dataset == "scenes" and not folds else None)
+        return self.load(split, seed=seed) if split else None
+
+    def scored_and_learned(
+        self, train_split: str | None, n_train: int | None, *, n_test: int | None, folds: int | None, seed: int
+    ) -> "tuple[Dataset, Dataset | None]":
+        """What a comparison scores, and what it learns from; None where that is cross-fitted, or nothing. Numbers of
+        photos are of all but the scenes (SCENES), where none is given. Raises InputError."""
+        from saliency._checks import whole
+
+        whole("--n-train", n_train, least=20, optional=True)
+        learned = {"--train-split": train_split, "--n-train": n_train}
+        told = [option for option, value in learned.items() if value is not None]
+        if self.images is not None:
+            if told or folds is not None:
+                raise InputError(
+                    "--images takes photos without boxes, from which nothing is learned:"
+                    f" leave {[*told, '--folds'][0]} out"
+                )
+            return self.load(seed=seed, limit=n_test), None
+        sizes = SCENES if self.dataset == "scenes" else {}
+        if folds is not None:
+            if told:
+                raise InputError(
+                    f"--folds learn from the split that is scored, each from the others: leave {told[0]} or --folds out"
+                )
+            return self.load(seed=seed, limit=sizes.get("test")), None  # what folds do not score they learn from
+        test = self.load(seed=seed, limit=n_test or sizes.get("test"))
+        try:
+            return test, self.load(train_split or "train", seed=seed, limit=n_train or sizes.get("train"))
+        except InputError as error:
+            if train_split is not None:
+                raise
+            print(f"no training split ({error}): boxes are learned in folds; or name a --train-split")
+        return self.load(seed=seed, limit=sizes.get("test")), None
+
 
 def start(main: Callable[[Options], int], options: type[Options]) -> NoReturn:
     """What `python -m scripts.NAME` does: read the command line, run `main`, and end with its exit code.
@@ -212,41 +240,6 @@ def parse(options: type[Options], arguments: Sequence[str] | None = None, prog: 
 
 
 @contextmanager
-def as_options(options: object, **names: str) -> Iterator[None]:
-    """The library's InputErrors in the words of the command line.
-
-    An argument that a message begins with ("map_size must be ..."), that it has in backquotes, or that it gives a value
-    (box_format='xywh') is named by its option; `names` are those whose option is called otherwise. What is no option
-    stays as it is. The next step is added where the script has one (NEXT_STEPS).
-    """
-    known = {name: f"--{name.replace('_', '-')}" for name in _fields(options)} | names
-    try:
-        yield
-    except InputError as error:
-        said = re.sub(r"^(\w+)(?= must )|`(\w+)`", lambda m: known.get(m[1] or m[2], m[1] or m[2]), str(error))
-        said = re.sub(r"\b(\w+)='([\w-]+)'", lambda m: f"{known[m[1]]} {m[2]}" if m[1] in known else m[0], said)
-        for what, step in NEXT_STEPS.items():
-            if what in said and set(re.findall(r"--[a-z-]+", step)) <= set(known.values()):
-                said = f"{said}; {step}"
-        if said == str(error):
-            raise
-        renamed = InputError(said)
-        for note in getattr(error, "__notes__", ()):
-            renamed.add_note(note)
-        raise renamed from error
-
-
-def _fields(options: object) -> Iterator[str]:
-    """The names of all options, those of nested dataclasses as well."""
-    hints = get_type_hints(options if isinstance(options, type) else type(options))
-    for name, kind in hints.items():
-        if is_dataclass(kind):
-            yield from _fields(kind)
-        else:
-            yield name
-
-
-@contextmanager
 def progress(unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar that follows calls with (done, total); where the total changes, a new task begins."""
     from tqdm import tqdm
@@ -277,7 +270,7 @@ def run(main: Callable[[Options], int], options: Options) -> NoReturn:
     try:
         code = main(options)
     except (InputError, OSError) as error:
-        print("\n".join([f"error: {_sentence(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        print("\n".join([f"error: {sentence(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -290,13 +283,11 @@ def command() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def recorded(options: Any) -> Any:
+    """The options as a result keeps them: no path of this machine."""
+    return replace(options, out=Path(options.out.name), compile_cache=None)
+
+
 def silent(quiet: bool) -> bool:
     """Whether progress bars stay away: on request, or where nobody watches."""
     return quiet or not sys.stdout.isatty()
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        remedy = REMEDIES.get(error.errno or 0)
-        return f"{error.filename}: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
-    return " ".join(str(error).split())

@@ -11,18 +11,13 @@ A run that was killed goes on where it was; a complete one is shown again.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import tyro
 
 from localization.comparison.options import DEFAULT_METHODS, CompareOptions
 from saliency.errors import InputError
 from scripts import cli
-
-if TYPE_CHECKING:
-    from localization.datasets import Dataset
-
-SCENES = {"train": 1000, "test": 500}  # of the embedded data set, where no number is given
 
 
 @dataclass(frozen=True)
@@ -58,79 +53,36 @@ class Options:
 
 
 def main(options: Options) -> int:
-    from localization.comparison import compare
+    from localization.comparison import compare, compare_networks
     from localization.listing import listing
-    from saliency._checks import whole
     from saliency._files import check_writable
 
     if options.list:
         print(listing())
         return 0
     check_writable(options.out)
-    whole("--n-train", options.n_train, least=20, optional=True)
-    named_maps, named_boxes = cli.named_paths("--maps", options.maps), cli.named_paths("--boxes", options.boxes)
-    if options.networks:
-        return several(options)
-    net = options.network.load()
-    data, train = read(options)
-    with cli.as_options(options), cli.progress("map", options.quiet) as progress:
-        found = compare(
-            net, data, train, methods=options.methods, maps=named_maps, boxes=named_boxes,
-            box_format=options.box_format, bundles=options.bundle, classes=options.network.classes,
-            options=options.compare, folder=options.out, progress=progress, command=cli.command(),
-        )  # fmt: skip
-    if found.reused:
-        print(f"this run is complete already; remove {options.out / 'results.json'} to do it again")
-    print("\n".join([found.table(), "", *found.notes, f"report: {options.out / 'report.html'}"]))
-    return 0
-
-
-def several(options: Options) -> int:
-    """Several networks, on one page, each with a page of its own."""
-    from localization.comparison import compare_networks
-    from localization.comparison.networks import answer
-
-    if options.maps or options.boxes or options.bundle:
+    maps, boxes = cli.named_paths("--maps", options.maps), cli.named_paths("--boxes", options.boxes)
+    if options.networks and (maps or boxes or options.bundle):
         raise InputError(
             "--maps and --boxes are of no network, and --bundle is of one: compare them under one, by --network"
         )
-    nets = options.network.several(options.networks)
-    data, train = read(options)
+    net = options.network.several(options.networks) if options.networks else options.network.load()
+    how, seed = options.compare, options.compare.settings.seed
+    data, train = options.data.scored_and_learned(
+        options.train_split, options.n_train, n_test=how.n_test, folds=how.folds, seed=seed
+    )
     with cli.as_options(options), cli.progress("map", options.quiet) as progress:
-        found = compare_networks(
-            nets, data, train, methods=options.methods, classes=options.network.classes, options=options.compare,
-            folder=options.out, progress=progress, command=cli.command(),
+        shared: dict[str, Any] = {
+            "methods": options.methods, "classes": options.network.classes, "options": how,
+            "folder": options.out, "progress": progress, "command": cli.command(),
+        }  # fmt: skip
+        found = compare_networks(net, data, train, **shared) if isinstance(net, dict) else compare(
+            net, data, train, maps=maps, boxes=boxes, box_format=options.box_format, bundles=options.bundle, **shared
         )  # fmt: skip
-    print("\n".join([found.table(), "", *found.notes, answer(found.results), f"report: {options.out / 'report.html'}"]))
+    if found.reused:
+        print("this run is complete already; another --out does it again")
+    print("\n".join([found.table(), "", *found.notes, f"report: {options.out / 'report.html'}"]))
     return 0
-
-
-def read(options: Options) -> "tuple[Dataset, Dataset | None]":
-    """What is scored, and what is learned from; None where that is cross-fitted, or nothing."""
-    data, seed, scored = options.data, options.compare.settings.seed, options.compare.n_test
-    sizes = SCENES if data.images is None and data.dataset == "scenes" else {}
-    learned = {"--train-split": options.train_split, "--n-train": options.n_train}
-    told = [name for name, value in learned.items() if value is not None]
-    if told and options.compare.folds is not None:
-        raise InputError(
-            f"--folds learn from the split that is scored, each from the others: leave {told[0]} or --folds out"
-        )
-    if data.images is not None and (told or options.compare.folds is not None):
-        raise InputError(
-            f"--images takes photos without boxes, from which nothing is learned: leave {[*told, '--folds'][0]} out"
-        )
-    if data.images is not None:
-        return data.load(seed=seed, limit=scored), None
-    if options.compare.folds is None:
-        test = data.load(seed=seed, limit=scored or sizes.get("test"))
-        try:
-            limit = options.n_train or sizes.get("train")
-            return test, data.load(options.train_split or "train", seed=seed, limit=limit)
-        except InputError as error:
-            if options.train_split is not None:
-                raise
-            print(f"no training split ({error}): boxes are learned in folds; or name a --train-split")
-    return data.load(seed=seed, limit=sizes.get("test")), None  # what folds do not score they learn from
 
 
 if __name__ == "__main__":

@@ -12,16 +12,12 @@ Boxes come from a CSV, from a folder of maps, or from a network's maps: through 
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
 from localization.options.evaluation import EvaluationOptions
 from saliency.errors import InputError
 from scripts import cli
-
-if TYPE_CHECKING:
-    from localization.datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -66,27 +62,18 @@ def main(options: Options) -> int:
             test = test.decodable(strict=options.strict)
             print("\n".join([test.summary(), *(f"    {note}" for note in test.notes)]))
             return 0
-        net = options.net.load() if options.net.network else None
-        linear = load_bundle(options.bundle) if options.bundle and net else None
-        if net and options.net.entry == cli.Entry():  # not stated: as the bundle has it
-            net.preprocess = entry_of(linear) or net.preprocess
+        linear = load_bundle(options.bundle) if options.bundle and options.net.network else None
+        net = options.net.load(entry_of(linear)) if options.net.network else None
+        train = options.data.training(options.train_split, options.scoring.folds, seed)
         with cli.progress("photo", options.quiet) as progress:
             result = evaluate(
                 test, boxes=options.boxes, box_format=options.box_format, maps=options.maps, net=net,
-                linear=linear or options.bundle, classes=options.net.classes, train=training(options),
+                linear=linear or options.bundle, classes=options.net.classes, train=train,
                 options=options.scoring, strict=options.strict, progress=progress,
             )  # fmt: skip
         written = result.save(options.out, command=cli.command())
     print(f"{result.table()}\nresults: {written}")
     return 0
-
-
-def training(options: Options) -> "Dataset | None":
-    """The photos that may be learned from, where there are any of their own; scenes have a split for that."""
-    split = options.train_split
-    if split is None and options.data.dataset == "scenes" and options.data.images is None and not options.scoring.folds:
-        split = "train"
-    return options.data.load(split, seed=options.scoring.seed) if split else None
 
 
 if __name__ == "__main__":

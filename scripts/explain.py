@@ -8,7 +8,6 @@ Writes OUT/NAME.png for each photo (its likeliest classes, each map over it with
 of them on OUT/report.html.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +47,13 @@ def main(options: Options) -> int:
     from saliency._files import check_writable
     from saliency.errors import InputError
     from saliency.explanation import explain
+    from saliency.models.classes import class_or_index
 
     if not options.photos:
         raise InputError("give at least one photo")
     check_writable(options.out)
     net = options.net.load()
-    target = class_or_index(options.target, net.classes)
+    target = None if options.target is None else class_or_index(options.target, net.classes)
     side = min(net.preprocess.size) / 224
     heuristic = Heuristic(HEURISTIC["sigma"] * side, HEURISTIC["share"], bool(HEURISTIC["component"]))
     with cli.as_options(options), cli.progress("map", options.quiet) as progress:
@@ -69,16 +69,6 @@ def main(options: Options) -> int:
 
         webbrowser.open(page.resolve().as_uri())
     return 0
-
-
-def class_or_index(target: str | None, classes: Sequence[str]) -> int | str | None:
-    """A number that is a class's name is the name, as everywhere."""
-    from saliency.models.classes import match_labels
-
-    if target is None or not target.isdecimal():
-        return target
-    found = match_labels([target], classes)
-    return int(target) if found.unknown else target
 
 
 if __name__ == "__main__":

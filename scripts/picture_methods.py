@@ -6,26 +6,25 @@ One picture a family in docs/methods, and menu.json, which says what is on them;
 method is missing and this has to be run again. No photo from elsewhere is used.
 """
 
-import io
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from localization.datasets import load
 from saliency._reading import read_json
 from saliency.errors import InputError
+from saliency.gallery import show
 from saliency.maps.status import status
 from saliency.methods import FAMILIES, by_family
 from saliency.methods import Options as MethodOptions
 from saliency.models.weights import load_network
 from saliency.pictures import overlay
-from saliency.report import lossy, write_bytes, write_json
+from saliency.report import lossy, png, write_bytes, write_json
 from scripts import cli
 
-COLUMNS, SIDE = 6, 1.55  # pictures in a row, inches each
+COLUMNS = 6  # pictures in a row
 SCENE = 3  # of the embedded test scenes
 
 
@@ -61,28 +60,13 @@ def main(options: Options) -> int:
             if status(maps)[0] == "ok":
                 pictures[method.name] = np.asarray(overlay(photo, maps[0], signed=method.sign == "signed"))
         if pictures:
-            write_bytes(options.out / f"{family.replace(' ', '_')}.jpg", sheet(photo, pictures))
+            figure = show([photo, *pictures.values()], titles=["the scene", *pictures], columns=COLUMNS)
+            write_bytes(options.out / f"{family.replace(' ', '_')}.jpg", lossy(png(figure)))
             drawn[family] = list(pictures)
     drawn = {family: drawn[family] for family in FAMILIES if family in drawn}
     write_json(options.out / "menu.json", {"scene": SCENE, "network": net.name, "drawn": drawn})
     print(f"{sum(map(len, drawn.values()))} methods in {options.out}")
     return 0
-
-
-def sheet(photo: np.ndarray, pictures: dict[str, np.ndarray]) -> bytes:
-    """The photo and the pictures side by side, each with its name above."""
-    shown = {"the scene": photo, **pictures}
-    rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * SIDE, rows * (SIDE + 0.25)), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for one in axes:
-        one.set_axis_off()
-    for one, (name, picture) in zip(axes, shown.items()):
-        one.imshow(picture)
-        one.set_title(name, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return lossy(buffer.getvalue())
 
 
 if __name__ == "__main__":

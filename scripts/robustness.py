@@ -8,7 +8,7 @@ The last asks the first question of a pretrained classifier: a photo's name or f
 or a folder by the class's name. Finished parts are kept in OUT/parts, so a run that was killed goes on where it was.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -72,11 +72,12 @@ def main(options: Options) -> int:
                 seed=options.masks.seed, folder=parts, progress=progress,
             )  # fmt: skip
             sections = [corloc_section(rows, options.map_scenes, options.out)]
-        config = replace(options, out=Path(options.out.name), compile_cache=None)
-        found.save(options.out, command=cli.command(), config=config, extra={"localization": rows}, sections=sections)
-    print(
-        *found.conclusion, *listed_notes(found.results["notes"], 5), f"report: {options.out / 'report.html'}", sep="\n"
-    )
+        found.save(
+            options.out, command=cli.command(), config=cli.recorded(options), extra={"localization": rows},
+            sections=sections,
+        )  # fmt: skip
+    notes = listed_notes(found.results["notes"], 5)
+    print(*found.conclusion, *notes, f"report: {options.out / 'report.html'}", sep="\n")
     return 0
 
 

@@ -144,11 +144,11 @@ def test_rewriting_relus_leaves_the_logits(net, x):
 
 def test_nothing_is_traced_twice(net, x):
     attribution_maps(net, x, IntegratedGradients(2))
-    traces = input_gradient._cache_size()
+    traces = input_gradient.jitted._cache_size()
     attribution_maps(net, x + 1, IntegratedGradients(2), target=1, fill="blur")
     other_weights = {name: {k: 2 * v for k, v in arrays.items()} for name, arrays in net.weights.items()}
     attribution_maps(Network(replace(net.architecture), other_weights, net.preprocess), x, IntegratedGradients(2))
-    assert input_gradient._cache_size() == traces
+    assert input_gradient.jitted._cache_size() == traces
 
 
 def test_no_images_give_no_maps(net):

@@ -25,18 +25,6 @@ print(sum(event.endswith("cache_hits") for event in hits), "hits")
 """
 
 
-@pytest.fixture
-def settings():
-    """JAX's settings as they were; the tests' own cache is not asked for."""
-    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
-    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
-    jax.config.update("jax_compilation_cache_dir", None)
-    yield
-    jax_cache.reset_cache()
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 def run(**environment: str) -> list[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "SALBOX_", "XDG_"))}
     found = subprocess.run(

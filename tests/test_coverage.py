@@ -575,6 +575,15 @@ def test_folds_are_filled_whatever_the_photos_numbers(rng):
         assert np.isfinite(fit.predict(maps)).all()
 
 
+def test_a_small_sample_of_many_photos_is_of_all_folds():
+    """The cells are chosen, and boxes corrected, by samples that lie in the same five folds as all photos."""
+    everyone = np.arange(50_000)
+    keys = fitting._keys(everyone, 0, fitting.SAMPLE)
+    sample = np.flatnonzero(keys <= np.sort(keys)[fitting.SEARCHED - 1])
+    counts = np.bincount(fitting._fold_of(sample, everyone, 0), minlength=fitting.FOLDS)
+    assert counts.sum() == fitting.SEARCHED and counts.min() > 40, counts  # 60 each, give or take
+
+
 def test_inputs_that_do_not_fit_are_refused_by_name(rng):
     inputs, boxes = layers(rng, 12)
     maps = inputs[0]
@@ -589,6 +598,7 @@ def test_inputs_that_do_not_fit_are_refused_by_name(rng):
         (lambda: fit_coverage(maps, nan), "boxes hold NaN or infinite values in photo 4"),
         (lambda: fit_coverage(hole, boxes), "features hold NaN or infinite values in photo 5"),
         (lambda: fit_coverage(maps[0], boxes), "features must be numbers"),
+        (lambda: fit_coverage(maps[:, None], boxes), "activations .* of a single row: give maps"),
         (lambda: fit_coverage([maps, maps[:3]], boxes), "features must be of the same photos"),
         (lambda: fit_coverage(maps, boxes, photos=boxes[:, 0]), "photos must be whole numbers"),
         (lambda: fit_coverage(maps, boxes, lambdas=()), "lambdas must be"),

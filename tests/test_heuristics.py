@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from localization.boxes import iou
-from localization.heuristics import Heuristic, brightest, fit_heuristic, largest_component, tight_boxes
+from localization.heuristics import Heuristic, brightest, component_boxes, fit_heuristic, tight_boxes
 from saliency import InputError
 
 
@@ -12,21 +12,28 @@ def slow_box(map_: np.ndarray, heuristic: Heuristic) -> list[float]:
     smooth = ndimage.gaussian_filter(map_.astype(np.float32), heuristic.sigma, mode="nearest", truncate=3)
     keep = max(1, round(heuristic.share * smooth.size))
     level = sorted(smooth.ravel(), reverse=True)[keep - 1]
-    pixels = {(y, x) for y in range(smooth.shape[0]) for x in range(smooth.shape[1]) if smooth[y, x] >= level}
+    bright = smooth >= level
     if heuristic.component:
-        components, left = [], set(pixels)
-        while left:
-            seed = min(left)
-            found, todo = set(), [seed]
-            while todo:
-                y, x = todo.pop()
-                if (y, x) in left:
-                    left.remove((y, x))
-                    found.add((y, x))
-                    todo += [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            components.append(found)
-        pixels = max(components, key=lambda found: (len(found), [-v for v in min(found)]))
-    ys, xs = zip(*pixels)
+        return flooded(bright)
+    ys, xs = np.nonzero(bright)
+    return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
+
+
+def flooded(mask: np.ndarray) -> list[float]:
+    """The box of the largest component."""
+    left, best = {(int(y), int(x)) for y, x in np.argwhere(mask)}, []
+    while left:
+        found, todo = [], [min(left)]
+        while todo:
+            y, x = todo.pop()
+            if (y, x) in left:
+                left.remove((y, x))
+                found.append((y, x))
+                todo += [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        best = found if len(found) > len(best) else best
+    if not best:
+        return [np.nan] * 4
+    ys, xs = zip(*best)
     return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
 
 
@@ -57,10 +64,18 @@ def test_pixels_components_boxes():
     maps = np.array([[[3.0, 1.0, 0.0], [0.0, 2.0, 0.0]]])
     assert [mask.sum() for mask in brightest(maps, (0.5, 1 / 6))] == [3, 1]
     masks = np.array([[[1, 0, 0, 1, 1]], [[0, 0, 0, 0, 0]], [[1, 1, 0, 0, 1]]], bool)
-    assert largest_component(masks).astype(int).tolist() == [[[0, 0, 0, 1, 1]], [[0] * 5], [[1, 1, 0, 0, 0]]]
+    np.testing.assert_array_equal(component_boxes(masks), [[3, 0, 5, 1], [np.nan] * 4, [0, 0, 2, 1]])
     boxes = tight_boxes(masks)
     assert boxes[0].tolist() == [0, 0, 5, 1]
     assert np.isnan(boxes[1]).all()
+
+
+def test_the_largest_component_by_flooding(rng):
+    """Masks of one batch do not touch one another; of equal components the one whose first pixel comes first."""
+    masks = rng.random((60, 7, 11)) < np.repeat([0.1, 0.3, 0.5, 0.0, 1.0], 12)[:, None, None]
+    for mask, box in zip(masks, component_boxes(masks), strict=True):
+        np.testing.assert_array_equal(box, flooded(mask))
+    assert component_boxes(masks[:0]).shape == (0, 4)
 
 
 def test_the_setting_is_the_best_of_the_training_boxes(rng):

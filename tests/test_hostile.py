@@ -122,9 +122,11 @@ def test_pickles_are_not_read(tmp_path, monkeypatch):
 
 
 def test_the_product_reads_no_pickle():
+    """But of compiled programs, which are machine code: from a folder that nobody else may write to, by one module."""
     for path in PRODUCT:
         text = path.read_text()
-        assert not re.search(r"^\s*(import|from) (pickle|dill|joblib)\b", text, re.MULTILINE), path
+        imports = re.findall(r"^\s*(?:import|from) (pickle|dill|joblib)\b", text, re.MULTILINE)
+        assert imports == (["pickle"] if path == Path("saliency/_programs.py") else []), path
         for call in re.findall(r"np\.load\(.*|torch\.load\(.*", text):
             assert "allow_pickle=False" in call, (path, call)
 

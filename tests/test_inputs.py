@@ -32,6 +32,8 @@ OPTIONS = Options(patch=(6, 5), stride=(4, 3), samples=2, steps=2, masks=8, cell
 ANY = [name for name in METHODS if name not in ATTENTION]
 BLACK_BOXES = [name for name, method in METHODS.items() if method.black_box]
 
+pytestmark = pytest.mark.usefixtures("regions_once")
+
 
 @pytest.fixture(scope="module")
 def net() -> Network:

@@ -23,6 +23,8 @@ CLASSLESS = {
     "random", "centre-gaussian", "edges",
 }  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("regions_once")
+
 
 @pytest.fixture(scope="module")
 def net() -> Network:

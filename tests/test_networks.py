@@ -1,6 +1,7 @@
 """Layers against slow loops; the architectures' shapes, and that running them in parts is running them whole."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -63,7 +64,7 @@ def test_gestalt_needs_no_head(small):
     headless = {layer: parameters for layer, parameters in net.weights.items() if layer in needed}
     assert headless.keys() < net.weights.keys()
     x = images(small)
-    totals = Score("gestalt")(small, headless, x, np.zeros(2, np.int32))
+    totals = Score("gestalt")(small, headless, jnp.asarray(x), np.zeros(2, np.int32))
     activation = net.upto(x, small.gestalt_layer)  # a map, or tokens
     np.testing.assert_allclose(totals, activation.mean(range(1, activation.ndim)), rtol=1e-5, atol=1e-6)
 

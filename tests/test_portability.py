@@ -1,6 +1,7 @@
 """Systems other than Linux, simulated: no affinity, no flock, no renaming of open files, no /proc."""
 
 import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from saliency import _batches as batches
 from saliency import _files as files
-from saliency import _memory, gradient_maps, occlusion_maps
+from saliency import _memory, _programs, gradient_maps, occlusion_maps
 from saliency.models.weights import random_network, save_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
 
@@ -88,6 +89,15 @@ def test_peak_memory_is_not_known_elsewhere(monkeypatch):
     assert _memory.peak_memory() is None
 
 
+def test_the_processor_is_named_as_python_knows_it_elsewhere(monkeypatch):
+    def no_proc(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", no_proc)
+    assert _programs._processor() == platform.processor()
+
+
 def test_what_is_linuxs_own_has_its_places():
     found = {(path.name, word) for path in SOURCES for word in LINUXS_OWN if word in path.read_text()}
-    assert found == {("_cores.py", "sched_getaffinity"), ("_files.py", "fcntl"), ("_memory.py", "/proc/")}
+    of_proc = {("_memory.py", "/proc/"), ("_programs.py", "/proc/")}
+    assert found == {("_cores.py", "sched_getaffinity"), ("_files.py", "fcntl"), *of_proc}

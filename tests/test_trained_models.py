@@ -31,6 +31,7 @@ from saliency.models.preprocessing import Preprocessing
 SIZE = (32, 40)
 PREPROCESS = Preprocessing(SIZE, "stretch", mean=(0.25,), std=(0.25,))
 BATCH = 64
+OPTIMISED = {"xla_backend_optimization_level": 3}  # the step of training, which runs hundreds of times
 
 pytestmark = pytest.mark.slow
 
@@ -127,12 +128,17 @@ def trained_nnx(kind: Callable, steps: int):
     model = kind(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, rule(steps), wrt=nnx.Param)
 
-    @nnx.jit
-    def step(model, optimizer, x, labels):
+    graph, state = nnx.split((model, optimizer))
+
+    @partial(jax.jit, compiler_options=OPTIMISED)
+    def step(state, x, labels):
+        model, optimizer = nnx.merge(graph, state)
         optimizer.update(model, nnx.grad(lambda model: loss(model(x), labels))(model))
+        return nnx.state((model, optimizer))
 
     for x, labels in batches(steps):
-        step(model, optimizer, x, labels)
+        state = step(state, x, labels)
+    nnx.update((model, optimizer), state)
     return from_flax(model, size=SIZE, channels=1, preprocess=PREPROCESS)
 
 
@@ -140,7 +146,7 @@ def trained_linen(kind: Callable, steps: int):
     model, descent = kind(), rule(steps)
     variables = model.init(jax.random.key(0), jnp.zeros((1, *SIZE, 1)), train=False)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=OPTIMISED)
     def step(variables, state, x, labels, key):
         def of(variables):
             return loss(model.apply(variables, x, train=True, rngs={"dropout": key}), labels)

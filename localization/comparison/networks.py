@@ -52,9 +52,14 @@ class NetworkComparison:
         """What was left out or put right under each network."""
         return [f"{name}: {note}" for name, found in self.comparisons.items() for note in found.notes]
 
+    @property
+    def reused(self) -> bool:
+        """Whether every network's result was read back from an earlier run."""
+        return all(found.reused for found in self.comparisons.values())
+
     def table(self) -> str:
-        """Each network's rows as text, one after another."""
-        return "\n\n".join(found.table() for found in self.comparisons.values())
+        """Each network's rows as text, one after another, and the question's answer in a sentence."""
+        return "\n\n".join([*(found.table() for found in self.comparisons.values()), answer(self.results)])
 
     def save(self, folder: Path | str) -> None:
         """Write results.json and report.html into `folder`, and each network's files into a folder of its own."""

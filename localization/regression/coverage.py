@@ -43,6 +43,7 @@ FOLDS = 5
 BLOCK = 128  # photos
 CORRECTED = 2500  # photos whose left-out boxes the correction is fitted to
 SEARCHED = 300  # photos by which the cells are chosen
+FOLD, SAMPLE = 0, 1  # what random numbers of photos are drawn for
 LEAST = 3  # photos
 MOST_CHANNELS = 1200  # of cells that are tried unasked: time grows with their square
 GRIDS = ((24, 24),)  # what is tried beside the default cells
@@ -283,7 +284,7 @@ def fit_coverage_blocks(
     size = _frame((), size)
     usable = partial(_usable, blocks, size)
     known = _survey(usable)
-    keys = np.sort(_keys(known.photos, seed))
+    keys = np.sort(_keys(known.photos, seed, SAMPLE))
     chosen, tried, own = _chosen(usable, known, candidates, lambdas, seed, keys[:SEARCHED][-1])
     if own is None or len(keys) > SEARCHED:  # otherwise the choice has looked at every photo already
         cross = ridge.cross_fit(_moments(usable, known, chosen, seed), lambdas)
@@ -372,7 +373,7 @@ def _sample(usable: Blocks, seed: int, last: int) -> Block:
     found = [
         (tuple(one[own] for one in inputs), boxes[own], photos[own])
         for inputs, boxes, photos, _ in usable()
-        for own in [_keys(photos, seed) <= last]
+        for own in [_keys(photos, seed, SAMPLE) <= last]
     ]
     inputs = tuple(np.concatenate(arrays) for arrays in zip(*(inputs for inputs, _, _ in found)))
     boxes, photos = (np.concatenate([one[i] for one in found]) for i in (1, 2))
@@ -456,7 +457,7 @@ def _left_out(usable: Blocks, known: _Known, cells: Cells, cross: ridge.CrossFit
     true boxes."""
     maps, rows = [np.empty((0, *cells.grid), np.float32)], [np.empty((0, 5))]
     for inputs, boxes, photos, _ in usable():
-        own = _keys(photos, seed) <= last
+        own = _keys(photos, seed, SAMPLE) <= last
         if not own.all():
             inputs, boxes, photos = tuple(one[own] for one in inputs), boxes[own], photos[own]
         maps.append(_applied(inputs, cross.left_out[_fold_of(photos, known.photos, seed)], cells))
@@ -492,9 +493,13 @@ def _in_chunks(some: Callable[[np.ndarray], Array], n: int, each: Sequence[int])
     return map_batches(lambda index: some(padded[index]), len(padded), size, each)[:n]
 
 
-def _keys(photos: Int[np.ndarray, "*n"], seed: int) -> Int[np.ndarray, "*n"]:
-    """A random number below 2^53 for each photo by its number alone, so that any process can tell (splitmix64)."""
+def _keys(photos: Int[np.ndarray, "*n"], seed: int, draw: int = FOLD) -> Int[np.ndarray, "*n"]:
+    """A random number below 2^53 for each photo by its number alone, so that any process can tell (splitmix64).
+
+    Samples are drawn by others than folds: those with the smallest numbers would else be the first of their five, and
+    all of one fold, which nothing is learned without."""
     x = photos.astype(np.uint64) + np.full(photos.shape, seed, np.uint64) * np.uint64(0xD1342543DE82EF95)
+    x += np.uint64(draw) * np.uint64(0x8CB92BA72F3D8DD7)
     x += np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -521,6 +526,11 @@ def as_inputs(features: Features) -> Inputs:
             raise InputError(
                 "features must be numbers [n, h, w] (a map) or [n, h, w, c] (activations), or a list of such arrays,"
                 f" not {one.dtype} {list(one.shape)}"
+            )
+        if one.ndim == 4 and one.shape[1] == 1 < one.shape[2]:
+            raise InputError(
+                f"features {list(one.shape)} are activations [n, h, w, c] of a single row: give maps [n, k, h, w] of k"
+                " methods as a list of k arrays [n, h, w]"
             )
     if len({len(one) for one in inputs}) != 1:
         raise InputError(f"features must be of the same photos, not of {[len(one) for one in inputs]} photos")

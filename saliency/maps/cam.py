@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, described, function, kind_of, one_of
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.maps.cam_rules import CLASSLESS, RULES, CamRule
 from saliency.maps.gradient import Progress
@@ -153,7 +154,7 @@ def _activations_and_derivatives(
     return {layer: activation}, {layer: slope}
 
 
-@partial(jax.jit, static_argnames=("architecture", "layer", "score"))
+@kept("architecture", "layer", "score")
 def _slope(
     weights: Weights, activation: Array, targets: Array, *, architecture: Architecture, layer: str, score: Score
 ) -> Array:
@@ -166,7 +167,7 @@ def _slope(
     return jax.grad(total)(activation)
 
 
-@partial(jax.jit, static_argnames=("architecture", "layers", "score"))
+@kept("architecture", "layers", "score")
 def _at_layers(
     weights: Weights, x: Array, targets: Array, *, architecture: Architecture, layers: tuple[str, ...], score: Score
 ) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -181,7 +182,7 @@ def _at_layers(
     return activations, derivatives
 
 
-@partial(jax.jit, static_argnames=("architecture", "layer", "size", "rule"))
+@kept("architecture", "layer", "size", "rule")
 def _drawn(
     activation: Array, derivative: Array, *,
     architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from saliency._batches import balanced_size
 from saliency._checks import ImagesLike, as_array, function, whole
@@ -32,10 +32,10 @@ class Asked:
     x: Float[np.ndarray, "n h w c"]
     fills: Float[np.ndarray, "n h w c"]
     segments: list[Int[np.ndarray, "h w"]]
-    coalitions: list[Float[np.ndarray, "m k"]]
-    scores: list[Float[np.ndarray, " m"]]
+    coalitions: list[Num[np.ndarray, "_ _"]]
+    scores: list[Float[np.ndarray, " _"]]
 
-    def maps(self, values: Sequence[Float[np.ndarray, " k"]]) -> Float[np.ndarray, "n h w"]:
+    def maps(self, values: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, "n h w"]:
         """Each segment's value at its pixels."""
         return painted(values, self.segments, self.x)
 
@@ -43,7 +43,7 @@ class Asked:
 def ask(
     net: Classifier,
     x: ImagesLike,
-    coalitions: Callable[[int], Float[np.ndarray, "m k"]],
+    coalitions: Callable[[int], Num[np.ndarray, "m k"]],
     *,
     segmentation: Segmented = "grid",
     segments: int = 50,
@@ -82,7 +82,7 @@ def ask(
 
 
 def painted(
-    values: Sequence[Float[np.ndarray, " k"]], segments: Sequence[Int[np.ndarray, "h w"]], x: np.ndarray
+    values: Sequence[Float[np.ndarray, " _"]], segments: Sequence[Int[np.ndarray, "h w"]], x: np.ndarray
 ) -> Float[np.ndarray, "n h w"]:
     """Each segment's value at its pixels, of images like `x`."""
     maps = np.empty(x.shape[:3], np.float32)

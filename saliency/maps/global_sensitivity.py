@@ -6,7 +6,7 @@ value here.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from saliency._checks import ImagesLike, whole
 from saliency.maps.coalitions import Segmented, ask
@@ -123,7 +123,7 @@ def hsic_masks(masks: int, segments: int, seed: int) -> Int[np.ndarray, "m k"]:
 
 
 def hsic(
-    shown: Float[np.ndarray, "m k"], scores: Float[np.ndarray, " m"], width: float | None = None
+    shown: Num[np.ndarray, "m k"], scores: Float[np.ndarray, " m"], width: float | None = None
 ) -> Float[np.ndarray, " k"]:
     """trace(K H L H) / m for each segment: K the kernel of its being shown, L that of the scores with `width` (None:
     the median distance of two of them), H = 1 - 1/m. Scores that are all one have 0."""

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from saliency._batches import ONE_CORE, default_batch, map_batches, shard_batch, side_by_side
 from saliency._checks import ImagesLike, function, kind_of, one_of, whole
+from saliency._programs import kept
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input
 from saliency.scores import Score, Target, as_score, targets_for
@@ -105,8 +106,8 @@ def _input_gradient(
     return jax.grad(lambda x: score(architecture, weights, x, targets).sum())(x)
 
 
-input_gradient = jax.jit(_input_gradient, static_argnames=("architecture", "score"))
-_on_one_core = jax.jit(_input_gradient, static_argnames=("architecture", "score"), compiler_options=ONE_CORE)
+input_gradient = kept("architecture", "score")(_input_gradient)
+_on_one_core = kept("architecture", "score", compiled=ONE_CORE)(_input_gradient)
 
 
 @partial(jax.jit, static_argnames="aggregate")

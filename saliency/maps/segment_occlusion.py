@@ -227,7 +227,7 @@ class _Start:
     fills: Float[np.ndarray, "n h w c"]
     score: Score
     target: Target
-    targets: Int[np.ndarray, " n"]  # of a network; of a black box none
+    targets: Int[np.ndarray, " _"]  # of a network, n; of a black box none
     preprocess: Preprocessing | None
 
     @classmethod

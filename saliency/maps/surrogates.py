@@ -10,7 +10,7 @@ from math import comb
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from saliency._checks import ImagesLike, number, one_of, whole
 from saliency.errors import InputError
@@ -91,7 +91,7 @@ def lime_weights(
     image: Float[np.ndarray, "h w c"],
     fill: Float[np.ndarray, "h w c"],
     labels: Int[np.ndarray, "h w"],
-    shown: Float[np.ndarray, "m k"],
+    shown: Num[np.ndarray, "m k"],
     distance: Distance = "cosine",
     width: float = 0.25,
 ) -> Float[np.ndarray, " m"]:
@@ -112,7 +112,7 @@ def lime_weights(
 
 
 def fitted(
-    shown: Float[np.ndarray, "m k"],
+    shown: Num[np.ndarray, "m k"],
     scores: Float[np.ndarray, " m"],
     weights: Float[np.ndarray, " m"],
     regression: Regression = "ridge",
@@ -205,7 +205,7 @@ def _kernel(shown: Int[np.ndarray, " k"]) -> float:
 
 
 def kernel_shap_values(
-    shown: Float[np.ndarray, "m k"], scores: Float[np.ndarray, " m"], weights: Float[np.ndarray, " m-2"]
+    shown: Num[np.ndarray, "m k"], scores: Float[np.ndarray, " m"], weights: Float[np.ndarray, " m-2"]
 ) -> Float[np.ndarray, " k"]:
     """The values that fit the coalitions best and add up to the score of all less that of nothing, which are the first
     two. They are that sum's equal shares and what each segment differs from its own, which adds up to 0."""

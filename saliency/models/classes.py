@@ -128,6 +128,11 @@ def match_labels(labels: Sequence[str], classes: ClassList | Sequence[str]) -> M
     )
 
 
+def class_or_index(text: str, classes: Sequence[str]) -> int | str:
+    """A class as people type it: digits are its index, unless a class has them for its name."""
+    return int(text) if text.isdecimal() and match_labels([text], classes).unknown else text
+
+
 def label_key(label: str) -> str:
     """What two spellings of one name share: "Indigo_Bunting" and "indigo bunting" are one key."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", label).casefold()).strip()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
@@ -23,7 +24,11 @@ Padding = tuple[Pair, Pair]
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def depthwise(
-    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw 1 c"], stride: Pair, padding: Padding, dilation: Pair
+    x: Float[Array | np.ndarray, "n h w c"],
+    kernel: Float[Array, "kh kw 1 c"],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
 ) -> Float[Array, "n rows cols c"]:
     """The convolution with as many groups as channels, and one feature each."""
     return _shifted(_padded(x, padding), kernel, stride, dilation)
@@ -81,7 +86,7 @@ def _backward(
 depthwise.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-def _padded(x: Array, padding: Padding) -> Array:
+def _padded(x: Array | np.ndarray, padding: Padding) -> Array:
     return jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from saliency._checks import ImagesLike, as_images, kind_of
 from saliency._memory import aligned
+from saliency._programs import kept
 from saliency.errors import InputError
 from saliency.models.graph import Architecture, Weights
 from saliency.models.operators import Operator
@@ -108,12 +109,12 @@ class Network:
 # As one program each: by itself, every operator of a network would be compiled anew for every shape it meets.
 
 
-@partial(jax.jit, static_argnames=("layer", "architecture"))
+@kept("layer", "architecture")
 def upto(weights: Weights, x: jax.Array, *, layer: str | None = None, architecture: Architecture) -> jax.Array:
     return architecture.upto(weights, x, layer)
 
 
-@partial(jax.jit, static_argnames=("layer", "architecture"))
+@kept("layer", "architecture")
 def after(weights: Weights, activation: jax.Array, *, layer: str, architecture: Architecture) -> jax.Array:
     return architecture.after(weights, activation, layer)
 

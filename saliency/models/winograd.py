@@ -10,6 +10,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -23,7 +24,7 @@ FLIPPED = (3, 1, 2, 0)  # where the matrices of a kernel are found in those of t
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def convolution(
-    padding: Padding, x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]
+    padding: Padding, x: Float[Array | np.ndarray, "n h w c"], kernel: Float[Array, "3 3 c f"]
 ) -> Float[Array, "n rows cols f"]:
     """The convolution; so is its gradient in `x`. Padding is at most 2 on each side."""
     return _a_few(jnp.pad(x, ((0, 0), *padding, (0, 0))), transformed(kernel))
@@ -54,7 +55,7 @@ def tiles(height: int, width: int) -> int:
     return -(-height // 2) * -(-width // 2)
 
 
-def _a_few(x: Float[Array, "n h w c"], kernel: Matrices) -> Array:
+def _a_few(x: Float[Array | np.ndarray, "n h w c"], kernel: Matrices) -> Array:
     """`convolved`, as many images at a time as the cache holds."""
     n, height, width, channels = x.shape
     fit = max(1, CACHE // (16 * tiles(height - 2, width - 2) * channels * x.dtype.itemsize))
@@ -77,7 +78,7 @@ def whole_tiles(size: Pair) -> Pair:
 
 
 @jax.jit
-def convolved(x: Float[Array, "n h w c"], kernel: Matrices) -> Float[Array, "n h-2 w-2 f"]:
+def convolved(x: Float[Array | np.ndarray, "n h w c"], kernel: Matrices) -> Float[Array, "n h-2 w-2 f"]:
     """Convolution without padding, by a kernel that `transformed` made."""
     n, height, width, channels = x.shape
     rows, cols = (height - 1) // 2, (width - 1) // 2  # tiles of 2x2 outputs, the last one perhaps half used

@@ -1,7 +1,6 @@
 """Occlusion by full re-inference: every position is a forward pass. The slow, obvious path, for any score."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from saliency._batches import balanced_size
+from saliency._programs import kept
 from saliency.devices import in_turn, on_cpu
 from saliency.models.black_box import ScoreFunction
 from saliency.models.graph import Architecture, Weights
@@ -36,7 +36,7 @@ def hidden_images(image: Array, fill: Array, template: Array, starts: Array) -> 
     return jax.vmap(hidden)(starts)
 
 
-@partial(jax.jit, static_argnames=("architecture", "score"))
+@kept("architecture", "score")
 def network_scores(
     weights: Weights,
     image: Array,
@@ -91,7 +91,7 @@ def dense_scores(
     return scores[:count], float(scores[count])
 
 
-@partial(jax.jit, static_argnames="architecture")
+@kept("architecture")
 def network_logits(
     weights: Weights,
     image: Array,

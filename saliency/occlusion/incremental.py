@@ -20,6 +20,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from saliency._batches import ONE_CORE, balanced_size
+from saliency._programs import Kept, kept
 from saliency.devices import on_cpu
 from saliency.models.graph import Architecture, Node, Weights
 from saliency.models.operators import Region, is_map
@@ -143,15 +144,14 @@ def _class_scores(
 class Programs(NamedTuple):
     """`clean` are the untouched image's activations, `scores` those of one group of positions."""
 
-    clean: Callable[..., Any]
-    scores: Callable[..., Any]
+    clean: Kept
+    scores: Kept
 
 
-class_scores = jax.jit(_class_scores, static_argnames=("asked", "layout"))
-ALL_CORES = Programs(jax.jit(_clean_activations, static_argnames="asked"), class_scores)
+class_scores = kept("asked", "layout")(_class_scores)
+ALL_CORES = Programs(kept("asked")(_clean_activations), class_scores)
 EACH_CORE = Programs(  # several images at a time, one on each
-    jax.jit(_clean_activations, static_argnames="asked", compiler_options=ONE_CORE),
-    jax.jit(_class_scores, static_argnames=("asked", "layout"), compiler_options=ONE_CORE),
+    kept("asked", compiled=ONE_CORE)(_clean_activations), kept("asked", "layout", compiled=ONE_CORE)(_class_scores)
 )
 
 

@@ -87,7 +87,7 @@ def atoms(masks: Bool[np.ndarray, "k h w"]) -> tuple[Int[np.ndarray, "h w"], Int
     return labels.reshape(masks.shape[1:]).astype(np.int32), filled_up(has)
 
 
-def filled_up(rows: Sequence[Int[np.ndarray, " m"]]) -> Int[np.ndarray, "p m"]:
+def filled_up(rows: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, "p m"]:
     """Rows of unequal length as an array, filled up with -1."""
     most = max(map(len, rows), default=1)
     return np.array([[*row, *[NONE] * (most - len(row))] for row in rows], np.int32).reshape(len(rows), most)

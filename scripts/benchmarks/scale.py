@@ -58,7 +58,7 @@ def told(row: dict[str, Any]) -> str:
 
 
 class Made:
-    """Blocks of maps `[b, 1, side, side]` with their boxes, the same at every sweep; counts sweeps and its seconds."""
+    """Blocks of maps `[b, side, side]` with their boxes, the same at every sweep; counts sweeps and its seconds."""
 
     def __init__(self, n: int, side: int, seed: int):
         self.n, self.side, self.seed = n, side, seed
@@ -76,7 +76,7 @@ class Made:
         )
         maps = y[:, :, None] * x[:, None, :]
         maps += 0.2 * rng.random(maps.shape, np.float32)
-        return [maps[:, None]], boxes, number * BLOCK + np.arange(count)
+        return [maps], boxes, number * BLOCK + np.arange(count)
 
     def __call__(self) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
         self.sweeps += 1

@@ -1,6 +1,7 @@
 """What the tests here compute: large on an accelerator, small on a CPU, where only their lines are tried."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from localization.datasets.scenes import scenes
 from saliency import load_network
 from saliency.devices import on_cpu
-from saliency.methods import Options
+from saliency.methods import ATTENTION, METHODS, Options
 from saliency.models.network import Network
 from saliency.models.weights import ARCHITECTURES, random_network
 from saliency.models.zoo.resnet import resnet50
@@ -51,6 +52,12 @@ def menu_problem(
     x, targets = net.preprocess(list(scenes("test", 4).images)), np.array([0, 3, 5, 9])
     weights = {layer: {k: jnp.asarray(v, dtype) for k, v in own.items()} for layer, own in net.weights.items()}
     return Network(net.architecture, weights, net.preprocess), x.astype(dtype), targets, QUICK
+
+
+def in_double() -> Collection[str]:
+    """The methods whose maps the CPU makes in float64 too. In the small form, whose other side is a CPU as well, these
+    are a few and the transformers': tests/test_inputs.py has all others in float64."""
+    return ("gradient-max", "occlusion", *ATTENTION) if small_form() else METHODS
 
 
 def engine_problem(name: str) -> tuple[Network, np.ndarray, dict[str, int], str]:

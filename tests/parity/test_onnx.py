@@ -116,7 +116,7 @@ def test_both_engines_at_every_position(name, rng):
     net = network(name)
     x = rng.normal(size=(1, *net.architecture.size, 3)).astype(np.float32)
     found = [
-        occlusion_maps(net, x, patch=32, stride=16, target=7, execution=Execution(engine)).scores
+        occlusion_maps(net, x, patch=32, stride=(32, 16), target=7, execution=Execution(engine)).scores
         for engine in ("dense", "incremental")
     ]
     assert np.ptp(found[0]) > 0

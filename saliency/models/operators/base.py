@@ -171,7 +171,7 @@ class Operator:
         """Whether Winograd's algorithm computes this layer of one whole image: a program that takes long to compile."""
         return False
 
-    def change(self, region: Region, *changes: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
+    def change(self, region: Region, *changes: Float[Array, "k _ _ _"]) -> Float[Array, "k _ _ _"]:
         """How the output's window changes with its inputs' changes, which cover what the region is computed from."""
         if self.linear:
             return self.linear_part(region.parameters, *changes)

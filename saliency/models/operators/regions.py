@@ -18,7 +18,7 @@ from saliency._checks import Pair
 
 Parameters = Mapping[str, Array]
 Shape = tuple[int, ...]  # without the batch axis: (h, w, c) of a map, (d,) of a vector, (t, d) of tokens
-Interval = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]  # first and last changed line, for each window
+Interval = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]  # first and last changed line, for each window
 Range = tuple[int, int]  # min, max
 
 
