@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -302,57 +301,6 @@ def test_a_biased_rectangle_is_corrected_and_a_good_one_left_alone(readings):
     exact = np.repeat(true[:, None], 8, 1)
     assert np.isinf(correction.fit_correction(exact, true).penalty)
     np.testing.assert_allclose(correction.fit_correction(exact, true)(exact), np.clip(true, 0, 1))
-
-
-def middling(rng, n):
-    """Boxes [n, 8, 4] of which the small and the large ones are too wide and those between too narrow, and true boxes:
-    nothing that is linear in them puts that right."""
-    spread = rng.uniform(-1, 1, (n, 2))
-    log_sides, centre = 0.85 * spread - 1.15, rng.uniform(0.45, 0.55, (n, 2))
-    seen = log_sides + 0.4 * (spread**2 - 1 / 3)
-    true, boxes = (np.concatenate([centre - np.exp(one) / 2, centre + np.exp(one) / 2], 1) for one in (log_sides, seen))
-    return boxes[:, None] + 0.005 * rng.normal(size=(n, 8, 4)), true
-
-
-def test_products_are_those_of_a_loop_and_keep_their_sides_in_a_mirror(rng):
-    boxes = np.sort(rng.random((5, 8, 2, 2)), 2).reshape(5, 8, 4)
-    even, odd = correction.even_odd(boxes)
-    even, odd = even - even.mean(0), 3 * odd
-    wide_even, wide_odd = correction.with_products(even, odd)
-    assert wide_even.shape == wide_odd.shape == (5, correction.weights_of(48, True) // 4)
-    np.testing.assert_array_equal(wide_even[:, :48], even)
-    np.testing.assert_array_equal(wide_odd[:, :48], odd)
-    for e, o, found_even, found_odd in zip(even.reshape(5, 8, 6), odd.reshape(5, 8, 6), wide_even, wide_odd):
-        means = [(e[:, 1] + e[:, 3]).mean() / 2, e[:, 4].mean(), e[:, 5].mean()]
-        stay = np.clip([*means, (e[0, 4] - e[7, 4]) / 2, (e[0, 5] - e[7, 5]) / 2], -3, 3)
-        cx = (o[:, 0] + o[:, 2]) / 2
-        turn = np.clip([cx.mean(), (cx[0] - cx[7]) / 2], -3, 3)
-        products = [stay[i] * stay[j] for i in range(5) for j in range(i, 5)]
-        products += [turn[0] ** 2, turn[0] * turn[1], turn[1] ** 2]
-        np.testing.assert_allclose(found_even[48:], products)
-        np.testing.assert_allclose(found_odd[48:], [a * b for a in stay for b in turn] + [0] * 8)
-    _, other = correction.even_odd(mirrored(boxes))
-    turned_even, turned_odd = correction.with_products(even, 3 * other)
-    np.testing.assert_allclose(turned_even, wide_even, atol=1e-12)
-    np.testing.assert_allclose(turned_odd, -wide_odd, atol=1e-12)
-
-
-def test_products_are_taken_from_many_boxes_where_they_gain(rng, tmp_path):
-    boxes, true = middling(rng, correction.ENOUGH)
-    fit, fewer = correction.fit_correction(boxes, true), correction.fit_correction(boxes[1:], true[1:])
-    assert fit.multiplied and not fewer.multiplied
-    assert len(fit.weights) == correction.weights_of(48, True) and len(fewer.weights) == correction.weights_of(48)
-    new, known = middling(rng, 300)
-    assert iou(fit(new), known).mean() > iou(fewer(new), known).mean() + 0.02
-    np.testing.assert_allclose(fit(mirrored(new)), mirrored(fit(new)), atol=1e-6)
-    exact = np.repeat(true[:, None], 8, 1)
-    assert not correction.fit_correction(exact, true).multiplied
-    maps, own = blobs(rng, 20)
-    bundle = replace(fit_coverage(maps, own, candidates=SMALL), correction=fit)
-    bundle.save(tmp_path / "products.safetensors")
-    again = load_coverage_map(tmp_path / "products.safetensors")
-    assert again.correction.multiplied
-    np.testing.assert_array_equal(again.predict(maps), bundle.predict(maps))
 
 
 @pytest.mark.parametrize("several", [False, True])

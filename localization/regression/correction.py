@@ -3,14 +3,10 @@
 Boxes are shares of the photo, `[n, s, 4]`: one for each of s readings of a coverage map. The best one's code, (cx -
 1/2, cy - 1/2, log w, log h), moves by a linear function of all boxes' corners and log sides. What changes its sign in a
 mirrored photo moves cx alone, and what does not change moves the rest, so a mirrored photo gets the mirrored box.
-
-From many boxes products of a few of these numbers may enter as well (`with_products`): a small box is then moved
-otherwise than a large one, and a box on which the readings agree otherwise than one on which they do not.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,9 +21,6 @@ LEAST_DEVIATION = 0.01  # of what varies less among the boxes learned from, litt
 LOG_SIDES = (-4.0, 0.1)
 REACH = (-0.2, 1.2)
 HULL, HITS, STEEPNESS = 0.2, 0.5, 12.0  # of the loss
-ENOUGH = 500  # boxes from which products are tried
-PRODUCTS = 18  # of five even numbers, and of two odd ones
-FARTHEST = 3.0  # standard deviations: what lies beyond is multiplied as if it lay there
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,6 @@ class Correction:
     """`best` is the reading that is corrected; `weights` float64 `[4 d + 3]`, or None where the box is left as it is.
 
     `mean` and `deviation` `[d]` standardise the d numbers of the boxes. `penalty` is infinite without a correction.
-    With products of these numbers there are as many weights more as `weights_of` says.
     """
 
     best: int
@@ -43,11 +35,6 @@ class Correction:
     deviation: Float[np.ndarray, " d"]
     weights: Float[np.ndarray, " p"] | None
     penalty: float
-
-    @property
-    def multiplied(self) -> bool:
-        """Whether products are among the numbers that the weights are of."""
-        return self.weights is not None and len(self.weights) == weights_of(len(self.mean), True)
 
     def __call__(self, boxes: Float[np.ndarray, "n s 4"]) -> Float[np.ndarray, "n 4"]:
         """Corrected boxes in shares of the photo, inside of it."""
@@ -58,14 +45,12 @@ class Correction:
     def parts(self, boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
         """The standardised numbers' halves: what stays and what changes its sign in the mirrored photo."""
         even, odd = even_odd(boxes)
-        even, odd = (even - self.mean) / self.deviation, odd / self.deviation
-        return with_products(even, odd) if self.multiplied else (even, odd)
+        return (even - self.mean) / self.deviation, odd / self.deviation
 
 
 def fit_correction(boxes: Float[np.ndarray, "n s 4"], true: Float[np.ndarray, "n 4"], seed: int = 0) -> Correction:
     """The reading with the largest mean IoU, corrected with the penalty whose left-out boxes are best by mean IoU plus
-    half the share of hits. No correction is one of the choices, and wins where it is as good. Products are taken where
-    that figure gains more by them than the standard error of the gain.
+    half the share of hits. No correction is one of the choices, and wins where it is as good.
 
     `boxes` must be of left-out coverage maps, or the correction learns how well those know their own photos.
     """
@@ -74,45 +59,28 @@ def fit_correction(boxes: Float[np.ndarray, "n s 4"], true: Float[np.ndarray, "n
     mean = even.mean(0)
     deviation = np.maximum(np.sqrt(((even - mean) ** 2 + odd**2).mean(0)), LEAST_DEVIATION)
     none = Correction(best, mean, deviation, None, np.inf)
-    found, figure = none, _figures(none(boxes), true)
-    if len(boxes) < 2 * FOLDS:
-        return none
-    parts = np.array_split(np.random.default_rng(seed).permutation(len(boxes)), FOLDS)
-    start, numbers = encoded(boxes[:, best]), none.parts(boxes)
-    for penalty, weights, own in _candidates(*numbers, start, true, parts):
-        if own.mean() > figure.mean():
-            found, figure = replace(none, weights=weights, penalty=penalty), own
-    if len(boxes) < ENOUGH:
-        return found
-    penalty, weights, own = max(
-        _candidates(*with_products(*numbers), start, true, parts), key=lambda one: float(one[2].mean())
-    )
-    gain = own - figure
-    return replace(none, weights=weights, penalty=penalty) if gain.mean() > gain.std() / np.sqrt(len(gain)) else found
+    even, odd = none.parts(boxes)
+    start = encoded(boxes[:, best])
+    figures = {np.inf: _figure(none(boxes), true)}
+    found: dict[float, np.ndarray] = {}
+    if len(boxes) >= 2 * FOLDS:
+        parts = np.array_split(np.random.default_rng(seed).permutation(len(boxes)), FOLDS)
+        counted = np.ones((FOLDS + 1, len(boxes)))  # the last leaves nobody out
+        for one, part in zip(counted, parts):
+            one[part] = 0
+        weights = _fit(even, odd, start, true, np.repeat(LAMBDAS, FOLDS + 1), np.tile(counted, (len(LAMBDAS), 1)))
+        for penalty, own in zip(LAMBDAS, weights.reshape(len(LAMBDAS), FOLDS + 1, -1)):
+            left_out = np.empty((len(boxes), 4))
+            for part, one in zip(parts, own):
+                left_out[part] = decoded(moved(one, even[part], odd[part], start[part]))
+            figures[penalty], found[penalty] = _figure(np.clip(left_out, 0, 1), true), own[-1]
+    penalty = max(figures, key=lambda one: figures[one])
+    return none if penalty == np.inf else Correction(best, mean, deviation, found[penalty], penalty)
 
 
-def _candidates(
-    even: Float[np.ndarray, "n d"],
-    odd: Float[np.ndarray, "n d"],
-    start: Float[np.ndarray, "n 4"],
-    true: Float[np.ndarray, "n 4"],
-    parts: Sequence[Int[np.ndarray, " k"]],
-) -> Iterator[tuple[float, Float[np.ndarray, " p"], Float[np.ndarray, " n"]]]:
-    """For each penalty the weights by all boxes, and each box's figure by the weights of the other parts."""
-    counted = np.ones((len(parts) + 1, len(start)))  # the last leaves nobody out
-    for one, part in zip(counted, parts):
-        one[part] = 0
-    weights = _fit(even, odd, start, true, np.repeat(LAMBDAS, len(counted)), np.tile(counted, (len(LAMBDAS), 1)))
-    for penalty, own in zip(LAMBDAS, weights.reshape(len(LAMBDAS), len(counted), -1)):
-        left_out = np.empty((len(start), 4))
-        for part, one in zip(parts, own):
-            left_out[part] = decoded(moved(one, even[part], odd[part], start[part]))
-        yield penalty, own[-1], _figures(np.clip(left_out, 0, 1), true)
-
-
-def _figures(boxes: Float[np.ndarray, "n 4"], true: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+def _figure(boxes: Float[np.ndarray, "n 4"], true: Float[np.ndarray, "n 4"]) -> float:
     overlap = iou(boxes, true)
-    return overlap + HITS * (overlap > 0.5)
+    return float(overlap.mean() + HITS * (overlap > 0.5).mean())
 
 
 def even_odd(boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
@@ -123,30 +91,6 @@ def even_odd(boxes: Float[np.ndarray, "n s 4"]) -> tuple[Float[np.ndarray, "n d"
         for b in (boxes.astype(float), mirrored.astype(float))
     )
     return (own + flipped) / 2, (own - flipped) / 2
-
-
-def with_products(
-    even: Float[np.ndarray, "n d"], odd: Float[np.ndarray, "n d"]
-) -> tuple[Float[np.ndarray, "n e"], Float[np.ndarray, "n e"]]:
-    """Standardised numbers of s boxes, d = 6 s, and beside them products: of the boxes' mean centre and log sides, and
-    of how far the first and the last box lie apart in cx and the log sides. Two odd numbers' product is even, an odd
-    and an even one's is odd; that half is filled up with zeros."""
-    own, turned = (half.reshape(len(half), -1, 6) for half in (even, odd))
-    cx, cy, sides = turned[..., [0, 2]].mean(-1), own[..., [1, 3]].mean(-1), own[..., 4:]
-    apart = [(one[:, 0] - one[:, -1]) / 2 for one in (cx, sides)]
-    stay = np.clip(np.concatenate([cy.mean(1)[:, None], sides.mean(1), apart[1]], 1), -FARTHEST, FARTHEST)
-    turn = np.clip(np.stack([cx.mean(1), apart[0]], 1), -FARTHEST, FARTHEST)
-    squares = [
-        one[:, i] * one[:, j] for one in (stay, turn) for i, j in combinations_with_replacement(range(one.shape[1]), 2)
-    ]
-    mixed = [one * other for one in stay.T for other in turn.T]
-    mixed += [np.zeros(len(even))] * (PRODUCTS - len(mixed))
-    return np.concatenate([even, np.stack(squares, 1)], 1), np.concatenate([odd, np.stack(mixed, 1)], 1)
-
-
-def weights_of(d: int, multiplied: bool = False) -> int:
-    """How many weights there are for d numbers, alone or with products."""
-    return 4 * (d + PRODUCTS * multiplied) + 3
 
 
 def encoded(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:

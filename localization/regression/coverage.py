@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from localization.boxes import as_boxes, clip, iou, ordered
 from localization.regression import cells as ridge
 from localization.regression.cells import Cells, Inputs, Moments
-from localization.regression.correction import Correction, fit_correction, weights_of
+from localization.regression.correction import Correction, fit_correction
 from localization.regression.rectangles import SETTINGS, local_overlap, read, separate_rectangles, soft_boxes
 from localization.regression.rows import gathered
 from saliency._batches import map_batches
@@ -211,7 +211,7 @@ def load_coverage_map(path: Path | str) -> CoverageMap:
         )
         d = 6 * SETTINGS
         wanted = {"solution": (fitted.cells.count(fitted.shapes) + 2,), "mean": (d,), "deviation": (d,)}
-        wanted |= {"correction": (weights_of(d, correction.multiplied),)} if weights is not None else {}
+        wanted |= {"correction": (4 * d + 3,)} if weights is not None else {}
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
         if header["format"] != FORMAT or shapes != wanted or not 0 <= correction.best < SETTINGS:
             raise ValueError(f"format {header['format']}, tensors {shapes}")
