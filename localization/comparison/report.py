@@ -357,21 +357,27 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
         return
     after, took = budget["after"], budget["took"]
     rows: list[tuple[Any, ...]] = []
+    made: set[str] = set()
+    totals = [0.0, 0.0]
     for row in results["methods"]:
         if row["method"] in budget["seconds"]:
             foretold = 1000 * (budget["seconds"][row["method"]] - after)
             share = row["ms_per_image"] / foretold if foretold else None
             how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
             rows.append((row["method"], how, foretold, row["ms_per_image"], share))
+            passes = budget["passes"].get(row["method"], row["method"])
+            if passes not in made:
+                totals = [totals[0] + foretold, totals[1] + row["ms_per_image"]]
+            made.add(passes)
     share = took / after if after else None
-    totals = [sum(row[k] for row in rows) + 1000 * len(rows) * each for k, each in ((2, after), (3, took))]
+    totals = [total + 1000 * len(rows) * each for total, each in zip(totals, (after, took))]
     rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
     rows.append(("all together", "", *totals, totals[1] / totals[0] if totals[0] else None))
     columns = ("method", "forecast", "foretold", "taken", "taken / foretold")
     yield Section(
         "Forecast and time",
         "Milliseconds an image: what the budget went by before any map was made, and what it took then; compilation is"
-        " in neither.",
+        " in neither. What several methods make of the same passes is said of each, and counts once in all together.",
         tables=[Table(columns, rows, decimals=(None, None, 1, 1, 2))],
         folded=len(rows) > LONG,
     )

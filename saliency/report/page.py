@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure as Plot
 
+COMPRESSION = 4  # of PNG: 9 is a tenth smaller, and takes five times as long
+
 
 @dataclass(frozen=True)
 class Table:
@@ -124,8 +126,8 @@ def _quantised(own: np.ndarray) -> dict[str, Any] | None:
 
 def png(plot: "Plot", dpi: int = 110) -> bytes:
     """A matplotlib figure as PNG bytes, without the version stamp that would make two runs differ."""
-    buffer = io.BytesIO()
-    plot.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    buffer, quick = io.BytesIO(), {"compress_level": COMPRESSION}
+    plot.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None}, pil_kwargs=quick)
     return buffer.getvalue()
 
 
