@@ -31,17 +31,17 @@ test: .venv/.tested
 	.venv/bin/pytest $(HOW) $(ELSEWHERE) -m "not parity and not real and not gpu and not slow and not docs" $(ARGS)
 
 parity: .venv-parity/.ready .venv-pair/.ready
-	PAIR_PYTHON=$(CURDIR)/.venv-pair/bin/python .venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
+	SALBOX_CHECKED=few PAIR_PYTHON=$(CURDIR)/.venv-pair/bin/python .venv-parity/bin/pytest $(HOW) -m "parity and not slow" tests/parity $(ARGS)
 
 real: .venv/.tested
-	XLA_FLAGS= .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
+	XLA_FLAGS= SALBOX_CHECKED=few .venv/bin/pytest $(HOW) -m real tests/real $(ARGS)
 
 slow: .venv/.tested
-	.venv/bin/pytest $(HOW) $(ELSEWHERE) -m slow $(ARGS)
+	SALBOX_CHECKED=few .venv/bin/pytest $(HOW) $(ELSEWHERE) -m slow $(ARGS)
 
 docs: .venv/.documented
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
-	.venv/bin/pytest -m docs tests/docs $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m docs tests/docs $(ARGS)
 
 benchmark: .venv-parity/.ready
 	.venv-parity/bin/python -m scripts.benchmark gradient

@@ -33,6 +33,7 @@ from saliency.models.network import Network
 from saliency.models.preprocessing import Placement
 from saliency.photos import as_photo
 from saliency.report.entry import entry_words
+from saliency.report.page import COMPRESSION
 from saliency.scores import Target, as_score, class_probabilities, logits, resolve_targets
 from saliency.strip import Panel, panel_row
 from saliency.zeiler_fergus.subjects import Photo, unique_names
@@ -349,8 +350,8 @@ def _names(photos: Sequence[Photo], names: Sequence[str] | None) -> list[str]:
     return [Path(file).name or f"photo-{i}" for i, file in enumerate(files, 1)]
 
 
-def _png(picture: Image.Image, level: int = 4) -> bytes:
-    """`level` 0 is not compressed; 9 is a tenth smaller than 4, and takes five times as long."""
+def _png(picture: Image.Image, level: int = COMPRESSION) -> bytes:
+    """`level` 0 is not compressed."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()

@@ -1,14 +1,14 @@
 """What a method of the menu is: its name, family, sign, source and summary, how it makes maps and what they cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from saliency._checks import ImagesLike, Pair
-from saliency.maps.gradient import Aggregate, Progress
+from saliency.maps.gradient import Progress
 from saliency.models.black_box import Classifier
 from saliency.options.methods import Options
 from saliency.scores import Target
@@ -63,6 +63,20 @@ class CostFunction(Protocol):
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Passes that several methods have in common.
+
+    `passes` says in words which they are: methods whose words are the same can be made together. `kind` is what this
+    one makes of them, and `run(net, x, kinds, target)` makes several at once, float32 `[n, kinds, h, w]`, each as the
+    method alone would.
+    """
+
+    passes: str
+    kind: str
+    run: Callable[[Any, np.ndarray, Sequence[Any], Target], np.ndarray]
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to make maps. `summary` is two lines; `black_box`: whether a mere function from images to scores will do.
 
@@ -70,8 +84,8 @@ class Method:
     positive pixel supports the score. `source`: the paper. `random`: whether `Options.seed` matters whatever the other
     options; `layered`: whether `Options.layer` does; `by_image`: whether images are done one after another, so that
     their number changes nothing of what is compiled.
-    `gradient(options)` says of which score a map is the gradient by the pixels, and how the channels were reduced,
-    where it is just that (None: it is not): methods that differ in this alone can be made of one pass.
+    `shared(options)` says which passes it has in common with others (None: none): methods of the same ones can be made
+    together, at about the cost of one.
     `maps(net, x, target=, options=, progress=)` makes them, `cost(net, size, options)` says what one image costs.
 
     >>> import numpy as np, saliency
@@ -92,4 +106,4 @@ class Method:
     random: bool = False
     layered: bool = False
     by_image: bool = False
-    gradient: Callable[[Options], tuple[str, Aggregate]] | None = None
+    shared: Callable[[Options], Shared] | None = None

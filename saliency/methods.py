@@ -59,7 +59,7 @@ def _method(entry: Entry) -> Method:
 
     return Method(
         entry.name, entry.family, entry.sign, entry.source, entry.summary, maps, cost, entry.black_box,
-        entry.random, entry.layered, entry.by_image or entry.family == "perturbation", entry.gradient,
+        entry.random, entry.layered, entry.by_image or entry.family == "perturbation", entry.shared,
     )  # fmt: skip
 
 

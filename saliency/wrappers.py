@@ -347,7 +347,7 @@ def _wrapped(
         summary=f"{said}:\n{first}",
         maps=maps,
         cost=cost,
-        gradient=None,
+        shared=None,
     )
 
 

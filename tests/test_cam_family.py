@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.decomposition import KernelPCA
 
 from saliency.errors import InputError
 from saliency.maps.cam import grad_cam, stage_layers
@@ -51,6 +52,8 @@ def by_hand(rule: str, a: np.ndarray, g: np.ndarray) -> np.ndarray:
             total += weight * a[..., k]
         elif rule == "hires-cam":
             total += g[..., k] * a[..., k]
+        elif rule == "element-wise":
+            total += np.maximum(g[..., k] * a[..., k], 0)
         elif rule == "layer-cam":
             total += np.maximum(g[..., k], 0) * a[..., k]
         elif rule == "fem":
@@ -60,6 +63,10 @@ def by_hand(rule: str, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         values = values - values.mean(0)
         _, _, right = np.linalg.svd(values, full_matrices=False)
         total = (values @ right[0]).reshape(rows, columns)
+        total *= np.sign((total.ravel() * values.sum(1)).sum())
+    if rule == "kpca-cam":  # scikit-learn's, as pytorch-grad-cam calls it
+        values = a.reshape(-1, channels) - a.reshape(-1, channels).mean(0)
+        total = KernelPCA(n_components=1, kernel="sigmoid").fit_transform(values).reshape(rows, columns)
         total *= np.sign((total.ravel() * values.sum(1)).sum())
     return np.maximum(total, 0)
 
@@ -74,6 +81,12 @@ def test_rules_by_hand(net, x, rule, layer):
         expected = by_hand(rule, np.asarray(a[0], float), np.asarray(g[0], float))
         assert expected.max() > 0
         np.testing.assert_allclose(ours, expected, rtol=2e-3, atol=2e-4 * expected.max())
+
+
+def test_a_kernel_of_too_many_places_is_refused():
+    wide = random_network(scenes_cnn(((2,), (3,)), size=(72, 70)), seed=1)
+    with pytest.raises(InputError, match="too many for 72 x 70 of them: take a later layer"):
+        grad_cam(wide, np.zeros((1, 72, 70, 3), np.float32), rule="kpca-cam", layer="relu1_1", target=0)
 
 
 def test_a_pooled_head_makes_three_of_them_one(x):

@@ -21,6 +21,7 @@ from localization.regression import fit_coverage, fit_linear_map
 from saliency import InputError
 from saliency.maps.gradient import gradients_reduced
 from saliency.maps.status import status
+from saliency.menu import gradients
 from saliency.methods import METHODS
 from saliency.models.weights import random_network
 from saliency.models.zoo.scenes_cnn import scenes_cnn
@@ -109,19 +110,38 @@ def test_classes_of_one_photo_share_the_map_that_explains_the_same(tmp_path):
     assert len(samples) == 7 and asked == [5, 7]
 
 
+def test_methods_of_the_same_passes_are_made_together_and_are_the_same_maps(tmp_path):
+    """Class activation maps of one layer, and what is made of the same noisy copies; one left out of a group too."""
+    samples = gathered(network(), voc(tmp_path / "VOC", n=7), folds=2)
+    targets, net, settings = np.arange(7), samples.net, OPTIONS.settings
+    names = ["vargrad", "fem", "grad-cam", "smoothgrad", "grad-cam++", "eigen-cam", "xgrad-cam", "smoothgrad-squared"]
+    wanted = made_maps.tasks(net, [*names, "layer-cam", "hires-cam", "finer-cam"], settings, ())
+    groups = made_maps.of_one_pass(wanted)
+    assert sorted(map(len, groups)) == [1, 3, 7]
+    for some in (wanted, {name: wanted[name] for name in ("fem", "eigen-cam", "vargrad", "smoothgrad")}):
+        made = make(some, samples, targets, tmp_path / f"maps{len(some)}", lambda done, total: None)
+        for name, one in made.items():
+            alone = METHODS[name].maps(net, samples.input(range(7)), target=targets, options=settings)
+            np.testing.assert_array_equal(one.maps(np.arange(7)), alone)
+    changed = replace(settings, seed=1, layer=net.architecture.gestalt_layer)
+    others = made_maps.tasks(net, ["vargrad", "grad-cam"], changed, ())
+    mixed = {**{name: wanted[name] for name in ("vargrad", "grad-cam")}, **{f"{n} again": t for n, t in others.items()}}
+    assert all(len(own) == 1 for own in made_maps.of_one_pass(mixed))  # another seed or layer is another pass
+
+
 def test_gradients_of_one_score_are_of_one_pass_and_the_same_maps(tmp_path, monkeypatch):
     samples = gathered(network(), voc(tmp_path / "VOC", n=7), folds=2)
     targets, net, settings = np.arange(7), samples.net, OPTIONS.settings
     names = ("gradient-max", "gestalt-mean", "edges", "gradient-mean", "gestalt-max", "flip(gradient-max)")
     asked = []
-    monkeypatch.setattr(made_maps, "gradients_reduced", lambda *a, **k: asked.append(k) or gradients_reduced(*a, **k))
+    monkeypatch.setattr(gradients, "gradients_reduced", lambda *a, **k: asked.append(k) or gradients_reduced(*a, **k))
     wanted = made_maps.tasks(net, names, settings, ())
     made = make(wanted, samples, targets, tmp_path / "maps", lambda done, total: None)
     assert [one["score"] for one in asked] == ["logit", "gestalt"]
     alone = {name: METHODS[name].maps(net, samples.input(range(7)), target=targets, options=settings) for name in names}
     for name, one in made.items():
         np.testing.assert_array_equal(one.maps(np.arange(7)), alone[name])
-    assert made["gradient-max"].ms == made["gradient-mean"].ms > 0 and METHODS["flip(gradient-max)"].gradient is None
+    assert made["gradient-max"].ms == made["gradient-mean"].ms > 0 and METHODS["flip(gradient-max)"].shared is None
     made["gestalt-max"].shards[0].unlink()  # as a kill would leave it: that one alone is made again
     again = make(wanted, samples, targets, tmp_path / "maps", lambda done, total: None)
     assert len(asked) == 2

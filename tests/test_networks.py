@@ -1,5 +1,7 @@
 """Layers against slow loops; the architectures' shapes, and that running them in parts is running them whole."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,28 +33,40 @@ def test_every_architecture_is_tested():
 
 def test_shapes_are_those_computed(small):
     net, x = random_network(small), images(small)
-    activations = net.architecture.activations(net.weights, x)
+    order: list[str] = []
+
+    @jax.jit
+    def run(weights, x):
+        found = small.activations(weights, x)
+        order.extend(found)  # what a program returns is in another
+        return found
+
+    activations = run(net.weights, x)
     assert {name: a.shape[1:] for name, a in activations.items()} == small.shapes(*small.size)
     np.testing.assert_allclose(net(x), activations[small.last], rtol=1e-5, atol=1e-6)
-    assert list(net.layers) == [name for name in activations if name != "image"]
+    assert list(net.layers) == [name for name in order if name != "image"]
 
 
 def test_after_upto_is_the_whole(small):
     """At every layer that all of the computation passes; at the others, a sentence that says why not."""
     net, x = random_network(small), images(small)
     logits = np.asarray(net(x))
-    activations = small.activations(net.weights, x)  # operator by operator: what follows a layer shares them
-    through = 0
-    for layer in net.layers:
-        try:
-            again = small.after(net.weights, activations[layer], layer)
-        except InputError as error:
-            assert "cannot stand for them" in str(error)
-            assert any(len(node.inputs) > 1 for node in small.nodes)
-        else:
-            through += 1
-            np.testing.assert_allclose(again, logits, rtol=1e-5, atol=1e-6)
-    assert through >= 8
+
+    @jax.jit  # one program: what follows two layers is compiled once
+    def through(weights, x):
+        activations, found = small.activations(weights, x), []
+        for layer in net.layers:
+            try:
+                found.append(small.after(weights, activations[layer], layer))
+            except InputError as error:
+                assert "cannot stand for them" in str(error)
+                assert any(len(node.inputs) > 1 for node in small.nodes)
+        return found
+
+    found = through(net.weights, x)
+    assert len(found) >= 8
+    for again in found:
+        np.testing.assert_allclose(again, logits, rtol=1e-5, atol=1e-6)
     last = [node.name for node in small.ancestors(small.last)][-2]
     np.testing.assert_allclose(net.after(net.upto(x, last), last), logits, rtol=1e-5, atol=1e-6)
 
@@ -163,7 +177,8 @@ def test_conv(layer, size, rng):
     bias = rng.normal(size=layer.features).astype(np.float32)
     out = layer.shape(x.shape[1:])[:2]
     expected = [slow.conv(image, kernel, bias, layer.stride, layer.padding, layer.groups, out) for image in x]
-    np.testing.assert_allclose(layer({"kernel": kernel, "bias": bias}, x), expected, rtol=1e-4, atol=1e-5)
+    found = jax.jit(layer)({"kernel": kernel, "bias": bias}, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 POOLS = [
@@ -182,7 +197,7 @@ def test_pools(window, stride, padding, ceil, size, rng):
         layer = pool(window, stride, padding, ceil)
         out = layer.shape(x.shape[1:])[:2]
         expected = [oracle(image, window, stride, padding, out) for image in x]
-        np.testing.assert_allclose(layer({}, x), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(partial(layer, {}))(x), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("window, stride, padding, ceil, size", POOLS)
@@ -198,7 +213,7 @@ def test_max_pool_gradient(window, stride, padding, ceil, size, rng):
                 a, b = np.unravel_index(patch[..., c].argmax(), window)
                 row, col = i * stride[0] + a - padding[0][0], j * stride[1] + b - padding[1][0]
                 expected[n, row, col, c] += up[n, i, j, c]
-    (gradient,) = jax.vjp(lambda x: layer({}, x), x)[1](up)
+    (gradient,) = jax.jit(lambda x, up: jax.vjp(partial(layer, {}), x)[1](up))(x, up)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 

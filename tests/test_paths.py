@@ -4,9 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.transform import resize
 
 from saliency import expected_gradients, xrai
 from saliency.errors import InputError
+from saliency.maps import xrai as xrai_module
 from saliency.maps.attribution import IntegratedGradients, attribution_maps
 from saliency.maps.gradient import gradient_maps
 from saliency.maps.paths import (
@@ -209,7 +211,21 @@ def test_regions_cover_the_image_at_each_scale(rng, channels):
     image = ndimage.zoom(rng.normal(size=(4, 5, channels)), (8, 8, 1), order=0)
     found = regions(image)
     assert found.dtype == bool and found.shape[1:] == (32, 40) and (found.sum(0) >= 6).all()
+    few = regions(image, scales=2)
+    assert 0 < len(few) < len(found) and all((one == found).all((1, 2)).any() for one in few)
     assert regions(np.ones((8, 9, 3))).all()  # one region where there is nothing to tell apart
+
+
+@pytest.mark.parametrize("size", [(31, 44), (300, 260)])
+def test_regions_have_the_label_of_the_nearest_pixel(rng, monkeypatch, size):
+    """As skimage's own resize of labels has it."""
+    labels = rng.integers(0, 99, (224, 224))
+    monkeypatch.setattr(xrai_module, "felzenszwalb", lambda *settings: labels)
+    seen = []
+    monkeypatch.setattr(xrai_module, "dilated", lambda own, radius: seen.append(own) or own[None] > 0)
+    theirs = resize(labels, size, order=0, preserve_range=True, mode="constant", anti_aliasing=False)
+    assert regions(rng.normal(size=(*size, 3)), scales=1).shape == (1, *size)
+    np.testing.assert_array_equal(seen[0], theirs.astype(int))
 
 
 def test_xrai_is_flat_within_regions(net, x):

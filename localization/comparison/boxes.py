@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from localization import heuristics, protocols
-from localization.boxes import below_half, map_to_photo, to_photo
+from localization.boxes import below_half, iou, map_to_photo, to_photo
 from localization.boxes_file import FoundBoxes, boxes_of, read_boxes
 from localization.comparison.maps import Made
 from localization.comparison.samples import Samples
@@ -299,17 +299,19 @@ def carried(rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit], samples:
 
 def image_rows(fits: Mapping[str, Fit], samples: Samples, classes: Sequence[str]) -> list[dict[str, Any]]:
     """One row an image, method and route, as COLUMNS; the true box is the one that is overlapped best."""
-    found = []
+    chosen, found = samples.test.tolist(), []
+    true = [samples.true[i] for i in chosen]
+    counts = [len(own) for own in true]
     for fit in fits.values():
         for (method, route), boxes in fit.boxes.items():
-            for at, i in enumerate(samples.test.tolist()):
-                overlaps = best_iou(np.repeat(boxes[at : at + 1], len(samples.true[i]), 0), samples.true[i])
-                best = int(overlaps.argmax())
+            overlaps = np.split(iou(np.repeat(boxes, counts, 0), np.concatenate(true)), np.cumsum(counts)[:-1])
+            for at, (i, own) in enumerate(zip(chosen, overlaps, strict=True)):
+                best = int(own.argmax())
                 values = (
                     *(samples.ids[i], samples.labels[i], classes[i], method, route),
                     *boxes[at].round(3),
-                    *samples.true[i][best],
-                    *(overlaps[best].round(4), bool(overlaps[best] > 0.5), fit.status_of(route)[at]),
+                    *true[at][best],
+                    *(own[best].round(4), bool(own[best] > 0.5), fit.status_of(route)[at]),
                 )
                 found.append(dict(zip(COLUMNS, values)))
     return found

@@ -33,6 +33,7 @@ FILE = "budget.json"
 IMAGES, TRIES = 8, 3  # of noise whose passes are timed, and how often anything is: the middle one counts
 LONG = 0.5  # s from which once is enough
 SLACK = 1.5  # times the budget: so far the forecasts by passes alone are not trusted
+LIKELY = 1.05  # times the budget: so far a forecast that what was timed has set right is
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Choice:
 
     `timed` are the methods of which some photos were timed, the others are known by their passes: `forward` and `both`
     are the seconds an image of one forward pass, and of a forward and a backward pass. `after` are those of the boxes
-    and measures of one method. `settings` are the methods', thinned `level` times; `thinned` says what there is less of
-    than was asked for. `key` says of what all this is; `compiled` are the methods that are compiled already.
+    and measures of one method. `passes` are, by method, the passes that it shares with others: they are made once, so
+    that of these methods all but the first cost what follows their maps and no more. `settings` are the methods',
+    thinned `level` times; `thinned` says what there is less of than was asked for. `key` says of what all this is;
+    `compiled` are the methods that are compiled already.
     """
 
     budget: float
@@ -52,6 +55,7 @@ class Choice:
     after: float
     level: int
     seconds: Mapping[str, float]
+    passes: Mapping[str, str]
     timed: tuple[str, ...]
     settings: Options
     thinned: str
@@ -61,12 +65,7 @@ class Choice:
     @property
     def taken(self) -> list[str]:
         """In the order of the menu."""
-        total, names = 0.0, set()
-        for name, own in self.seconds.items():
-            total += own
-            if total > self.budget:
-                break
-            names.add(name)
+        names = set(_within(self.seconds, self.passes, self.after, self.budget))
         return [name for name in METHODS if name in names]
 
     @property
@@ -77,7 +76,7 @@ class Choice:
     def sentence(self) -> str:
         """What was taken and what was not, and why."""
         taken = self.taken
-        total = sum(self.seconds[name] for name in taken)
+        total = together({name: own for name, own in self.seconds.items() if name in taken}, self.passes, self.after)
         said = (
             f"a budget of {self.budget:g} s an image takes the {len(taken)} cheapest methods, foretold to take"
             f" {total:.2g} s together with their boxes and measures ({1000 * self.after:.0f} ms a method), at"
@@ -85,7 +84,10 @@ class Choice:
             " pass of this machine"
         )
         if self.thinned:
-            said += f"; for more of the menu to fit, the methods have {self.thinned}"
+            said += (
+                f"; for more of the menu to fit, the methods have {self.thinned}: fewer than people use, so that their"
+                " figures are what they give for this time, and not for theirs"
+            )
         if not self.left_out:
             return f"{said}; none is left out"
         rest = ", ".join(f"{name} ({own:.2g} s)" for name, own in self.left_out.items())
@@ -93,7 +95,7 @@ class Choice:
 
     def record(self) -> dict[str, Any]:
         """As the results hold it, and what a run that was killed goes on with."""
-        kept = ("budget", "forward", "both", "after", "level", "thinned", "seconds", "timed", "key")
+        kept = ("budget", "forward", "both", "after", "level", "thinned", "seconds", "passes", "timed", "key")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -111,7 +113,7 @@ def choose(samples: Samples, options: CompareOptions, folder: Path | None = None
     if (found := remembered(folder, key, budget, ways)) is None:
         forward, both = measured(net)
         after = after_maps(samples, options)
-        found = _found(samples, ways, Choice(budget, forward, both, after, 0, {}, (), ways[0], "", key))
+        found = _found(samples, ways, Choice(budget, forward, both, after, 0, {}, {}, (), ways[0], "", key))
     if not found.taken:
         least = next(iter(found.seconds.values()))
         raise InputError(
@@ -123,28 +125,51 @@ def choose(samples: Samples, options: CompareOptions, folder: Path | None = None
 
 def _found(samples: Samples, ways: Sequence[Options], start: Choice) -> Choice:
     """The first way at which all methods fit, or the last."""
-    found, last = start, len(ways) - 1
+    found, last, slack = start, len(ways) - 1, SLACK
     for level, settings in enumerate(ways):
         rough = {
             name: own + start.after for name, own in predicted(samples.net, settings, start.forward, start.both).items()
         }
-        if level < last and sum(rough.values()) > SLACK * start.budget:
+        passes = shared_passes(rough, settings)
+        foretold = together(rough, passes, start.after)
+        if level < last and foretold > slack * start.budget:
             continue
-        able = _within(rough, SLACK * start.budget)
+        able = _within(rough, passes, start.after, SLACK * start.budget) or list(rough)[:1]
         seconds = rough | {name: own + start.after for name, own in timed(samples, able, settings).items()}
         found = replace(
-            start, level=level, seconds=dict(sorted(seconds.items(), key=lambda item: item[1])), timed=tuple(able),
-            settings=settings, thinned=changed(ways[0], settings), compiled=frozenset(able),
+            start, level=level, seconds=dict(sorted(seconds.items(), key=lambda item: item[1])), passes=passes,
+            timed=tuple(able), settings=settings, thinned=changed(ways[0], settings), compiled=frozenset(able),
         )  # fmt: skip
         if not found.left_out:
             break
+        slack = LIKELY * foretold / together(seconds, passes, start.after)  # what is timed has to be compiled first
     return found
 
 
-def _within(seconds: Mapping[str, float], budget: float) -> list[str]:
-    """The cheapest that together stay within it, the first in any case."""
-    totals = np.cumsum(list(seconds.values()))
-    return list(seconds)[: max(1, int((totals <= budget).sum()))]
+def _within(seconds: Mapping[str, float], passes: Mapping[str, str], after: float, budget: float) -> list[str]:
+    """The cheapest that together stay within it."""
+    totals = np.cumsum(_marginal(seconds, passes, after))
+    return list(seconds)[: int((totals <= budget).sum())]
+
+
+def together(seconds: Mapping[str, float], passes: Mapping[str, str], after: float) -> float:
+    """Seconds an image of all of them, what they share once."""
+    return sum(_marginal(seconds, passes, after))
+
+
+def _marginal(seconds: Mapping[str, float], passes: Mapping[str, str], after: float) -> list[float]:
+    """What each adds to those before it: of passes that one of them has made already, what follows its maps alone."""
+    found, made = [], set()
+    for name, own in seconds.items():
+        found.append(min(own, after) if passes.get(name) in made else own)
+        made.add(passes.get(name, name))
+    return found
+
+
+def shared_passes(names: Iterable[str], settings: Options) -> dict[str, str]:
+    """The passes that each of them has in common with others, in words."""
+    made = {name: METHODS[name].shared for name in names}
+    return {name: shared(settings).passes for name, shared in made.items() if shared}
 
 
 def predicted(net: Network, settings: Options, forward: float, both: float) -> dict[str, float]:
@@ -230,13 +255,15 @@ def remembered(folder: Path | None, key: str, budget: float, ways: Sequence[Opti
         level, settings = int(found["level"]), ways[int(found["level"])]
         forward, both, after = (float(found[name]) for name in ("forward", "both", "after"))
         seconds = {name: float(own) for name, own in found["seconds"].items() if name in METHODS}
+        passes = {name: str(own) for name, own in found["passes"].items() if name in METHODS}
         timed = tuple(name for name in found["timed"] if name in seconds)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):
         return None
     if not seconds or not all(0 <= own < np.inf for own in (forward, both, after, *seconds.values())):
         return None
     seconds = dict(sorted(seconds.items(), key=lambda item: item[1]))
-    return Choice(budget, forward, both, after, level, seconds, timed, settings, changed(ways[0], settings), key)
+    said = changed(ways[0], settings)
+    return Choice(budget, forward, both, after, level, seconds, passes, timed, settings, said, key)
 
 
 def save(choice: Choice, folder: Path) -> None:

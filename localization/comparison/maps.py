@@ -22,7 +22,7 @@ from saliency._files import atomic_write, write_arrays
 from saliency._memory import peak_memory, reset_peak_memory
 from saliency._reading import read_back
 from saliency.errors import InputError
-from saliency.maps.gradient import Aggregate, gradients_reduced
+from saliency.method import Shared
 from saliency.methods import METHODS, Cost, Method, Options
 from saliency.models.network import Network
 from saliency.models.preprocessing import Placement, Preprocessing
@@ -36,14 +36,13 @@ Progress = Callable[[int, int], None]  # maps done, maps in all
 class Task:
     """What is made of each image: `run(net, x, targets)` gives arrays float `[n, ...]` by name, "maps" for a method's.
     `base` is the name in the menu, `cost()` that of one image; `by_image`: images are done one after another, so that
-    their number changes nothing of what is compiled. `gradient` is the score whose gradient the maps are, and how its
-    channels are reduced, where they are just that."""
+    their number changes nothing of what is compiled. `shared` are the passes that it may have in common with others."""
 
     base: str
     run: Callable[[Network, np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     cost: Callable[[], Cost]
     by_image: bool = False
-    gradient: tuple[str, Aggregate] | None = None
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ def task_of(method: Method, net: Network, settings: Options) -> Task:
     def run(net: Network, x: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"maps": method.maps(net, x, target=targets, options=settings)}
 
-    cost, gradient = partial(method.cost, net, net.preprocess.size, settings), method.gradient
-    return Task(method.name, run, cost, method.by_image, gradient(settings) if gradient else None)
+    cost, shared = partial(method.cost, net, net.preprocess.size, settings), method.shared
+    return Task(method.name, run, cost, method.by_image, shared(settings) if shared else None)
 
 
 def readings(net: Network, names: Sequence[str], layers: Sequence[str]) -> dict[str, Task]:
@@ -207,10 +206,10 @@ def make(
 
 
 def of_one_pass(wanted: Mapping[str, Task]) -> list[list[str]]:
-    """The tasks in their order, those together whose maps are one gradient, its channels reduced in several ways."""
+    """The tasks in their order, those together whose passes are the same."""
     found: dict[str, list[str]] = {}
     for name, task in wanted.items():
-        found.setdefault(f"gradient of {task.gradient[0]}" if task.gradient else name, []).append(name)
+        found.setdefault(task.shared.passes if task.shared else name, []).append(name)
     return list(found.values())
 
 
@@ -220,16 +219,16 @@ def run_of_one_pass(
     """What each of the tasks that `of_one_pass` puts together makes."""
     if len(tasks) == 1:
         return [tasks[0].run(net, x, targets)]
-    scores, ways = zip(*(task.gradient for task in tasks if task.gradient), strict=True)
-    maps = gradients_reduced(net, x, ways, score=scores[0], target=targets)
-    return [{"maps": maps[:, number]} for number in range(len(ways))]
+    shared = [task.shared for task in tasks if task.shared]
+    maps = shared[0].run(net, x, [one.kind for one in shared], targets)
+    return [{"maps": maps[:, number]} for number in range(len(shared))]
 
 
 def make_shards(
     left: Mapping[Path, Task], net: Network, x: np.ndarray, targets: np.ndarray, row: Int[np.ndarray, " n"]
 ) -> None:
     """The maps of some images on disk, each as often as `row` names it, with the time and the memory that they took:
-    of tasks made together what each would take alone, but for reducing the others' channels."""
+    of tasks made together what each would take alone, but for what is made of the passes for the others."""
     reset_peak_memory()
     start = perf_counter()
     made = run_of_one_pass(list(left.values()), net, x, targets)

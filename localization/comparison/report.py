@@ -23,7 +23,7 @@ from localization.statistics import in_percent
 from localization.transforms import pooled
 from saliency.faithfulness import MEASURES
 from saliency.methods import FAMILIES, METHODS, Family, Method
-from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
+from saliency.report import Figure, InspectedImage, Section, Table, few_colours, jpeg, lossy, page_bytes, png
 
 SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
 MANY, FEW = 16, 6  # methods from which the gallery has so few images, and coverage of the best route's method alone
@@ -77,7 +77,7 @@ def rendered(shown: Shown) -> dict[str, bytes]:
         dense = name.startswith("gallery-")
         image = png(plot, PRINT if dense else SCREEN)
         files[f"{PICTURES}/{name}.png"] = image
-        on_page = image if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
+        on_page = few_colours(image) if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
         figures_[name] = Figure(on_page, f"{group}: {caption}" if group else caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
@@ -357,21 +357,27 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
         return
     after, took = budget["after"], budget["took"]
     rows: list[tuple[Any, ...]] = []
+    made: set[str] = set()
+    totals = [0.0, 0.0]
     for row in results["methods"]:
         if row["method"] in budget["seconds"]:
             foretold = 1000 * (budget["seconds"][row["method"]] - after)
             share = row["ms_per_image"] / foretold if foretold else None
             how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
             rows.append((row["method"], how, foretold, row["ms_per_image"], share))
+            passes = budget["passes"].get(row["method"], row["method"])
+            if passes not in made:
+                totals = [totals[0] + foretold, totals[1] + row["ms_per_image"]]
+            made.add(passes)
     share = took / after if after else None
-    totals = [sum(row[k] for row in rows) + 1000 * len(rows) * each for k, each in ((2, after), (3, took))]
+    totals = [total + 1000 * len(rows) * each for total, each in zip(totals, (after, took))]
     rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
     rows.append(("all together", "", *totals, totals[1] / totals[0] if totals[0] else None))
     columns = ("method", "forecast", "foretold", "taken", "taken / foretold")
     yield Section(
         "Forecast and time",
         "Milliseconds an image: what the budget went by before any map was made, and what it took then; compilation is"
-        " in neither.",
+        " in neither. What several methods make of the same passes is said of each, and counts once in all together.",
         tables=[Table(columns, rows, decimals=(None, None, 1, 1, 2))],
         folded=len(rows) > LONG,
     )

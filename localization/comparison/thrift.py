@@ -7,9 +7,10 @@ from saliency._checks import Pair
 from saliency.options.methods import Options
 
 STEP = 0.7  # of the numbers is kept from one setting to the next
-FLOORS = {"samples": 3, "steps": 4, "masks": 24, "iterations": 16, "segments": 16}  # fewer say nothing any more
-CHANNELS, FEWEST = 128, 32  # of Score-CAM, once not all are taken
-SIDE = 4  # windows of occlusion and cells of finite differences, at least so many a side
+# fewer say nothing any more
+FLOORS = {"samples": 2, "steps": 3, "masks": 16, "iterations": 8, "segments": 9, "scales": 2}
+CHANNELS, FEWEST = 128, 16  # of Score-CAM, once not all are taken
+SIDE = 3  # windows of occlusion and cells of finite differences, at least so many a side
 
 
 def thinner(settings: Options, size: Pair) -> Iterator[Options]:

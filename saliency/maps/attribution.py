@@ -27,6 +27,7 @@ from saliency.scores import Score, Target, as_score, resolve_targets
 
 Gradient = Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 ReluRule = Literal["exact", "guided", "deconvolution"]
+Moment = Literal["mean", "variance", "square"]  # of noisy copies' gradients
 
 
 class Recipe(Protocol):
@@ -62,16 +63,29 @@ class NoisyGradients:
     does not depend on its neighbours.
     """
 
-    moment: Literal["mean", "variance", "square"]
+    moment: Moment
     samples: int
     noise: float
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("moment", self.moment, ("mean", "variance", "square"))
+        one_of("moment", self.moment, get_args(Moment))
         whole("samples", self.samples, least=1)
         number("noise", self.noise, least=0)
         whole("seed", self.seed)
+
+    def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
+        return NoisyMoments((self.moment,), self.samples, self.noise, self.seed)(gradient, x, baseline)[:, 0]
+
+
+@dataclass(frozen=True)
+class NoisyMoments:
+    """`NoisyGradients` by each of several `moments`, of the same gradients: maps `[n, moments, h, w]`."""
+
+    moments: tuple[Moment, ...]
+    samples: int
+    noise: float
+    seed: int = 0
 
     def __call__(self, gradient: Gradient, x: Array, baseline: Array) -> Array:
         deviation = self.noise * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
@@ -81,11 +95,12 @@ class NoisyGradients:
             g = gradient(x + deviation * jnp.asarray(rng.standard_normal(x.shape[1:], np.float32), x.dtype)[None])
             total, squares = total + g, squares + g * g
         mean = total / self.samples
-        if self.moment == "mean":
-            return reduce_channels(mean, "max")
-        if self.moment == "square":
-            return reduce_channels(squares / self.samples, "max")
-        return reduce_channels(jnp.maximum(squares / self.samples - mean**2, 0), "max")
+        found = {
+            "mean": lambda: mean,
+            "square": lambda: squares / self.samples,
+            "variance": lambda: jnp.maximum(squares / self.samples - mean**2, 0),
+        }
+        return jnp.stack([reduce_channels(found[moment](), "max") for moment in self.moments], 1)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Maps are float32 `[n, h, w]`. Grad-CAM (Selvaraju et al. 2017) takes the score's
 weight, and is at least 0; CAM (Zhou et al. 2016) reads the weights off the head, and is signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Literal, get_args
 
@@ -78,8 +78,28 @@ def grad_cam(
     >>> saliency.grad_cam(net, x, rule="layer-cam", layer=("relu2_2", "relu4_1"), fuse="max").shape
     (1, 96, 96)
     """
+    return grad_cams(
+        net, x, (rule,), layer=layer, fuse=fuse, score=score, target=target, resize=resize, progress=progress
+    )[:, 0]
+
+
+def grad_cams(
+    net: Network,
+    x: ImagesLike,
+    rules: Sequence[CamRule],
+    *,
+    layer: str | Sequence[str] | None = None,
+    fuse: Fuse = "mean",
+    score: str | Score = "logit",
+    target: Target = None,
+    resize: bool = True,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "n rules rows cols"]:
+    """`grad_cam` by each of several `rules`, of the same activations and derivatives: float32 `[n, rules, h, w]`. Other
+    arguments and errors are its own."""
     kind_of("net", net, Network, "as load_network gives it")
-    one_of("rule", rule, get_args(CamRule))
+    for rule in rules:
+        one_of("rule", rule, get_args(CamRule))
     one_of("fuse", fuse, get_args(Fuse))
     function("progress", progress, "(done, total)")
     architecture = net.architecture
@@ -104,13 +124,16 @@ def grad_cam(
 
     def maps(i: np.ndarray) -> Array:
         images, classes = shard_batch(x, i), shard_batch(targets, i)
-        if rule in CLASSLESS:
+        if set(rules) <= set(CLASSLESS):
             activations = {one: upto(weights, images, layer=one, architecture=architecture) for one in layers}
             derivatives = activations  # which these rules do not look at
         else:
             activations, derivatives = _activations_and_derivatives(
                 weights, images, classes, architecture=architecture, layers=tuple(layers), score=explained
             )
+        return jnp.stack([drawn(activations, derivatives, rule) for rule in rules], 1)
+
+    def drawn(activations: Mapping[str, Array], derivatives: Mapping[str, Array], rule: CamRule) -> Array:
         found = [
             _drawn(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
             for one in layers
@@ -118,7 +141,7 @@ def grad_cam(
         return found[0] if len(found) == 1 else fused(jnp.stack(found), fuse)
 
     batch = default_batch(architecture, x.shape, architecture.last)
-    return map_batches(maps, len(x), batch, size, progress).astype(np.float32, copy=False)
+    return map_batches(maps, len(x), batch, (len(rules), *size), progress).astype(np.float32, copy=False)
 
 
 def spatial_shape(net: Network, layer: str, images: Sequence[int]) -> tuple[int, ...]:

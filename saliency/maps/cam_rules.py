@@ -13,8 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from saliency.errors import InputError
+
 CamRule = Literal[
-    "grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "eigen-cam", "eigengrad-cam", "fem"
+    "grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "element-wise", "layer-cam", "eigen-cam", "eigengrad-cam",
+    "kpca-cam", "fem",
 ]  # fmt: skip
 Activation = Float[Array, "n h w c"]
 CamMap = Float[Array, "n h w"]
@@ -44,6 +47,12 @@ def hires_cam(a: Activation, g: Activation) -> CamMap:
     return (g * a).sum(-1)
 
 
+def element_wise(a: Activation, g: Activation) -> CamMap:
+    """Each place by its own derivative, what speaks against the score left out channel by channel: pytorch-grad-cam's
+    GradCAMElementWise."""
+    return jax.nn.relu(g * a).sum(-1)
+
+
 def layer_cam(a: Activation, g: Activation) -> CamMap:
     """Each place by its own derivative where that is positive (Jiang et al. 2021, Eq. 6)."""
     return (jax.nn.relu(g) * a).sum(-1)
@@ -60,6 +69,12 @@ def eigengrad_cam(a: Activation, g: Activation) -> CamMap:
     return jax.vmap(_first_component)(g * a)
 
 
+def kpca_cam(a: Activation, g: Activation) -> CamMap:
+    """The places' first kernel principal component (Karmani et al. 2024), by the kernel tanh(<p, q> / channels + 1) of
+    centred channels; it knows of no class. The sign goes along with the mean of the channels."""
+    return jax.vmap(_first_kernel_component)(a)
+
+
 def fem(a: Activation, g: Activation) -> CamMap:
     """How many channels are two deviations above their mean at a place, each as heavy as its mean (Ahmed Asif Fuad et
     al. 2020); it knows of no class."""
@@ -72,12 +87,15 @@ RULES: dict[CamRule, Callable[[Activation, Activation], CamMap]] = {
     "grad-cam++": grad_cam_plus_plus,
     "xgrad-cam": xgrad_cam,
     "hires-cam": hires_cam,
+    "element-wise": element_wise,
     "layer-cam": layer_cam,
     "eigen-cam": eigen_cam,
     "eigengrad-cam": eigengrad_cam,
+    "kpca-cam": kpca_cam,
     "fem": fem,
 }
-CLASSLESS: tuple[CamRule, ...] = ("eigen-cam", "fem")
+CLASSLESS: tuple[CamRule, ...] = ("eigen-cam", "kpca-cam", "fem")
+MOST_PLACES = 64 * 64  # whose kernel, a number for each two of them, is decomposed
 
 
 def _away_from_zero(x: Array) -> Array:
@@ -94,5 +112,25 @@ def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
         along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
     else:
         along = centred @ jnp.linalg.eigh(centred.T @ centred)[1][:, -1]
-    sign = jnp.where((along * centred.sum(-1)).sum() < 0, -1, 1).astype(along.dtype)
-    return (sign * along).reshape(values.shape[:2]).astype(values.dtype)
+    return _with_the_mean(along, centred).reshape(values.shape[:2]).astype(values.dtype)
+
+
+def _first_kernel_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
+    height, width, channels = values.shape
+    if height * width > MOST_PLACES:
+        raise InputError(
+            f"kpca-cam decomposes a kernel of all pairs of places, too many for {height} x {width} of them: take a"
+            f" later layer, of at most {MOST_PLACES} places"
+        )
+    rows = values.reshape(-1, channels).astype(jnp.promote_types(values.dtype, jnp.float32))
+    centred = rows - rows.mean(0, keepdims=True)
+    kernel = jnp.tanh(centred @ centred.T / channels + 1)
+    kernel = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
+    strengths, vectors = jnp.linalg.eigh(kernel)
+    along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
+    return _with_the_mean(along, centred).reshape(height, width).astype(values.dtype)
+
+
+def _with_the_mean(along: Float[Array, " places"], centred: Float[Array, "places c"]) -> Float[Array, " places"]:
+    """A component's sign is nobody's choice: the one that goes along with the mean of the channels."""
+    return jnp.where((along * centred.sum(-1)).sum() < 0, -along, along)

@@ -38,7 +38,7 @@ class SegmentOcclusion:
 
     maps: Float[np.ndarray, "n h w"]
     segments: list[Int[np.ndarray, "h w"]]
-    drops: list[Float[np.ndarray, " k"]]
+    drops: list[Float[np.ndarray, " _"]]
     base: Float[np.ndarray, " n"]
     engine: str
 
@@ -91,8 +91,8 @@ class SegmentInteractions:
     """What `segment_interactions` found for each image: `pairs` float32 `[k, k]`, symmetric, the single drops on the
     diagonal; `masks` bool `[k, h, w]`, what each row hides; and the `engine` that ran."""
 
-    pairs: list[Float[np.ndarray, "k k"]]
-    masks: list[Bool[np.ndarray, "k h w"]]
+    pairs: list[Float[np.ndarray, "_ _"]]
+    masks: list[Bool[np.ndarray, "_ h w"]]
     engine: str
 
 

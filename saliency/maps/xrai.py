@@ -26,6 +26,7 @@ def xrai(
     x: ImagesLike,
     *,
     steps: int = 100,
+    scales: int = len(SCALES),
     score: str | Score = "logit",
     target: Target = None,
     progress: Progress | None = None,
@@ -41,6 +42,8 @@ def xrai(
         net: a network.
         x: float `[n, h, w, c]` as `net.preprocess` gives it.
         steps: gradients from black, and as many from white.
+        scales: so many of the six scales, spread from the finest to the coarsest; each takes a segmentation, which on
+            small images lasts longer than all passes.
         score, target, progress: as for `gradient_maps`.
 
     Returns:
@@ -56,6 +59,7 @@ def xrai(
     """
     kind_of("net", net, Network, "as load_network gives it")
     whole("steps", steps, least=1)
+    whole("scales", scales, least=1, most=len(SCALES))
     function("progress", progress, "(done, total)")
     require_skimage("felzenszwalb")
     x = check_input(net, x, as_score(score).layer_in(net.architecture))
@@ -64,7 +68,7 @@ def xrai(
     recipe = FromEnds(steps, tuple(tuple(map(float, end)) for end in ends))
     attributions = attribution_maps(net, x, recipe, score=score, target=target, progress=progress)
     with ThreadPoolExecutor(cores()) as pool:  # NumPy, SciPy and scikit-image let go of Python's lock for much of it
-        maps = list(pool.map(lambda pair: gains(pair[0], regions(pair[1])), zip(attributions, x)))
+        maps = list(pool.map(lambda pair: gains(pair[0], regions(pair[1], scales=scales)), zip(attributions, x)))
     return np.stack(maps).astype(np.float32) if maps else attributions
 
 
@@ -81,8 +85,11 @@ class FromEnds:
         return jnp.stack([each(gradient, x, start) for start in starts]).mean(0).max(-1)
 
 
-def regions(image: Float[np.ndarray, "h w c"], radius: int | None = None) -> Bool[np.ndarray, "m h w"]:
-    """Felzenszwalb's regions of all scales, each dilated by a disc of `radius` (default: DILATION, for the size)."""
+def regions(
+    image: Float[np.ndarray, "h w c"], radius: int | None = None, scales: int = len(SCALES)
+) -> Bool[np.ndarray, "m h w"]:
+    """Felzenszwalb's regions of so many scales, each dilated by a disc of `radius` (default: DILATION, for the
+    size)."""
     from skimage.transform import resize  # asked for only where there is something to segment
 
     size = image.shape[:2]
@@ -91,11 +98,12 @@ def regions(image: Float[np.ndarray, "h w c"], radius: int | None = None) -> Boo
     small = resize(spread, (SIDE, SIDE), order=3, mode="constant", preserve_range=True, anti_aliasing=True)
     if radius is None:
         radius = round(DILATION * min(size) / SIDE)
+    pixels = np.arange(SIDE**2).reshape(SIDE, SIDE).astype(float)
+    nearest = resize(pixels, size, order=0, preserve_range=True, mode="constant", anti_aliasing=False).astype(int)
     found = []
-    for scale in SCALES:
-        labels = felzenszwalb(small, scale, SIGMA, LEAST)
-        labels = resize(labels, size, order=0, preserve_range=True, mode="constant", anti_aliasing=False).astype(int)
-        found.append(dilated(labels, radius))
+    for scale in np.unique(np.linspace(0, len(SCALES) - 1, scales).round().astype(int)):
+        labels = felzenszwalb(small, SCALES[scale], SIGMA, LEAST)
+        found.append(dilated(labels.ravel()[nearest], radius))
     return np.concatenate(found)
 
 

@@ -1,15 +1,17 @@
 """Activations of a layer, weighted by what the class makes of them."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from saliency._checks import Pair
 from saliency.maps.attribution import Sensitivity, attribution_maps
-from saliency.maps.cam import activation_maps, cam, grad_cam, local_head, spatial_shape, stage_layers
+from saliency.maps.cam import activation_maps, cam, grad_cam, grad_cams, local_head, spatial_shape, stage_layers
 from saliency.maps.cam_passes import ablation_cam, affine_after, score_cam
 from saliency.maps.cam_rules import CamRule
 from saliency.maps.gradient import Progress
 from saliency.menu.entry import PAPER, Entry, Run, passes
-from saliency.method import Cost
+from saliency.method import Cost, Shared
 from saliency.models.network import Network
 from saliency.occlusion.plan import macs
 from saliency.options.methods import Options
@@ -20,6 +22,18 @@ def _grad_cam(rule: CamRule, score: str = "logit") -> Run:
     return lambda net, x, target, o, progress: grad_cam(
         net, x, rule=rule, layer=o.layer, score=score, target=target, progress=progress
     )
+
+
+def _of_one_layer(rule: CamRule) -> Callable[[Options], Shared]:
+    """A layer's activations, and the logit's derivatives by them."""
+
+    def shared(o: Options) -> Shared:
+        def run(net: Network, x: np.ndarray, rules: Sequence[CamRule], target: Target) -> np.ndarray:
+            return grad_cams(net, x, rules, layer=o.layer, target=target)
+
+        return Shared(f"activations and derivatives of {o.layer or 'the Gestalt layer'}", rule, run)
+
+    return shared
 
 
 def _guided_grad_cam(net: Network, x: np.ndarray, target: Target, o: Options, progress: Progress | None) -> np.ndarray:
@@ -66,9 +80,10 @@ METHODS = (
         "Selvaraju et al. 2017",
         "A layer's channels, weighted by how the class logit answers to each, and rectified:\n"
         "one backward pass to the last convolution, enlarged to the image.",
-        lambda net, x, target, o, progress: grad_cam(net, x, layer=o.layer, target=target, progress=progress),
+        _grad_cam("grad-cam"),
         passes(1, 1),
         layered=True,
+        shared=_of_one_layer("grad-cam"),
     ),
     Entry(
         "grad-cam++",
@@ -80,6 +95,7 @@ METHODS = (
         _grad_cam("grad-cam++"),
         passes(1, 1),
         layered=True,
+        shared=_of_one_layer("grad-cam++"),
     ),
     Entry(
         "xgrad-cam",
@@ -91,6 +107,7 @@ METHODS = (
         _grad_cam("xgrad-cam"),
         passes(1, 1),
         layered=True,
+        shared=_of_one_layer("xgrad-cam"),
     ),
     Entry(
         "hires-cam",
@@ -102,6 +119,7 @@ METHODS = (
         _grad_cam("hires-cam"),
         passes(1, 1),
         layered=True,
+        shared=_of_one_layer("hires-cam"),
     ),
     Entry(
         "layer-cam",
@@ -113,6 +131,7 @@ METHODS = (
         _grad_cam("layer-cam"),
         passes(1, 1),
         layered=True,
+        shared=_of_one_layer("layer-cam"),
     ),
     Entry(
         "layer-cam-fused",
@@ -147,6 +166,7 @@ METHODS = (
         _grad_cam("eigen-cam"),
         passes(1, 0),
         layered=True,
+        shared=_of_one_layer("eigen-cam"),
     ),
     Entry(
         "fem",
@@ -158,6 +178,7 @@ METHODS = (
         _grad_cam("fem"),
         passes(1, 0),
         layered=True,
+        shared=_of_one_layer("fem"),
     ),
     Entry(
         "score-cam",

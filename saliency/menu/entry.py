@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from saliency._checks import Pair
-from saliency.maps.gradient import Aggregate, Progress
-from saliency.method import Cost, Family, Sign
+from saliency.maps.gradient import Progress
+from saliency.method import Cost, Family, Shared, Sign
 from saliency.options.methods import Options
 from saliency.scores import Target
 
@@ -16,7 +16,6 @@ PAPER = "Fast Object Localization via Sensitivity Analysis"
 # `Any`: a network, or for a method that takes one a black box; the menu sees to it.
 Run = Callable[[Any, np.ndarray, Target, Options, Progress | None], np.ndarray]
 Count = Callable[[Any, Pair, Options], Cost]
-Gradient = tuple[str, Aggregate]  # whose gradient by the pixels, and what its channels become
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Entry:
     summary: str
     run: Run
     cost: Count
-    gradient: Callable[[Options], Gradient] | None = None
+    shared: Callable[[Options], Shared] | None = None
     black_box: bool = False
     random: bool = False
     layered: bool = False

@@ -1,25 +1,31 @@
 """Sensitivity maps: derivatives by the pixels, at one point and along paths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
 
 from saliency._checks import Pair
 from saliency.maps.attribution import (
     InputXGradient,
     IntegratedGradients,
+    Moment,
     NoisyGradients,
+    NoisyMoments,
     Recipe,
     ReluRule,
     Sensitivity,
     attribution_maps,
 )
 from saliency.maps.full_grad import full_grad
-from saliency.maps.gradient import Aggregate, gradient_maps
+from saliency.maps.gradient import Aggregate, gradient_maps, gradients_reduced
 from saliency.maps.paths import BlurIntegratedGradients, ExpectedGradients, GuidedIntegratedGradients, flat_colours
 from saliency.maps.xrai import xrai
 from saliency.menu.entry import PAPER, Count, Entry, Run, passes
-from saliency.method import Cost
+from saliency.method import Cost, Shared
 from saliency.models.network import Network
 from saliency.options.methods import Options
+from saliency.scores import Target
 
 
 def _gradient(aggregate: Aggregate) -> Run:
@@ -37,6 +43,27 @@ def _gestalt(aggregate: Aggregate) -> Run:
 def _attribution(recipe: Callable[[Options], Recipe], relu: ReluRule = "exact") -> Run:
     return lambda net, x, target, o, progress: attribution_maps(
         net, x, recipe(o), score=o.score, target=target, relu=relu, fill=o.fill, progress=progress
+    )
+
+
+def _one_gradient(score: str, aggregate: Aggregate) -> Shared:
+    """The gradient of a score by the pixels, its channels reduced in one way or another."""
+
+    def run(net: Network, x: np.ndarray, aggregates: Sequence[Aggregate], target: Target) -> np.ndarray:
+        return gradients_reduced(net, x, aggregates, score=score, target=target)
+
+    return Shared(f"gradient of {score}", aggregate, run)
+
+
+def _of_noisy_copies(moment: Moment) -> Callable[[Options], Shared]:
+    """The gradients of the same noisy copies."""
+
+    def run(net: Network, x: np.ndarray, moments: Sequence[Moment], target: Target, *, o: Options) -> np.ndarray:
+        recipe = NoisyMoments(tuple(moments), o.samples, o.noise, o.seed)
+        return attribution_maps(net, x, recipe, score=o.score, target=target, fill=o.fill)
+
+    return lambda o: Shared(
+        f"gradients of {o.score}, {o.samples} noisy copies of {o.noise:g} by seed {o.seed}", moment, partial(run, o=o)
     )
 
 
@@ -58,7 +85,7 @@ METHODS = (
         "one backward pass, the largest absolute derivative of the three channels.",
         _gradient("max"),
         passes(1, 1),
-        gradient=lambda o: (o.score, "max"),
+        shared=lambda o: _one_gradient(o.score, "max"),
     ),
     Entry(
         "gradient-mean",
@@ -69,7 +96,7 @@ METHODS = (
         "one backward pass, the mean absolute derivative of the three channels.",
         _gradient("mean"),
         passes(1, 1),
-        gradient=lambda o: (o.score, "mean"),
+        shared=lambda o: _one_gradient(o.score, "mean"),
     ),
     Entry(
         "gestalt-max",
@@ -80,7 +107,7 @@ METHODS = (
         "one backward pass from the last convolution, the largest of the three channels.",
         _gestalt("max"),
         passes(1, 1),
-        gradient=lambda o: (o.gestalt, "max"),
+        shared=lambda o: _one_gradient(o.gestalt, "max"),
         layered=True,
     ),
     Entry(
@@ -92,7 +119,7 @@ METHODS = (
         "one backward pass from the last convolution, the mean of the three channels.",
         _gestalt("mean"),
         passes(1, 1),
-        gradient=lambda o: (o.gestalt, "mean"),
+        shared=lambda o: _one_gradient(o.gestalt, "mean"),
         layered=True,
     ),
     Entry(
@@ -115,6 +142,7 @@ METHODS = (
         _attribution(lambda o: NoisyGradients("mean", o.samples, o.noise, o.seed)),
         _noisy_cost,
         random=True,
+        shared=_of_noisy_copies("mean"),
     ),
     Entry(
         "smoothgrad-squared",
@@ -126,6 +154,7 @@ METHODS = (
         _attribution(lambda o: NoisyGradients("square", o.samples, o.noise, o.seed)),
         _noisy_cost,
         random=True,
+        shared=_of_noisy_copies("square"),
     ),
     Entry(
         "vargrad",
@@ -137,6 +166,7 @@ METHODS = (
         _attribution(lambda o: NoisyGradients("variance", o.samples, o.noise, o.seed)),
         _noisy_cost,
         random=True,
+        shared=_of_noisy_copies("variance"),
     ),
     Entry(
         "guided-backprop",
@@ -235,7 +265,7 @@ METHODS = (
         "Integrated gradients from black and from white, given to whole regions of the image, best first:\n"
         "two backward passes a step, and six segmentations (extra segments).",
         lambda net, x, target, o, progress: xrai(
-            net, x, steps=o.steps, score=o.score, target=target, progress=progress
+            net, x, steps=o.steps, scales=o.scales, score=o.score, target=target, progress=progress
         ),
         _steps_cost(2),
     ),

@@ -25,13 +25,13 @@ Padding = tuple[Pair, Pair]
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def depthwise(
     x: Float[Array | np.ndarray, "n h w c"],
-    kernel: Float[Array, "kh kw 1 c"],
+    kernel: Float[Array | np.ndarray, "kh kw 1 c"],
     stride: Pair,
     padding: Padding,
     dilation: Pair,
 ) -> Float[Array, "n rows cols c"]:
     """The convolution with as many groups as channels, and one feature each."""
-    return _shifted(_padded(x, padding), kernel, stride, dilation)
+    return _shifted(_padded(x, padding), jnp.asarray(kernel), stride, dilation)
 
 
 @partial(jax.jit, static_argnames=("stride", "dilation", "turned"))  # traced once for all layers of one shape

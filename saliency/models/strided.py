@@ -95,14 +95,18 @@ def worthwhile(kernel: Sequence[int], stride: Pair, places: int) -> bool:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def convolution(
-    stride: Pair, padding: Padding, x: Float[Array | np.ndarray, "n h w c"], kernel: Float[Array, "kh kw c f"]
+    stride: Pair,
+    padding: Padding,
+    x: Float[Array | np.ndarray, "n h w c"],
+    kernel: Float[Array | np.ndarray, "kh kw c f"],
 ) -> Float[Array, "n rows cols f"]:
     """XLA's own convolution, whose gradient in `x` is one product by the kernel as it lies."""
     return _by_definition(stride, padding, x, kernel)
 
 
-def _by_definition(stride: Pair, padding: Padding | str, x: Array | np.ndarray, kernel: Array) -> Array:
-    return lax.conv_general_dilated(jnp.asarray(x), kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _by_definition(stride: Pair, padding: Padding | str, x: Array | np.ndarray, kernel: Array | np.ndarray) -> Array:
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _forward(stride: Pair, padding: Padding, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -133,6 +137,8 @@ def _sent(up: Array, kernel: Array, size: Pair, stride: Pair, padding: Padding) 
     return to_image(of_place, {0: sent}, size, (tall, wide), stride, padding, channels=channels)
 
 
-def each_place(x: Float[Array, "n h w c"], kernel: Float[Array | np.ndarray, "c f"]) -> Float[Array, "n h w f"]:
+def each_place(
+    x: Float[Array | np.ndarray, "n h w c"], kernel: Float[Array | np.ndarray, "c f"]
+) -> Float[Array, "n h w f"]:
     """A convolution whose kernel is one place: a product, whose way back copies no kernel as a convolution's does."""
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+    return (jnp.asarray(x).reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)

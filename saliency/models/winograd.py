@@ -24,10 +24,10 @@ FLIPPED = (3, 1, 2, 0)  # where the matrices of a kernel are found in those of t
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def convolution(
-    padding: Padding, x: Float[Array | np.ndarray, "n h w c"], kernel: Float[Array, "3 3 c f"]
+    padding: Padding, x: Float[Array | np.ndarray, "n h w c"], kernel: Float[Array | np.ndarray, "3 3 c f"]
 ) -> Float[Array, "n rows cols f"]:
     """The convolution; so is its gradient in `x`. Padding is at most 2 on each side."""
-    return _a_few(jnp.pad(x, ((0, 0), *padding, (0, 0))), transformed(kernel))
+    return _a_few(jnp.pad(x, ((0, 0), *padding, (0, 0))), transformed(jnp.asarray(kernel)))
 
 
 def _forward(padding: Padding, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:

@@ -283,7 +283,7 @@ class Job:
     """Positions of one group that one call computes, and where their regions start, a chunk after another."""
 
     positions: Int[np.ndarray, " p"]
-    starts: Mapping[str, Int[np.ndarray, "chunks k 2"]]
+    starts: Mapping[str, Int[Array | np.ndarray, "chunks k 2"]]  # on an accelerator there already
     layout: Layout
 
 
@@ -348,13 +348,13 @@ def incremental_scores(
     return collected(plan, work, values, masked.image.dtype, step), base
 
 
-Launched = list[Float[Array, "p ..."]]  # a job each: what `collected` makes scores of; and last the base
+Launched = list[Float[Array, "_ ..."]]  # a job each: what `collected` makes scores of; and last the base
 
 
 def collected(
     plan: Plan,
     work: Sequence[Job],
-    values: Iterable[Float[Array | np.ndarray, "p ..."]],
+    values: Iterable[Float[Array | np.ndarray, "_ ..."]],
     dtype: np.dtype,
     step: Step = lambda count: None,
 ) -> Float[np.ndarray, "p ..."]:

@@ -227,12 +227,16 @@ def scores_under(
         PAST.note(choice, len(x))
         return scores, np.array(bases, x.dtype), "incremental"
     chunk = execution.chunk or positions_for(architecture, *windows.image, score.layer_in(architecture), budget)
-    found = [
-        dense_scores(
-            architecture, weights, image, filled, windows, score=score, target=int(target), chunk=chunk, step=step
-        )
-        for image, filled, target in zip(x, fills, targets)
-    ]
+
+    def dense(i: int) -> tuple[np.ndarray, float]:
+        own = x[i], fills[i], windows
+        return dense_scores(architecture, weights, *own, score=score, target=int(targets[i]), chunk=chunk, step=step)
+
+    if on_cpu():  # a few images at a time: what a program leaves idle of the cores another one takes
+        with workers(_threads()) as pool:
+            found = [dense(i) for i in range(len(x[:1]))] + list(pool.map(dense, range(1, len(x))))
+    else:
+        found = [dense(i) for i in range(len(x))]
     PAST.note(choice, len(x))
     return [scores for scores, _ in found], np.array([base for _, base in found], x.dtype), "dense"
 

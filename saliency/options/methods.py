@@ -51,6 +51,8 @@ class Options:
     """Masks of RISE, LIME, KernelSHAP and HSIC; Sobol indices take about as many."""
     iterations: int = 200
     """Steps in which extremal perturbations are found."""
+    scales: int = 6
+    """XRAI: segmentations, so many of its six scales from the finest to the coarsest."""
     channels: int | None = None
     """Score-CAM: the channels that vary most from place to place, so many of them (default: all)."""
     cell: int | None = None
@@ -74,6 +76,7 @@ class Options:
         check_segmentation(self.segmentation)
         for name, least in {"samples": 1, "steps": 1, "segments": 1, "masks": 2, "iterations": 1, "seed": 0}.items():
             whole(name, getattr(self, name), least)
+        whole("scales", self.scales, least=1, most=6)
         for name in ("expected", "channels", "cell"):
             whole(name, getattr(self, name), least=1, optional=True)
         number("noise", self.noise, least=0)

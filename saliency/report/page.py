@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure as Plot
 
+COMPRESSION = 4  # of PNG: 9 is a tenth smaller, and takes five times as long
+
 
 @dataclass(frozen=True)
 class Table:
@@ -114,6 +116,13 @@ def lossy(image: bytes, scale: float = 1) -> bytes:
     return buffer.getvalue()
 
 
+def few_colours(image: bytes) -> bytes:
+    """A chart by a palette of 256 colours: one of many cells is a third of its PNG, and looks the same."""
+    buffer, picture = io.BytesIO(), Image.open(io.BytesIO(image)).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return min(buffer.getvalue(), image, key=len)
+
+
 def _quantised(own: np.ndarray) -> dict[str, Any] | None:
     low, high = float(np.min(own)), float(np.max(own))
     if not (math.isfinite(low) and math.isfinite(high)) or low == high:
@@ -124,8 +133,8 @@ def _quantised(own: np.ndarray) -> dict[str, Any] | None:
 
 def png(plot: "Plot", dpi: int = 110) -> bytes:
     """A matplotlib figure as PNG bytes, without the version stamp that would make two runs differ."""
-    buffer = io.BytesIO()
-    plot.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    buffer, quick = io.BytesIO(), {"compress_level": COMPRESSION}
+    plot.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None}, pil_kwargs=quick)
     return buffer.getvalue()
 
 
