@@ -42,8 +42,9 @@ class Photos:
         return np.array([ASKED.index(label) if label in ASKED else -1 for label in self.label])
 
 
-def scenes_photos(n_train: int = 1000, n_test: int = 500) -> Photos:
-    """The embedded set: what is tested is fold 0, what is learned from folds 1 to 5."""
+def scenes_photos(n_train: int = 1000, n_test: int = 2000) -> Photos:
+    """The embedded set: what is tested is fold 0, what is learned from folds 1 to 5. As scenes are drawn, as many are
+    tested as it takes to tell differences of 2 points."""
     train, test = scenes("train", n_train), scenes("test", n_test)
     boxes = np.concatenate([train.boxes, test.boxes]) / train.images.shape[1]
     folds = np.concatenate([1 + np.arange(n_train) % 5, np.zeros(n_test, int)])

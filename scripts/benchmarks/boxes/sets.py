@@ -164,6 +164,13 @@ SETS = {
             *_maps(E_ASKED[2:], lad, FINER[:1]),
             by_coverage(*_scale(224, 10, 15, "cam"), *E_ASKED),
             by_coverage(*_scale(224, 10, 15, "cam"), *_scale(320, 10, 15, "cam"), *E_ASKED),
+            by_coverage(
+                *_scale(224, 10, 15, "cam"),
+                *_scale(320, 10, 15, "cam"),
+                *E_ASKED,
+                cells=(Cells(context=(0.1,)),),
+                key="context",
+            ),
         ],
     ),
     "voc_vgg": Set(

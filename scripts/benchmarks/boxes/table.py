@@ -17,7 +17,7 @@ from saliency.report.record import plain
 from scripts.benchmarks.boxes.photos import Photos
 from scripts.benchmarks.boxes.routes import Route, Samples
 
-SOLVERS = 3  # of the boxes in the cache: another number where other ones would be found
+SOLVERS = 4  # of the boxes in the cache: another number where other ones would be found
 LONGEST = 200  # letters of a name in the cache
 OTHERS = {  # routes of the same features that a route is paired with
     "coverage": ("heuristic", "lad", "flip-equivariant", "Eq. 4"),
