@@ -145,6 +145,26 @@ def test_less_of_all_methods_before_any_is_left_out(samples, prices):
     assert (own.samples, own.segments, own.patch, own.stride, own.cell, own.channels) == (2, 4, 8, 8, 3, 2)
 
 
+def test_no_setting_is_compiled_that_the_last_one_rules_out(samples, prices, monkeypatch):
+    """Methods that take 1.4 times what their passes do: the next setting to be timed is one that may then fit."""
+    given, asked = Options(samples=5, steps=10, masks=48, iterations=40), []
+    ways = list(thinner(given, samples.net.preprocess.size))
+    rough = [budget.predicted(samples.net, way, 0.01, 0.03) for way in ways]
+    sums = [budget.together(own, budget.shared_passes(own, way), 0.0) for way, own in zip(ways, rough)]
+
+    def timed(samples, names, settings):
+        asked.append(settings)
+        found = budget.predicted(samples.net, settings, 0.01, 0.03)
+        return {name: 1.4 * found[name] for name in names}
+
+    monkeypatch.setattr(budget, "timed", timed)
+    found = budget.choose(samples, CompareOptions(budget=sums[1], settings=given, thin=True))
+    able = [level for level, total in enumerate(sums) if 1.4 * total <= 1.05 * sums[1]]
+    first = next(level for level, total in enumerate(sums) if total <= 1.5 * sums[1])
+    assert asked[0] == ways[first] and found.settings == asked[-1] and not found.left_out
+    assert all(settings in [ways[level] for level in able] for settings in asked[1:]) and len(asked) <= 3
+
+
 @pytest.mark.usefixtures("composed")
 def test_the_machine_is_measured(samples):
     forward, both = budget.measured(samples.net)

@@ -1,12 +1,15 @@
 """The report in a real browser: it loads, everything on it can be clicked, and nothing is said on the console."""
 
+import io
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure as Plot
+from PIL import Image
 
-from saliency.report import Figure, InspectedImage, Section, Table, jpeg, write_page
+from saliency.report import Figure, InspectedImage, Section, Table, few_colours, jpeg, png, write_page
 from tests.chromium import Page
 
 CLICK = """<script>
@@ -82,3 +85,16 @@ def test_a_table_of_costs_fits_a_phone(browser, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     finally:
         page.close()
+
+
+def test_a_chart_of_few_colours_is_smaller_and_looks_the_same(rng):
+    plot = Plot(figsize=(4, 4))
+    axes = plot.add_subplot()
+    axes.imshow(rng.normal(size=(12, 12)), cmap="RdBu")
+    for row, column in np.ndindex(12, 12):
+        axes.text(column, row, f"{row / 7:.2f}", fontsize=5)
+    whole = png(plot)
+    small = few_colours(whole)
+    assert len(small) < 0.5 * len(whole) and few_colours(small) == few_colours(few_colours(small))
+    before, after = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in (whole, small))
+    assert before.shape == after.shape and np.abs(before - after).mean() < 3

@@ -23,7 +23,7 @@ from localization.statistics import in_percent
 from localization.transforms import pooled
 from saliency.faithfulness import MEASURES
 from saliency.methods import FAMILIES, METHODS, Family, Method
-from saliency.report import Figure, InspectedImage, Section, Table, jpeg, lossy, page_bytes, png
+from saliency.report import Figure, InspectedImage, Section, Table, few_colours, jpeg, lossy, page_bytes, png
 
 SHOWN, CLASSES_SHOWN = 12, 24  # images in the gallery; more, where that shows one of each class
 MANY, FEW = 16, 6  # methods from which the gallery has so few images, and coverage of the best route's method alone
@@ -77,7 +77,7 @@ def rendered(shown: Shown) -> dict[str, bytes]:
         dense = name.startswith("gallery-")
         image = png(plot, PRINT if dense else SCREEN)
         files[f"{PICTURES}/{name}.png"] = image
-        on_page = image if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
+        on_page = few_colours(image) if name in CHARTS else lossy(image, SCREEN / PRINT if dense else 1)
         figures_[name] = Figure(on_page, f"{group}: {caption}" if group else caption)
     return files | {PAGE: page(shown.results, figures_, inspected(shown))}
 
