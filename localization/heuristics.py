@@ -123,18 +123,31 @@ def brightest(maps: Float[np.ndarray, "n h w"], shares: Sequence[float]) -> Iter
 
 def component_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:
     """The smallest box round each mask's largest 8-connected component, of equals the first; NaN for an empty mask."""
+    height, width = masks.shape[1:]
     structure = np.zeros((3, 3, 3), int)
     structure[1] = 1  # masks do not touch one another
-    labels, count = ndimage.label(masks, structure)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    found = ndimage.find_objects(labels) if count else []
-    owners = np.array([place[0].start for place in found], int)
-    order = np.lexsort((-sizes, owners))  # stable: labels are in the order of their first pixels
     boxes = np.full((len(masks), 4), np.nan)
-    for owner, first in zip(*np.unique(owners[order], return_index=True)):
-        _, rows, columns = found[order[first]]
-        boxes[owner] = columns.start, rows.start, columns.stop, rows.stop
+    pixels = np.flatnonzero(masks)  # of all masks, few: what follows looks at no other
+    if not len(pixels):
+        return boxes
+    component = ndimage.label(masks, structure)[0].ravel()[pixels]
+    size = np.bincount(component)[component]
+    mask, starts = _runs(pixels // (height * width))
+    largest = size == np.maximum.reduceat(size, starts)[mask]
+    first = np.minimum.reduceat(np.where(largest, np.arange(len(pixels)), len(pixels)), starts)
+    pixels = pixels[component == component[first][mask]]
+    _, starts = _runs(pixels // (height * width))
+    rows, columns = pixels // width % height, pixels % width
+    x0, y0 = np.minimum.reduceat(columns, starts), rows[starts]
+    x1, y1 = np.maximum.reduceat(columns, starts) + 1, rows[np.append(starts[1:], len(rows)) - 1] + 1
+    boxes[pixels[starts] // (height * width)] = np.stack([x0, y0, x1, y1], 1)
     return boxes
+
+
+def _runs(values: Int[np.ndarray, " k"]) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " r"]]:
+    """Of sorted values which run of equal ones each belongs to, and where the runs start."""
+    starts = np.diff(values, prepend=-1) > 0
+    return np.cumsum(starts) - 1, np.flatnonzero(starts)
 
 
 def tight_boxes(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n 4"]:

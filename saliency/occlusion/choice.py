@@ -31,7 +31,7 @@ CONVOLUTION, TRANSFORM, DEPTHWISE, MAXIMUM = 0.092, 0.88, 0.053, 0.24  # of a la
 TRANSFORM_WHOLE, DEPTHWISE_WHOLE = 0.53, 0.06  # of a layer of one whole image, where it is no library's call
 DEPTHWISE_DENSE = 0.12  # of a depthwise layer of a batch
 WORTHWHILE = 1.2  # times fewer multiplications; with less to save the simpler way is taken
-WARM = 0.2  # of compilation is left where the programs lie in the cache: they are traced and loaded all the same
+WARM = 0.1  # of compilation is left where the programs lie in the cache, from where they are loaded
 
 
 @dataclass(frozen=True, eq=False)
