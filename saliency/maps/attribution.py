@@ -139,8 +139,8 @@ def attribution_maps(
     relu: ReluRule = "exact",
     fill: Fill = "grey",
     progress: Progress | None = None,
-) -> Float[np.ndarray, "n h w"]:
-    """The recipe's maps; `fill` (in pixels, as for occlusion) makes the baseline.
+) -> Float[np.ndarray, "n *moments h w"]:
+    """The recipe's maps, of `NoisyMoments` one a moment; `fill` (in pixels, as for occlusion) makes the baseline.
 
     `target` holds class indices, default the class predicted for the image itself. Raises InputError as
     `gradient_maps` does.

@@ -348,7 +348,7 @@ def incremental_scores(
     return collected(plan, work, values, masked.image.dtype, step), base
 
 
-Launched = list[Float[Array, "_ ..."]]  # a job each: what `collected` makes scores of; and last the base
+Launched = list[Float[Array, "..."]]  # a job each: what `collected` makes scores of; and last the base
 
 
 def collected(

@@ -268,7 +268,8 @@ def read_placed(folder: Path) -> None:
 
 def budget(folder: Path) -> None:
     seconds = {"grad-cam": 0.01, "gradient-max": 0.04, "rise": 2.5}
-    save(Choice(1.0, 0.01, 0.03, 0.002, 1, seconds, ("grad-cam",), WAYS[1], "", "abc"), folder)
+    passes = {"gradient-max": "gradient of logit"}
+    save(Choice(1.0, 0.01, 0.03, 0.002, 1, seconds, passes, ("grad-cam",), WAYS[1], "", "abc"), folder)
 
 
 def read_budget(folder: Path) -> bool:
