@@ -108,7 +108,7 @@ def test_what_calls_a_library_is_left_to_jax(folder):
 
 @pytest.mark.slow
 def test_a_second_process_runs_every_rule_in_threads(tmp_path):
-    """LAPACK's functions are readied as a program is lowered: a process that only loaded Eigen-CAM's died there."""
+    """A process that only loaded Eigen-CAM's programs died in LAPACK, and two of those at once never ended."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     code = """
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +124,7 @@ print([float(one.astype(float).sum()) for one in found])
     sums = [
         subprocess.run(
             [sys.executable, "-c", code], env={**environment, "SALBOX_CACHE": str(tmp_path)}, check=True,
-            capture_output=True, text=True,
+            capture_output=True, text=True, timeout=240,
         ).stdout
         for _ in range(3)
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from saliency._batches import default_batch, map_batches, shard_batch
 from saliency._checks import ImagesLike, described, function, kind_of, one_of
 from saliency._programs import kept
 from saliency.errors import InputError
-from saliency.maps.cam_rules import CLASSLESS, RULES, CamRule
+from saliency.maps.cam_rules import CLASSLESS, DECOMPOSING, RULES, CamRule
 from saliency.maps.gradient import Progress
 from saliency.models.graph import Architecture, Weights
 from saliency.models.network import Network, check_input, upto
@@ -134,10 +134,14 @@ def grad_cams(
         return jnp.stack([drawn(activations, derivatives, rule) for rule in rules], 1)
 
     def drawn(activations: Mapping[str, Array], derivatives: Mapping[str, Array], rule: CamRule) -> Array:
-        found = [
-            _drawn(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
-            for one in layers
-        ]
+        if rule in DECOMPOSING:
+            pairs = [[architecture.as_map(one, some[one]) for some in (activations, derivatives)] for one in layers]
+            found = [_enlarged(RULES[rule](*pair), size=size) for pair in pairs]
+        else:
+            found = [
+                _drawn(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
+                for one in layers
+            ]
         return found[0] if len(found) == 1 else fused(jnp.stack(found), fuse)
 
     batch = default_batch(architecture, x.shape, architecture.last)
@@ -211,6 +215,11 @@ def _drawn(
     architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule,
 ) -> Float[Array, "n rows cols"]:  # fmt: skip
     cam = RULES[rule](architecture.as_map(layer, activation), architecture.as_map(layer, derivative))
+    return _enlarged(cam, size=size)
+
+
+@partial(jax.jit, static_argnames="size")
+def _enlarged(cam: Float[Array, "n h w"], *, size: tuple[int, int]) -> Float[Array, "n rows cols"]:
     return jax.image.resize(jax.nn.relu(cam), (len(cam), *size), "bilinear")
 
 

@@ -6,10 +6,12 @@ Grad-CAM, XGrad-CAM and HiResCAM are one map.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -61,18 +63,24 @@ def layer_cam(a: Activation, g: Activation) -> CamMap:
 def eigen_cam(a: Activation, g: Activation) -> CamMap:
     """The places' first principal component (Muhammad & Yeasin 2020), which knows of no class. The component's sign is
     nobody's choice: it is the one that goes along with the mean of the channels."""
-    return jax.vmap(_first_component)(a)
+    return _first_component(a)
 
 
 def eigengrad_cam(a: Activation, g: Activation) -> CamMap:
     """The first principal component of HiResCAM's products, with the sign that goes along with their sum."""
-    return jax.vmap(_first_component)(g * a)
+    return _first_component(g * a)
 
 
 def kpca_cam(a: Activation, g: Activation) -> CamMap:
     """The places' first kernel principal component (Karmani et al. 2024), by the kernel tanh(<p, q> / channels + 1) of
     centred channels; it knows of no class. The sign goes along with the mean of the channels."""
-    return jax.vmap(_first_kernel_component)(a)
+    places = a.shape[1] * a.shape[2]
+    if places > MOST_PLACES:
+        raise InputError(
+            f"kpca-cam decomposes a kernel of all pairs of places, too many for {a.shape[1]} x {a.shape[2]} of them:"
+            f" take a later layer, of at most {MOST_PLACES} places"
+        )
+    return _first_component(a, kernel=True)
 
 
 def fem(a: Activation, g: Activation) -> CamMap:
@@ -95,6 +103,7 @@ RULES: dict[CamRule, Callable[[Activation, Activation], CamMap]] = {
     "fem": fem,
 }
 CLASSLESS: tuple[CamRule, ...] = ("eigen-cam", "kpca-cam", "fem")
+DECOMPOSING: tuple[CamRule, ...] = ("eigen-cam", "eigengrad-cam", "kpca-cam")  # not within a program
 MOST_PLACES = 64 * 64  # whose kernel, a number for each two of them, is decomposed
 
 
@@ -102,35 +111,41 @@ def _away_from_zero(x: Array) -> Array:
     return jnp.where(jnp.abs(x) < TINY, jnp.where(x < 0, -TINY, TINY), x)
 
 
-def _first_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
-    """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'; there are none in half
+def _first_component(values: Float[Array, "n h w c"], kernel: bool = False) -> CamMap:
+    """By the eigenvectors of the smaller of the two Gram matrices, places' or channels'; or of the places' `kernel`.
+
+    NumPy decomposes them, outside of any program: two of XLA's programs at a time that hold LAPACK's eigenvectors and
+    something that is spread over cores wait for one another for ever (jaxlib 0.10.2, CPU).
+    """
+    n, height, width, channels = values.shape
+    of_places = kernel or height * width <= channels
+    centred, matrix = _matrix(values, kernel=kernel, of_places=of_places)
+    strengths, vectors = np.linalg.eigh(np.asarray(matrix))
+    along = _along(centred, strengths[:, -1], vectors[:, :, -1], of_places=of_places)
+    return along.reshape(n, height, width).astype(values.dtype)
+
+
+@partial(jax.jit, static_argnames=("kernel", "of_places"))
+def _matrix(values: Float[Array, "n h w c"], *, kernel: bool, of_places: bool) -> tuple[Array, Array]:
+    """Centred channels `[n, places, c]`, and the symmetric matrix `[n, k, k]`; there are no eigenvectors in half
     precision."""
-    rows = values.reshape(-1, values.shape[-1]).astype(jnp.promote_types(values.dtype, jnp.float32))
-    centred = rows - rows.mean(0, keepdims=True)
-    if centred.shape[0] <= centred.shape[1]:
-        strengths, vectors = jnp.linalg.eigh(centred @ centred.T)
-        along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
-    else:
-        along = centred @ jnp.linalg.eigh(centred.T @ centred)[1][:, -1]
-    return _with_the_mean(along, centred).reshape(values.shape[:2]).astype(values.dtype)
+    rows = values.reshape(len(values), -1, values.shape[-1])
+    rows = rows.astype(jnp.promote_types(values.dtype, jnp.float32))
+    centred = rows - rows.mean(1, keepdims=True)
+    turned = centred.swapaxes(1, 2)
+    if not kernel:
+        return centred, centred @ turned if of_places else turned @ centred
+    pairs = jnp.tanh(centred @ turned / rows.shape[-1] + 1)
+    means = pairs.mean(1, keepdims=True), pairs.mean(2, keepdims=True)
+    return centred, pairs - means[0] - means[1] + pairs.mean((1, 2), keepdims=True)
 
 
-def _first_kernel_component(values: Float[Array, "h w c"]) -> Float[Array, "h w"]:
-    height, width, channels = values.shape
-    if height * width > MOST_PLACES:
-        raise InputError(
-            f"kpca-cam decomposes a kernel of all pairs of places, too many for {height} x {width} of them: take a"
-            f" later layer, of at most {MOST_PLACES} places"
-        )
-    rows = values.reshape(-1, channels).astype(jnp.promote_types(values.dtype, jnp.float32))
-    centred = rows - rows.mean(0, keepdims=True)
-    kernel = jnp.tanh(centred @ centred.T / channels + 1)
-    kernel = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
-    strengths, vectors = jnp.linalg.eigh(kernel)
-    along = vectors[:, -1] * jnp.sqrt(jnp.maximum(strengths[-1], 0))
-    return _with_the_mean(along, centred).reshape(height, width).astype(values.dtype)
-
-
-def _with_the_mean(along: Float[Array, " places"], centred: Float[Array, "places c"]) -> Float[Array, " places"]:
-    """A component's sign is nobody's choice: the one that goes along with the mean of the channels."""
-    return jnp.where((along * centred.sum(-1)).sum() < 0, -along, along)
+@partial(jax.jit, static_argnames="of_places")
+def _along(
+    centred: Float[Array, "n places c"], strength: Float[Array, " n"], vector: Float[Array, "n k"], *, of_places: bool
+) -> Float[Array, "n places"]:
+    """How far each place lies along the component of that eigenvector. Its sign is nobody's choice: the one that goes
+    along with the mean of the channels."""
+    scaled = vector * jnp.sqrt(jnp.maximum(strength, 0))[:, None]
+    along = scaled if of_places else jnp.einsum("npc,nc->np", centred, vector)
+    return jnp.where((along * centred.sum(-1)).sum(1, keepdims=True) < 0, -along, along)
