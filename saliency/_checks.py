@@ -1,6 +1,5 @@
 """What an argument must be. Each check names the argument and the allowed range in one InputError."""
 
-import os
 import reprlib
 import sys
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from saliency._cores import cores
 from saliency.errors import InputError
 
 Pair = tuple[int, int]  # height, width
@@ -135,7 +135,7 @@ def _extent(images: np.ndarray) -> tuple[float, float]:
     if images.size < LARGE:
         found = ends(images)
     else:
-        threads = min(os.cpu_count() or 1, len(images), 16)
+        threads = min(cores(), len(images), 16)
         with ThreadPoolExecutor(threads) as pool:
             found = [one for some in pool.map(ends, np.array_split(images, threads)) for one in some]
     low, high = np.array(found).T

@@ -1,6 +1,5 @@
 """From the maps of a comparison to boxes and their figures: everything is learned on the training samples alone."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from localization.regression.flip_equivariant import candidates, even_odd, fit_f
 from localization.routes import DEFAULT_ROUTES, EQ4, HEURISTIC, LINEAR, Fitting, Route, fit_eq4
 from localization.statistics import mcnemar_exact, paired_difference
 from localization.transforms import pooled
+from saliency._cores import cores
 from saliency.maps.status import status
 from saliency.models.preprocessing import Preprocessing
 
@@ -33,7 +33,7 @@ BASELINES = {  # by their names in `protocols`; that of each class would have to
     "full photo": "full image",
 }
 Label = tuple[str, str]  # method, route
-AT_ONCE = min(4, os.cpu_count() or 1)  # methods whose boxes are made side by side
+AT_ONCE = min(4, cores())  # methods whose boxes are made side by side
 SIDE = 96  # pixels of the maps that boxes are made from
 COLUMNS = (
     *("image", "label", "predicted_class", "method", "route", "x0", "y0", "x1", "y1"),

@@ -1,6 +1,5 @@
 """The maps of a comparison: made shard by shard so that a kill costs little, or taken over from another tool."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -174,7 +173,7 @@ def trials(wanted: Mapping[str, Task], samples: Samples) -> dict[str, Float[np.n
 def warmed(wanted: Mapping[str, Task], samples: Samples) -> None:
     """Compile what these tasks need, several at a time."""
     x = trials(wanted, samples) if wanted else {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
 
         def run(names: Sequence[str]) -> None:
             some = x[names[0]]

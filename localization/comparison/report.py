@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Plot
 from localization.boxes import map_to_photo
 from localization.channels import READERS
 from localization.comparison.boxes import EXTERNAL, NONE, STACKED, Covered, Fit, Label
+from localization.comparison.budget import together
 from localization.comparison.maps import Made
 from localization.comparison.result import PAGE, PICTURES, PRINT, SCREEN, right, scored
 from localization.comparison.samples import Samples
@@ -357,20 +358,20 @@ def _budget_sections(results: Mapping[str, Any]) -> Iterator[Section]:
         return
     after, took = budget["after"], budget["took"]
     rows: list[tuple[Any, ...]] = []
-    made: set[str] = set()
-    totals = [0.0, 0.0]
+    forecasts: dict[str, float] = {}
+    times: dict[str, float] = {}
     for row in results["methods"]:
         if row["method"] in budget["seconds"]:
             foretold = 1000 * (budget["seconds"][row["method"]] - after)
             share = row["ms_per_image"] / foretold if foretold else None
             how = "timed on a few photos" if row["method"] in budget["timed"] else "by its passes"
             rows.append((row["method"], how, foretold, row["ms_per_image"], share))
-            passes = budget["passes"].get(row["method"], row["method"])
-            if passes not in made:
-                totals = [totals[0] + foretold, totals[1] + row["ms_per_image"]]
-            made.add(passes)
+            forecasts[row["method"]] = budget["seconds"][row["method"]]
+            times[row["method"]] = row["ms_per_image"] / 1000 + took
     share = took / after if after else None
-    totals = [total + 1000 * len(rows) * each for total, each in zip(totals, (after, took))]
+    totals = [
+        1000 * together(*each) for each in ((forecasts, budget["passes"], after), (times, budget["passes"], took))
+    ]
     rows.append(("boxes and measures, each", "timed on maps of noise", 1000 * after, 1000 * took, share))
     rows.append(("all together", "", *totals, totals[1] / totals[0] if totals[0] else None))
     columns = ("method", "forecast", "foretold", "taken", "taken / foretold")

@@ -116,7 +116,8 @@ def grad_cams(
         raise InputError("score must be one of the logits: a Gestalt total knows of no class")
     shapes = {one: spatial_shape(net, one, x.shape) for one in layers}
     targets = as_targets(target, len(x), count, net.classes)
-    weights, size = net.weights, x.shape[1:3] if resize else shapes[layers[0]][:2]
+    height, width = x.shape[1:3] if resize else shapes[layers[0]][:2]
+    weights, size = net.weights, (height, width)
     read = explained.explained(architecture)
     on_the_way = {node.name for node in read.ancestors(read.last)}
     if missing := [one for one in layers if one not in on_the_way]:
@@ -134,14 +135,11 @@ def grad_cams(
         return jnp.stack([drawn(activations, derivatives, rule) for rule in rules], 1)
 
     def drawn(activations: Mapping[str, Array], derivatives: Mapping[str, Array], rule: CamRule) -> Array:
-        if rule in DECOMPOSING:
-            pairs = [[architecture.as_map(one, some[one]) for some in (activations, derivatives)] for one in layers]
-            found = [_enlarged(RULES[rule](*pair), size=size) for pair in pairs]
-        else:
-            found = [
-                _drawn(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
-                for one in layers
-            ]
+        draw = _draw if rule in DECOMPOSING else _drawn
+        found = [
+            draw(activations[one], derivatives[one], architecture=architecture, layer=one, size=size, rule=rule)
+            for one in layers
+        ]
         return found[0] if len(found) == 1 else fused(jnp.stack(found), fuse)
 
     batch = default_batch(architecture, x.shape, architecture.last)
@@ -209,13 +207,15 @@ def _at_layers(
     return activations, derivatives
 
 
-@kept("architecture", "layer", "size", "rule")
-def _drawn(
+def _draw(
     activation: Array, derivative: Array, *,
     architecture: Architecture, layer: str, size: tuple[int, int], rule: CamRule,
 ) -> Float[Array, "n rows cols"]:  # fmt: skip
     cam = RULES[rule](architecture.as_map(layer, activation), architecture.as_map(layer, derivative))
     return _enlarged(cam, size=size)
+
+
+_drawn = kept("architecture", "layer", "size", "rule")(_draw)
 
 
 @partial(jax.jit, static_argnames="size")

@@ -6,8 +6,9 @@ The sign is base - occluded everywhere: positive where hiding a pixel hurts the 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +61,7 @@ from saliency.scores import Score, Target, as_score, last_layer, resolve_targets
 
 Progress = Callable[[int, int], None]  # done, total
 PATCH, STRIDE = 32, 16  # pixels
+Found = TypeVar("Found")
 
 
 DEFAULT = Execution()
@@ -232,11 +234,8 @@ def scores_under(
         own = x[i], fills[i], windows
         return dense_scores(architecture, weights, *own, score=score, target=int(targets[i]), chunk=chunk, step=step)
 
-    if on_cpu():  # a few images at a time: what a program leaves idle of the cores another one takes
-        with workers(_threads()) as pool:
-            found = [dense(i) for i in range(len(x[:1]))] + list(pool.map(dense, range(1, len(x))))
-    else:
-        found = [dense(i) for i in range(len(x))]
+    with workers(_threads()) as pool:  # what a program leaves idle of the cores another one takes
+        found = _after_the_first(pool, dense, len(x))
     PAST.note(choice, len(x))
     return [scores for scores, _ in found], np.array([base for _, base in found], x.dtype), "dense"
 
@@ -291,7 +290,7 @@ def _incremental(
             )
             return found, float(base)
 
-        found = [scores(i, pool) for i in range(len(x[:1]))] + list(pool.map(scores, range(1, len(x))))
+        found = _after_the_first(pool, scores, len(x), partial(scores, inner=pool))
     return [one for one, _ in found], [base for _, base in found]
 
 
@@ -340,6 +339,14 @@ def counter(total: int, progress: Progress | None) -> Step:
                 progress(done, total)
 
     return step
+
+
+def _after_the_first(
+    pool: ThreadPoolExecutor, scores: Callable[[int], Found], n: int, first: Callable[[int], Found] | None = None
+) -> list[Found]:
+    """Of n images the first alone (by `first`, where it is computed otherwise), for it compiles, then the others side
+    by side."""
+    return [*map(first or scores, range(min(n, 1))), *pool.map(scores, range(1, n))]
 
 
 def _threads() -> int:
